@@ -1,0 +1,7 @@
+"""`python -m cacher`."""
+
+import sys
+
+from cacher.cli import main
+
+sys.exit(main())

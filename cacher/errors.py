@@ -1,0 +1,95 @@
+"""Every error raised on purpose, with its exit status and the hint that goes with it.
+
+The bottom of the house: imports nothing of the package. Errors hold plain data (a message and a
+hint, both one line, lower case) and never a secret. Foreign exceptions are translated into these
+where they enter (`raise ... from`).
+"""
+
+
+class CacherError(Exception):
+    """What was being done and what failed (`message`), and the next step to take (`hint`)."""
+
+    status = 70
+    kind = "bug"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class Miss(CacherError):
+    """The key is not in the cache, and no fallback produced it."""
+
+    status = 1
+    kind = "miss"
+
+
+class UsageError(CacherError):
+    """A bad flag, a bad key, a bad or missing configuration."""
+
+    status = 2
+    kind = "usage"
+
+
+class StoreError(CacherError):
+    """The store could not be reached, or failed; a later run may succeed."""
+
+    status = 3
+    kind = "store"
+
+
+class EntryChanged(StoreError):
+    """The entry was replaced or deleted while it was read; reading it anew may succeed."""
+
+
+class AccessError(CacherError):
+    """The store refused us: credentials, permission, region, clock or quota."""
+
+    status = 4
+    kind = "access"
+
+
+class IntegrityError(CacherError):
+    """What arrived is not what was stored: truncated, or another digest."""
+
+    status = 5
+    kind = "integrity"
+
+
+class SourceError(CacherError):
+    """The origin failed: a `--url` could not be fetched."""
+
+    status = 6
+    kind = "source"
+
+
+class LocalError(CacherError):
+    """This machine failed: disk full, permission, a missing program, a file that changed."""
+
+    status = 7
+    kind = "local"
+
+
+class Stopped(BaseException):
+    """A signal that ends the run after cleaning up.
+
+    Not an `Exception`: no handler that copes with failures may swallow it.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+    @property
+    def status(self) -> int:
+        """The exit status a shell gives a program ended by this signal."""
+        return 128 + self.signum
+
+
+class TimedOut(BaseException):
+    """`--timeout` has passed. Raised in the main thread, wherever that is."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
