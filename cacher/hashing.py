@@ -1,0 +1,299 @@
+"""`--hash-from`: the hash of files that goes into a key, as a shell would compute it.
+
+Knows files, directories and patterns; knows nothing of keys, templates or stores. A job that
+cannot run `cacher` must be able to find the same entry, so every hash is the first 16 hex digits
+of something `sha256sum` (GNU coreutils 9) prints:
+
+* one file: `sha256sum FILE | cut -c1-16`;
+* one directory: `(cd DIR && find . -type f | LC_ALL=C sort | xargs -d '\\n' sha256sum) |
+  sha256sum | cut -c1-16`, whatever the directory is called;
+* several paths: the `sha256sum` lines of each, in the order given, through `sha256sum |
+  cut -c1-16`. A directory among them stands for its files, as `find DIR/` names and
+  `LC_ALL=C sort` orders them.
+
+Patterns are expanded before any of this, as a shell would, and the rules apply to the resulting
+list: a pattern that matches one file hashes like that file. The corners:
+
+* A symlink inside a directory is one more line, sorted in with the files, over its target's text
+  (`printf %s "$(readlink LINK)" | sha256sum`). It is never followed. Other special files in there
+  are passed over, as by `find -type f`.
+* A path that is named, or matched, is followed if it is a symlink, as by `sha256sum`. Anything
+  but a file or a directory behind it is refused: reading a FIFO could wait for ever.
+* A path that exists is taken literally, even with `*` or `?` in its name.
+* `*` and `?` match within a name, `**` as a whole segment any number of directories, through no
+  symlink (bash's `globstar` goes one link deep after a prefix). None of them matches a leading
+  dot, so `**` keeps out of `.git`; a segment that starts with a dot does. `[` and `\\` are literal.
+* A pattern matches files and symlinks to files, never directories: `src/*` is the files right in
+  `src`, `src/**` those below it as well. Its matches come in C order, each once. A path given
+  twice counts twice.
+* A single file's name is not part of its hash, nor is the backslash `sha256sum` prints before the
+  line of a name it had to escape. A file called `-` is that file, not standard input.
+* Names are bytes (`os.fsencode`): they need not be UTF-8.
+
+No file, no match and no permission are errors: there is no hash of nothing. What cannot be read is
+never skipped, not even a directory that only a pattern would have looked into.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+
+from cacher.errors import CacherError, LocalError, UsageError
+
+TYPE_CHECKING = False  # importing typing costs more than everything else here
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+DIGITS = 16
+"""Hex digits of a hash in a key: 64 bits, where a chance collision takes billions of entries."""
+
+_BUFFER_BYTES = 1 << 20  # past this, larger reads no longer help
+
+
+def hash_paths(paths: Sequence[str]) -> str:
+    """The 16 hex digits for `paths` (files, directories, patterns), in the order given.
+
+    Raises `UsageError` for no path, an empty one or a pattern that matches nothing, and
+    `LocalError` for what is missing, unreadable, neither a file nor a directory, or a directory
+    without files.
+    """
+    targets = [target for path in paths or [""] for target in _expand(os.fsencode(path))]
+    alone = len(targets) == 1
+    summer = _Summer()
+    for target in targets:
+        if _is_directory(target):
+            _add_directory(summer, target, shown_as=b"./" if alone else _joinable(target))
+        elif alone:
+            return summer.file(target)[:DIGITS]
+        else:
+            summer.add(target, summer.file(target))
+    return summer.total()[:DIGITS]
+
+
+class _Summer:
+    """`sha256sum` with its own output piped through `sha256sum`; one buffer for all files."""
+
+    def __init__(self) -> None:
+        # Loads OpenSSL, which a key without --hash-from has no use for.
+        from hashlib import sha256
+
+        self._new = sha256
+        self._lines = sha256()
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+
+    def file(self, path: bytes) -> str:
+        """The hex SHA-256 of a regular file's bytes."""
+        digest = self._new()
+        try:
+            # What was a file a moment ago may be a FIFO by now: O_NONBLOCK never waits for one.
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            try:
+                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                    raise _special(path)
+                while count := os.readv(fd, [self._buffer]):
+                    digest.update(self._buffer[:count])
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        return digest.hexdigest()
+
+    def link(self, path: bytes) -> str:
+        """The hex SHA-256 of a symlink's target text."""
+        try:
+            return self._new(os.readlink(path)).hexdigest()
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+    def add(self, name: bytes, hexdigest: str) -> None:
+        """Take one line of `sha256sum` output."""
+        self._lines.update(_line(name, hexdigest))
+
+    def total(self) -> str:
+        """The hex SHA-256 of the lines so far."""
+        return self._lines.hexdigest()
+
+
+def _line(name: bytes, hexdigest: str) -> bytes:
+    r"""One line as `sha256sum` prints it.
+
+    GNU coreutils manual, "md5sum invocation": a name with a backslash, newline or carriage return
+    is escaped, and the line then starts with a backslash. (`\r` since coreutils 9.0.)
+    """
+    escaped = name.replace(b"\\", rb"\\").replace(b"\n", rb"\n").replace(b"\r", rb"\r")
+    mark = b"\\" if escaped != name else b""
+    return b"%b%b  %b\n" % (mark, hexdigest.encode("ascii"), escaped)
+
+
+def _add_directory(summer: _Summer, directory: bytes, shown_as: bytes) -> None:
+    """Add a line for every file and symlink below `directory`, under names after `shown_as`."""
+    root = _joinable(directory)
+    found = sorted(_walk(root))
+    if not found:
+        raise LocalError(
+            f"cannot hash {_shown(directory)}: it is a directory without files",
+            "an empty hash would make one key of every state; name the files a key depends on",
+        )
+    for name, is_link in found:
+        path = root + name
+        summer.add(shown_as + name, summer.link(path) if is_link else summer.file(path))
+
+
+def _walk(root: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Every file and symlink below `root`, unordered: its name relative to it, and which it is."""
+    pending = [b""]
+    while pending:
+        below = pending.pop()
+        for entry in _scan(root + below):
+            name = below + entry.name
+            if entry.is_symlink():
+                yield name, True
+            elif entry.is_dir(follow_symlinks=False):
+                pending.append(name + b"/")
+            elif entry.is_file(follow_symlinks=False):
+                yield name, False
+
+
+def _scan(directory: bytes, *, missing_ok: bool = False) -> list[os.DirEntry[bytes]]:
+    """A directory's entries; with `missing_ok`, what is not there, or no directory, has none."""
+    try:
+        with os.scandir(directory or b".") as entries:  # a pattern begins in b""
+            return list(entries)
+    except OSError as error:
+        if missing_ok and isinstance(error, FileNotFoundError | NotADirectoryError):
+            return []
+        raise _unreadable(directory, error) from error
+
+
+def _joinable(directory: bytes) -> bytes:
+    """`directory` ready to have a name appended; like `find`, without doubling a slash."""
+    return directory if directory.endswith(b"/") else directory + b"/"
+
+
+def _is_directory(path: bytes) -> bool:
+    """Whether this is a directory rather than a file; anything else is an error."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise _special(path)
+    return stat.S_ISDIR(mode)
+
+
+def _expand(path: bytes) -> list[bytes]:
+    """The path itself or, for a pattern, the files it matches: at least one, in C order."""
+    if not path or b"\0" in path:
+        raise UsageError(
+            f"cannot hash from {_shown(path)}: not a path",
+            "is the variable that holds the path set?",
+        )
+    if not _is_wild(path) or os.path.lexists(path):
+        return [path]
+    matches = sorted(match for match in _candidates(path) if _is_file(match))
+    if not matches:
+        raise UsageError(
+            f"the pattern {_shown(path)} matches no file",
+            "patterns match files only, and hidden names only by a segment that starts with a dot",
+        )
+    return matches
+
+
+def _candidates(pattern: bytes) -> set[bytes]:
+    """The names a pattern stands for, of whatever kind; some may not exist."""
+    *parents, last = pattern.split(b"/")
+    if last == b"**":
+        parents, last = [*parents, b"**"], b"*"
+    directories = {b""}
+    for segment in parents:
+        if segment == b"**":
+            directories = {found for start in directories for found in _tree(start)}
+        else:
+            directories = {found + b"/" for found in _matches(directories, segment)}
+    return _matches(directories, last)
+
+
+def _matches(directories: set[bytes], segment: bytes) -> set[bytes]:
+    """Each directory joined with what `segment` matches in it."""
+    if not _is_wild(segment):
+        return {directory + segment for directory in directories}
+    # Text, since `?` stands for a character; undecodable bytes are one each (surrogateescape).
+    text = os.fsdecode(segment)
+    matcher = re.compile(_expression(text), re.DOTALL)
+    hidden_too = text.startswith(".")
+    return {
+        directory + entry.name
+        for directory in directories
+        for entry in _scan(directory, missing_ok=True)
+        if hidden_too or not entry.name.startswith(b".")
+        if matcher.fullmatch(os.fsdecode(entry.name))
+    }
+
+
+def _tree(start: bytes) -> Iterator[bytes]:
+    """`start`, which need not exist, and every directory below that is not hidden or a symlink."""
+    pending = [start]
+    while pending:
+        directory = pending.pop()
+        yield directory
+        pending += [
+            directory + entry.name + b"/"
+            for entry in _scan(directory, missing_ok=True)
+            if not entry.name.startswith(b".") and entry.is_dir(follow_symlinks=False)
+        ]
+
+
+def _expression(segment: str) -> str:
+    """A segment as a regular expression.
+
+    The stretches between stars are matched leftmost first and for good (`(?>...)`), which is
+    enough for wildcards and keeps the time of `*a*a*a*b` from exploding.
+    """
+    first, *rest = [re.escape(part).replace(r"\?", ".") for part in segment.split("*")]
+    if not rest:
+        return first
+    *middle, last = rest
+    return first + "".join(f"(?>.*?{part})" for part in middle) + f".*{last}"
+
+
+def _is_wild(path: bytes) -> bool:
+    return b"*" in path or b"?" in path
+
+
+def _is_file(path: bytes) -> bool:
+    """Whether a pattern matches `path`: a file, or a symlink to one.
+
+    A symlink to nowhere may have been meant as one: an error, as it would be for `sha256sum`.
+    """
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError as error:
+        absent = isinstance(error, FileNotFoundError | NotADirectoryError)
+        if absent and not os.path.islink(path):
+            return False
+        raise _unreadable(path, error) from error
+
+
+def _shown(path: bytes) -> str:
+    """A path for a message, quoted, with control characters and stray bytes escaped."""
+    return repr(os.fsdecode(path))
+
+
+def _unreadable(path: bytes, error: OSError) -> CacherError:
+    if not isinstance(error, FileNotFoundError):
+        hint = "every file of a hash must be readable, or the key would not depend on it"
+    elif os.path.islink(path):
+        hint = "it is a symlink to nowhere: remove it, or leave it out of the hash"
+    else:
+        hint = "--hash-from paths start at the current directory; has the file been made yet?"
+    reason = (error.strerror or str(error)).lower()
+    return LocalError(f"cannot read {_shown(path or b'.')}: {reason}", hint)
+
+
+def _special(path: bytes) -> CacherError:
+    return LocalError(
+        f"cannot hash {_shown(path)}: neither a regular file nor a directory",
+        "write what should be hashed to a file first",
+    )
