@@ -1,0 +1,1 @@
+"""Where entries live: the `Store` protocol, and the stores that keep it."""

@@ -1,0 +1,129 @@
+"""A store on an S3 bucket: entries are the objects below a prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Self
+
+from cacher.s3.client import Client, ObjectHead
+from cacher.s3.download import Download
+from cacher.s3.upload import Upload, put_file
+from cacher.store.base import Data, Deletion, Entry, Meter, unmetered
+from cacher.store.checked import CheckedReader
+from cacher.store.content import Content
+
+PART_SIZE = 16 * 1024 * 1024
+"""Bytes in a part: at most 1000 of them up to 15.6 GiB, and four fit small machines' memory."""
+
+JOBS = 4
+"""Requests under way at a time: four fill a loopback and most networks."""
+
+
+class BucketStore:
+    """The `Store` of the objects below `prefix` in the client's bucket."""
+
+    def __init__(
+        self, client: Client, prefix: str = "", *, part_size: int = PART_SIZE, jobs: int = JOBS
+    ) -> None:
+        self.client = client
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._part_size = part_size
+        self._jobs = jobs
+
+    @property
+    def name(self) -> str:
+        """`s3://bucket/prefix`."""
+        return f"s3://{self.client.bucket}/{self._prefix}".rstrip("/")
+
+    def head(self, key: str) -> Entry | None:
+        """One HeadObject; on a 404 also a HeadBucket, to tell a miss from a missing bucket."""
+        head = self.client.head(self._prefix + key)
+        return _entry(key, head) if head else None
+
+    def open(self, key: str, meter: Meter = unmetered) -> CheckedReader | None:
+        """One GetObject for entries up to 8 MiB, then more of them in parallel."""
+        name = self._prefix + key
+        download = Download.open(self.client, name, meter=meter, jobs=self._jobs)
+        return CheckedReader(download, _entry(key, download.head)) if download else None
+
+    def create(
+        self, key: str, metadata: Mapping[str, str], meter: Meter = unmetered
+    ) -> BucketWriter:
+        """Memory: `jobs` parts."""
+        upload = Upload(
+            self.client,
+            self._prefix + key,
+            metadata,
+            part_size=self._part_size,
+            jobs=self._jobs,
+            meter=meter,
+        )
+        return BucketWriter(upload, key, metadata)
+
+    def put(
+        self, key: str, content: Content, metadata: Mapping[str, str], meter: Meter = unmetered
+    ) -> Entry:
+        """One PutObject for a file of at most one part, else a multipart upload."""
+        put_file(
+            self.client,
+            self._prefix + key,
+            content.fd,
+            content.size,
+            metadata,
+            part_size=self._part_size,
+            jobs=self._jobs,
+            meter=meter,
+            unchanged=content.unchanged,
+        )
+        return Entry(key, content.size, metadata=dict(metadata))
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """ListObjectsV2, a page of 1000 at a time."""
+        for item in self.client.list_objects(self._prefix + prefix):
+            # Gateways on file systems show directories as empty objects.
+            if not (item.key.endswith("/") and item.size == 0):
+                key = item.key.removeprefix(self._prefix)
+                yield Entry(key, item.size, item.modified, item.etag)
+
+    def delete(self, keys: Iterable[str]) -> Iterator[Deletion]:
+        """DeleteObjects where the store has it and there are several keys, else DeleteObject."""
+        for name, error in self.client.delete_many(self._prefix + key for key in keys):
+            yield Deletion(name.removeprefix(self._prefix), error)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.session.transport.close()
+
+
+class BucketWriter:
+    """An entry in the making, over an `Upload`."""
+
+    def __init__(self, upload: Upload, key: str, metadata: Mapping[str, str]) -> None:
+        self._upload = upload
+        self._key = key
+        self._metadata = metadata
+        self._size = 0
+
+    def write(self, data: Data) -> None:
+        """Take all of `data`; waits while `jobs` parts are on their way."""
+        self._upload.write(data)
+        self._size += memoryview(data).nbytes
+
+    def commit(self) -> Entry:
+        """Publish the object, whole."""
+        self._upload.commit()
+        return Entry(self._key, self._size, metadata=dict(self._metadata))
+
+    def close(self) -> None:
+        """Without a `commit` before: abort."""
+        self._upload.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def _entry(key: str, head: ObjectHead) -> Entry:
+    return Entry(key, head.size, head.modified, head.etag, head.metadata)

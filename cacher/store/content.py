@@ -1,0 +1,55 @@
+"""The bytes of an open file, as they were when they were looked at."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import Self
+
+from cacher.errors import LocalError
+
+PIECE = 256 * 1024
+"""Bytes read at once for a digest: small enough to stay in a core's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """All of the regular file `fd`: `size` bytes, called `name` in messages."""
+
+    fd: int
+    size: int
+    name: str
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, fd: int, name: str) -> Self:
+        """What is in the file now."""
+        status = os.fstat(fd)
+        return cls(fd, status.st_size, name, status.st_mtime_ns)
+
+    def unchanged(self) -> None:
+        """Raises `LocalError` if the file was written to since."""
+        status = os.fstat(self.fd)
+        if (status.st_size, status.st_mtime_ns) != (self.size, self.mtime_ns):
+            raise LocalError(
+                f"{self.name} changed while it was read; nothing was stored",
+                "store it once nothing writes to it any more",
+            )
+
+    def sha256(self) -> str:
+        """The hex SHA-256 of the file; raises `LocalError` if it cannot be read or changed."""
+        digest = hashlib.sha256(usedforsecurity=False)
+        window = memoryview(bytearray(min(PIECE, max(self.size, 1))))
+        position = 0
+        while position < self.size:
+            try:
+                count = os.preadv(self.fd, [window[: self.size - position]], position)
+            except OSError as error:
+                raise LocalError(f"cannot read {self.name}: {error.strerror}") from error
+            if not count:
+                break
+            digest.update(window[:count])
+            position += count
+        self.unchanged()
+        return digest.hexdigest()

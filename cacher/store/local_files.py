@@ -1,0 +1,219 @@
+"""What a local store asks of the file system: locks, temporary files, copies, and its failures.
+
+Knows `OSError` and what it means on which side; knows nothing of keys, entries or metadata.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from cacher.errors import AccessError, CacherError, LocalError, StoreError
+
+PIECE = 1 << 20
+"""Bytes copied at once: a few hundred microseconds of work between two reports of progress."""
+
+STALE = 3600
+"""Seconds after which a temporary file whose owner is gone is swept away."""
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+def local_fault(error: OSError, doing: str) -> LocalError:
+    """What `error` means on this machine's own side, while `doing` (an infinitive)."""
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in _NO_SPACE:
+        return LocalError(f"no space left to {doing}: {reason}", "free some space, then try again")
+    return LocalError(f"could not {doing}: {reason}")
+
+
+def store_fault(error: OSError, doing: str) -> CacherError:
+    """What `error` means in the store's directory, while `doing` (an infinitive)."""
+    if error.errno in _NO_SPACE or error.errno in _EXHAUSTED:
+        return local_fault(error, doing)
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in _REFUSED:
+        return AccessError(
+            f"could not {doing}: {reason}", "check who owns the store's directory and its mode"
+        )
+    return StoreError(f"could not {doing}: {reason}")
+
+
+@contextlib.contextmanager
+def at_store(doing: str) -> Iterator[None]:
+    """The door at which an `OSError` in the store's directory becomes one of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise store_fault(error, doing) from error
+
+
+@contextlib.contextmanager
+def exclusive(lock: bytes) -> Iterator[None]:
+    """Hold the lock file alone, among threads and processes; makes it where it is missing."""
+    os.makedirs(os.path.dirname(lock), exist_ok=True)
+    flags = os.O_CREAT | os.O_CLOEXEC
+    try:
+        fd = os.open(lock, flags | os.O_RDWR, 0o666)
+    except PermissionError:
+        # Another user of a shared directory made it. Linux locks files open for reading as well;
+        # NFS does not, which is why reading is the second choice.
+        fd = os.open(lock, flags | os.O_RDONLY, 0o666)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def shared(lock: bytes) -> Iterator[None]:
+    """Hold the lock file with other readers; go without where there is none to be had."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+            held.callback(os.close, fd)
+            fcntl.flock(fd, fcntl.LOCK_SH)
+        yield
+
+
+class Temporary:
+    """A new file in `directory`, open as `fd`, that goes away unless it is moved into place.
+
+    Its owner holds a lock on it, so that `sweep` can tell the living from the dead.
+    """
+
+    def __init__(self, directory: bytes) -> None:
+        os.makedirs(directory, exist_ok=True)
+        self.path = os.path.join(directory, os.urandom(12).hex().encode())
+        self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._open = True
+        self.moved = False
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
+        except BaseException:
+            self.close()
+            raise
+
+    def move(self, target: bytes) -> None:
+        """Give the file its name, in place of any file that had it."""
+        os.rename(self.path, target)
+        self.moved = True
+
+    def close(self) -> None:
+        """Close the file and, if it was not moved, remove it. Safe to call twice."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            if not self.moved:
+                # What cannot be removed now is swept later; it hides no error of the caller's.
+                with contextlib.suppress(OSError):
+                    os.unlink(self.path)
+        finally:
+            os.close(self.fd)
+
+
+def sweep(directory: bytes, fresh: Temporary) -> None:
+    """Remove temporary files an hour older than `fresh` whose owners are gone.
+
+    A courtesy: what cannot be looked at or removed (another user's, perhaps) is left.
+    """
+    now = os.fstat(fresh.fd).st_mtime
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if now - entry.stat(follow_symlinks=False).st_mtime > STALE:
+                    _remove_unowned(entry.path)
+
+
+def _remove_unowned(path: bytes) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+    finally:
+        os.close(fd)
+
+
+def remove_empty_parents(path: bytes, top: bytes) -> None:
+    """Remove the directories above `path` that are empty, up to but not including `top`."""
+    directory = os.path.dirname(path)
+    while len(directory) > len(top):
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return  # not empty, or not ours to remove: neither is worth a failure
+        directory = os.path.dirname(directory)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One end of a copy: an open file, and what a failure on its side means."""
+
+    fd: int
+    fault: Callable[[OSError], CacherError]
+
+
+def copy(source: End, target: End, size: int) -> Iterator[int]:
+    """Copy the bytes [0, size), yielding the byte count of each piece once it is in `target`.
+
+    Ends early where the source does. Neither file's position moves.
+    """
+    done = 0
+    for count in _copy_in_kernel(source.fd, target.fd, size):
+        done += count
+        yield count
+    if done == size:
+        return
+    buffer = memoryview(bytearray(min(PIECE, size - done)))
+    while done < size:
+        try:
+            count = os.preadv(source.fd, [buffer[: size - done]], done)
+        except OSError as error:
+            raise source.fault(error) from error
+        if not count:
+            return
+        try:
+            write_all(target.fd, buffer[:count], done)
+        except OSError as error:
+            raise target.fault(error) from error
+        done += count
+        yield count
+
+
+def _copy_in_kernel(source: int, target: int, size: int) -> Iterator[int]:
+    """Copy as far as copy_file_range(2) goes.
+
+    Its errors do not say which side failed, and some kernels answer 0 for files that do have more
+    (copy_file_range(2), BUGS). So neither counts: the plain copy that follows finds out.
+    """
+    if sys.platform != "linux":
+        return
+    done = 0
+    while done < size:
+        try:
+            count = os.copy_file_range(source, target, min(PIECE, size - done), done, done)
+        except OSError:
+            return
+        if not count:
+            return
+        done += count
+        yield count
+
+
+def write_all(fd: int, data: memoryview, offset: int) -> None:
+    """Write all of `data` at `offset`. Raises `OSError`, and may then have written some."""
+    while data:
+        count = os.pwrite(fd, data, offset)
+        data = data[count:]
+        offset += count
