@@ -1,0 +1,127 @@
+"""Request bodies that can be sent again: parts in memory, and slices of a file.
+
+They are handed out in small pieces, because a socket's time-out holds for a whole `sendall`: with
+pieces it is a limit on silence, not on the size of a part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+
+from cacher.errors import LocalError
+
+PIECE = 128 * 1024
+"""Bytes in one send."""
+
+Meter = Callable[[int], None]
+
+
+def _unmetered(_count: int) -> None:
+    pass
+
+
+def _unchecked() -> None:
+    pass
+
+
+class SignedBody:
+    """A body that knows its size and digest, and can be iterated any number of times.
+
+    `meter` is told of the bytes sent, and that they are taken back when they are sent again;
+    `check` may raise to stop the sending.
+    """
+
+    def __init__(
+        self, size: int, meter: Meter = _unmetered, check: Callable[[], None] = _unchecked
+    ) -> None:
+        self.size = size
+        self._meter = meter
+        self._check = check
+        self._sent = 0
+        self._sha256 = ""
+        self.rounds = 0
+        """How many times it was sent, wholly or in part."""
+
+    @property
+    def sha256(self) -> str:
+        """The hex SHA-256 of all the bytes, which is signed."""
+        if not self._sha256:
+            self._sha256 = self._digest()
+        return self._sha256
+
+    def refresh(self) -> None:
+        """Look at the source again, after a store said that the digest is not the body's."""
+        self._sha256 = ""
+
+    def __iter__(self) -> Iterator[memoryview]:
+        self._meter(-self._sent)
+        self._sent = 0
+        self.rounds += 1
+        for piece in self._pieces():
+            self._check()
+            yield piece
+            self._sent += len(piece)
+            self._meter(len(piece))
+
+    def _pieces(self) -> Iterator[memoryview]:
+        raise NotImplementedError
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256(usedforsecurity=False)
+        for piece in self._pieces():
+            digest.update(piece)
+        return digest.hexdigest()
+
+
+class MemoryBody(SignedBody):
+    """Bytes in memory, which stay as they are until the body is done with."""
+
+    def __init__(
+        self,
+        data: bytes | bytearray | memoryview,
+        meter: Meter = _unmetered,
+        check: Callable[[], None] = _unchecked,
+    ) -> None:
+        self._data = memoryview(data)
+        super().__init__(len(self._data), meter, check)
+
+    def _pieces(self) -> Iterator[memoryview]:
+        for start in range(0, self.size, PIECE):
+            yield self._data[start : start + PIECE]
+
+
+class FileBody(SignedBody):
+    """The bytes [start, start + size) of a regular file. Nothing of it is kept in memory."""
+
+    def __init__(
+        self,
+        fd: int,
+        start: int,
+        size: int,
+        meter: Meter = _unmetered,
+        check: Callable[[], None] = _unchecked,
+    ) -> None:
+        super().__init__(size, meter, check)
+        self._fd = fd
+        self._start = start
+
+    def refresh(self) -> None:
+        """Raises `LocalError` if the slice is no longer what was signed."""
+        before, self._sha256 = self._sha256, ""
+        if before and self.sha256 != before:
+            raise LocalError("the file changed while it was read")
+
+    def _pieces(self) -> Iterator[memoryview]:
+        buffer = memoryview(bytearray(min(PIECE, self.size)))
+        position, end = self._start, self._start + self.size
+        while position < end:
+            try:
+                count = os.preadv(self._fd, [buffer[: end - position]], position)
+            except OSError as error:
+                raise LocalError(f"cannot read the file: {error.strerror}") from error
+            if not count:
+                raise LocalError("the file became shorter while it was read")
+            yield buffer[:count]
+            position += count

@@ -1,0 +1,314 @@
+"""One bucket: S3's operations with typed answers.
+
+Knows what the operations mean and how stores differ in answering them; `session.py` signs, sends
+and repeats. Keys are whole object names here. All methods raise `CacherError`s.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+
+from cacher.errors import AccessError, CacherError, StoreError
+from cacher.s3 import documents, quirks
+from cacher.s3.body import MemoryBody, SignedBody
+from cacher.s3.faults import Fault, explained
+from cacher.s3.retry import ONCE, Patience
+from cacher.s3.session import (
+    COMMIT_PATIENCE,
+    WRITE_PATIENCE,
+    Reply,
+    Request,
+    Session,
+    no_document,
+)
+from cacher.s3.transport import Answer
+
+Pause = Callable[[float], None]
+
+_CLEANING = Patience(tries=3, dead_tries=2)
+"""Cleaning up after a failure must not take longer than people wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectHead:
+    """What the headers of an object tell: bytes, POSIX seconds, metadata without its prefix."""
+
+    size: int
+    etag: str
+    modified: float | None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class Client:
+    """The operations on one bucket. For use by several threads."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.bucket = session.endpoint.bucket
+
+    def head(self, key: str) -> ObjectHead | None:
+        """The object's headers, or None where it is certain that there is none (HeadObject)."""
+        request = Request("HEAD", f"looking for {key}", key, accept=(404,))
+        reply = self.session.call(request, no_document)
+        if reply.fault:
+            # A HEAD's 404 has no body to tell a missing key from a missing bucket.
+            self.check_bucket(f"looking for {key}")
+            return None
+        return read_head(reply.headers)
+
+    def check_bucket(self, doing: str) -> bool:
+        """Whether the bucket may be read (HeadBucket); raises `AccessError` if there is none.
+
+        A key that may only write is refused here, which says nothing about the bucket.
+        """
+        reply = self.session.call(Request("HEAD", doing, accept=(403, 404)), no_document)
+        if reply.status == 404:
+            missing = documents.ErrorDocument(code="NoSuchBucket")
+            raise explained(Fault(404, missing), doing, self.bucket)
+        return reply.fault is None
+
+    def get(
+        self,
+        key: str,
+        span: tuple[int, int] | None = None,
+        etag: str = "",
+        pause: Pause | None = None,
+    ) -> Reply[Answer] | None:
+        """The object, or its bytes [start, end), if its ETag is `etag` (GetObject).
+
+        None where there is none. The reply may be a refusal with status 412 (another ETag by now)
+        or 416 (no such bytes). Whether a success is the right range is for the caller to check.
+        """
+        headers = {}
+        if span:
+            headers["range"] = f"bytes={span[0]}-{span[1] - 1}"
+        if etag:
+            headers["if-match"] = etag
+        doing = f"reading {key}"
+        request = Request("GET", doing, key, headers=headers, accept=(404, 412, 416))
+        reply = self.session.open(request, pause)
+        if reply.status != 404:
+            return reply
+        if reply.fault and reply.code == "NoSuchBucket":
+            raise explained(reply.fault, doing, self.bucket)
+        if not reply.code:
+            raise StoreError(
+                f"{doing}: {self.session.endpoint.host} answered 404, but not as an S3 store does",
+                "check --endpoint: it must be the address of the S3 API",
+            )
+        return None
+
+    def put(self, key: str, body: SignedBody, metadata: Mapping[str, str]) -> str:
+        """Store an object in one request (PutObject); its ETag."""
+        reply = self.session.call(
+            Request(
+                "PUT",
+                f"storing {key}",
+                key,
+                headers=_metadata_headers(metadata),
+                body=body,
+                answer_within=WRITE_PATIENCE,
+            ),
+            no_document,
+        )
+        return reply.headers.get("etag", "")
+
+    def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
+        """Begin a multipart upload; its id."""
+        request = Request(
+            "POST", f"storing {key}", key, {"uploads": ""}, _metadata_headers(metadata)
+        )
+        return self.session.call(request, documents.read_upload_id).value or ""
+
+    def put_part(
+        self, key: str, upload_id: str, number: int, body: SignedBody, pause: Pause
+    ) -> str:
+        """Store part `number` (from 1); its ETag. At most one call at a time for each number."""
+        reply = self.session.call(
+            Request(
+                "PUT",
+                f"storing {key} (part {number})",
+                key,
+                {"partNumber": str(number), "uploadId": upload_id},
+                body=body,
+                answer_within=WRITE_PATIENCE,
+            ),
+            no_document,
+            pause,
+        )
+        return reply.headers.get("etag", "")
+
+    def complete_upload(
+        self, key: str, upload_id: str, etags: Mapping[int, str], *, published: Callable[[], bool]
+    ) -> bool:
+        """Make the parts the object; False if the store misses parts (InvalidPart).
+
+        Where it is not clear what became of the request, `published` tells whether the object
+        is there.
+        """
+        body = MemoryBody(documents.write_complete(sorted(etags.items())))
+        request = Request(
+            "POST",
+            f"storing {key}",
+            key,
+            {"uploadId": upload_id},
+            body=body,
+            accept=(400, 404),
+            answer_within=COMMIT_PATIENCE,
+        )
+        try:
+            reply = self.session.call(request, documents.read_completed)
+        except StoreError:
+            # The last reply may have been lost after the store had done as it was told.
+            if published():
+                return True
+            raise
+        if reply.fault is None:
+            return True
+        if reply.code == "NoSuchUpload" and published():
+            # It was completed by an earlier try, whose reply was lost.
+            return True
+        if reply.code == "InvalidPart":
+            return False
+        raise explained(reply.fault, f"storing {key}", self.bucket)
+
+    def list_parts(self, key: str, upload_id: str) -> dict[int, str]:
+        """The ETags of the parts that the store has, by number."""
+        found: dict[int, str] = {}
+        marker = ""
+        while True:
+            query = {"uploadId": upload_id} | ({"part-number-marker": marker} if marker else {})
+            request = Request("GET", f"storing {key}", key, query)
+            parts, next_marker = self.session.call(request, documents.read_parts).value or ({}, "")
+            found |= parts
+            if not next_marker or next_marker == marker:
+                return found
+            marker = next_marker
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """Throw the parts away. One that is gone already is fine."""
+        request = Request(
+            "DELETE",
+            f"aborting the upload of {key}",
+            key,
+            {"uploadId": upload_id},
+            accept=quirks.ABORTED,
+            policy=_CLEANING,
+        )
+        self.session.call(request, no_document)
+
+    def list_objects(
+        self, prefix: str, *, page_size: int = 1000
+    ) -> Iterator[documents.ListedObject]:
+        """All objects whose name begins with `prefix`, a page at a time (ListObjectsV2)."""
+        query = {
+            "list-type": "2",
+            "encoding-type": "url",
+            "max-keys": str(page_size),
+            "prefix": prefix,
+        }
+        while True:
+            request = Request("GET", "listing", query=query)
+            page = self.session.call(request, documents.read_list_page).value
+            if page is None:
+                return
+            yield from page.objects
+            if not page.token:
+                return
+            if page.token == query.get("continuation-token"):
+                raise StoreError("listing: the store gives the same page again and again")
+            query = {**query, "continuation-token": page.token}
+
+    def delete(self, key: str) -> None:
+        """Delete an object; one that is not there counts as deleted (DeleteObject)."""
+        request = Request("DELETE", f"deleting {key}", key, accept=quirks.DELETED)
+        reply = self.session.call(request, no_document)
+        if reply.fault and reply.code == "NoSuchBucket":
+            raise explained(reply.fault, f"deleting {key}", self.bucket)
+
+    def delete_many(self, keys: Iterable[str]) -> Iterator[tuple[str, CacherError | None]]:
+        """Delete objects, many in one request where the store can; an answer for each key."""
+        bulk = True
+        for batch in _batches(keys, quirks.BULK_DELETE):
+            together = [key for key in batch if documents.fits_xml(key)]
+            answers = self._delete_batch(together) if bulk and len(together) > 1 else None
+            bulk = bulk and (answers is not None or len(together) < 2)
+            for key in batch:
+                yield (
+                    (key, answers[key])
+                    if answers and key in answers
+                    else (key, self._delete_one(key))
+                )
+
+    def location(self, *, policy: Patience = ONCE) -> str:
+        """The region as the store names it (GetBucketLocation)."""
+        request = Request("GET", "asking for the region", query={"location": ""}, policy=policy)
+        return self.session.call(request, documents.read_location).value or ""
+
+    def _delete_one(self, key: str) -> CacherError | None:
+        try:
+            self.delete(key)
+        except CacherError as error:
+            return error
+        return None
+
+    def _delete_batch(self, keys: list[str]) -> dict[str, CacherError | None] | None:
+        """An answer for each key the store accounted for; None if it has no DeleteObjects."""
+        body = documents.write_delete(keys)
+        md5 = hashlib.md5(body, usedforsecurity=False).digest()
+        request = Request(
+            "POST",
+            f"deleting {len(keys)} entries",
+            query={"delete": ""},
+            # Garage does without; AWS, MinIO, Ceph and Swift do not.
+            headers={"content-md5": base64.b64encode(md5).decode()},
+            body=MemoryBody(body),
+            accept=quirks.NO_BULK_DELETE,
+            answer_within=COMMIT_PATIENCE,
+        )
+        reply = self.session.call(request, documents.read_deleted)
+        if reply.value is None:
+            return None
+        answers: dict[str, CacherError | None] = dict.fromkeys(reply.value.deleted)
+        for key, error in reply.value.errors:
+            answers[key] = None if error.code == "NoSuchKey" else _refused(key, error)
+        return answers
+
+
+def read_head(headers: Mapping[str, str]) -> ObjectHead:
+    """An object's size, ETag, time and metadata from the headers of a HEAD or a whole GET."""
+    metadata = {
+        name.lower().removeprefix(quirks.METADATA_PREFIX): value
+        for name, value in headers.items()
+        if name.lower().startswith(quirks.METADATA_PREFIX)
+    }
+    try:
+        modified = parsedate_to_datetime(headers.get("last-modified", "")).timestamp()
+    except ValueError:
+        modified = None
+    size = int(headers.get("content-length") or -1)
+    return ObjectHead(size, headers.get("etag", ""), modified, metadata)
+
+
+def _refused(key: str, error: documents.ErrorDocument) -> CacherError:
+    message = f"deleting {key}: {error.message or 'refused'} ({error.code})"
+    return AccessError(message) if error.code == "AccessDenied" else StoreError(message)
+
+
+def _metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {quirks.METADATA_PREFIX + name: value for name, value in metadata.items()}
+
+
+def _batches(keys: Iterable[str], size: int) -> Iterator[list[str]]:
+    batch: list[str] = []
+    for key in keys:
+        batch.append(key)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

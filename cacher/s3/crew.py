@@ -1,0 +1,90 @@
+"""A few threads at one job: the first failure ends it for all. Knows nothing of HTTP."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Self
+
+from cacher.s3.transport import Cancelled
+
+
+class Crew:
+    """Threads that share a condition, `changed`, which guards whatever the job shares.
+
+    `interrupt` wakes those that wait on a socket. The owner's thread does the waiting, so that
+    signals reach it; leaving the `with` block early cancels the rest and waits for it to end.
+    """
+
+    def __init__(self, interrupt: Callable[[], None]) -> None:
+        self.changed = threading.Condition()
+        self._interrupt = interrupt
+        self._failure: BaseException | None = None
+        self._cancelled = False
+        self._threads: list[threading.Thread] = []
+
+    def start(self, count: int, work: Callable[[], None]) -> None:
+        """Let `count` threads run `work` once each."""
+        for _ in range(count):
+            thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def check(self) -> None:
+        """For the threads: raises `Cancelled` once the job is given up."""
+        if self._cancelled:
+            raise Cancelled
+
+    def pause(self, seconds: float) -> None:
+        """For the threads: sleep, unless the job is given up meanwhile."""
+        with self.changed:
+            self.changed.wait_for(lambda: self._cancelled, seconds)
+        self.check()
+
+    def wait(self, ready: Callable[[], bool]) -> None:
+        """For threads that hold `changed`: until `ready()`; raises `Cancelled`."""
+        self.changed.wait_for(lambda: self._cancelled or ready())
+        self.check()
+
+    def wait_for(self, ready: Callable[[], bool]) -> None:
+        """For the owner: until `ready()`; raises what made a thread fail."""
+        with self.changed:
+            self.changed.wait_for(lambda: self._failure is not None or ready())
+            if self._failure is not None:
+                raise self._failure
+
+    def join(self) -> None:
+        """For the owner: until every thread has ended; raises what made one fail."""
+        self.wait_for(lambda: not self._threads)
+
+    def stop(self) -> None:
+        """Give the job up, and return once no thread works on it any more."""
+        with self.changed:
+            self._cancelled = True
+            self.changed.notify_all()
+            threads = list(self._threads)
+        for thread in threads:
+            # Again and again: a thread may have been on its way to the next socket.
+            while thread.is_alive():
+                self._interrupt()
+                thread.join(0.1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Cancelled:
+            pass
+        except BaseException as failure:
+            with self.changed:
+                self._failure = self._failure or failure
+                self._cancelled = True
+        finally:
+            with self.changed:
+                self._threads.remove(threading.current_thread())
+                self.changed.notify_all()

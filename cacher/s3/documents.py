@@ -1,0 +1,193 @@
+"""The few XML documents that S3 and we exchange, to and from plain values.
+
+Knows no socket and no status. Reading ignores namespaces and unknown elements, since stores
+differ in both; writing is compact, since some stores refuse white space between elements.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape
+
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold (section 2.2, "Char"), not even escaped."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDocument:
+    """An `<Error>`; every field may be empty."""
+
+    code: str = ""
+    message: str = ""
+    region: str = ""
+
+
+class MalformedDocument(Exception):
+    """Not the document that was asked for: perhaps an `<Error>` under a status of success."""
+
+    def __init__(self, reason: str, error: ErrorDocument | None = None) -> None:
+        super().__init__(reason)
+        self.error = error or ErrorDocument()
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """One `<Contents>`: size in bytes, `modified` in POSIX seconds."""
+
+    key: str
+    size: int
+    modified: float | None
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One answer of ListObjectsV2; `token` asks for the next, and is empty on the last."""
+
+    objects: Sequence[ListedObject]
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResult:
+    """One answer of DeleteObjects."""
+
+    deleted: Sequence[str]
+    errors: Sequence[tuple[str, ErrorDocument]]
+
+
+def read_error(body: bytes) -> ErrorDocument:
+    """The `<Error>` in `body`; an empty one if it is anything else (a proxy's HTML, nothing)."""
+    try:
+        root = _parse(body, "Error")
+    except MalformedDocument:
+        return ErrorDocument()
+    return _error(root)
+
+
+def read_list_page(body: bytes) -> ListPage:
+    """A ListObjectsV2 answer, names decoded where the answer says that they are encoded."""
+    root = _parse(body, "ListBucketResult")
+    encoded = _text(root, "EncodingType") == "url"
+    objects = [
+        ListedObject(
+            key=_decoded(_text(item, "Key"), encoded),
+            size=int(_text(item, "Size") or 0),
+            modified=_seconds(_text(item, "LastModified")),
+            etag=_text(item, "ETag"),
+        )
+        for item in _children(root, "Contents")
+    ]
+    more = _text(root, "IsTruncated") == "true"
+    # The token is opaque: it is never encoded in the answer, and Garage's may hold a `+`.
+    return ListPage(objects, _text(root, "NextContinuationToken") if more else "")
+
+
+def read_upload_id(body: bytes) -> str:
+    """The upload id in a CreateMultipartUpload answer."""
+    upload_id = _text(_parse(body, "InitiateMultipartUploadResult"), "UploadId")
+    if not upload_id:
+        raise MalformedDocument("no UploadId")
+    return upload_id
+
+
+def read_completed(body: bytes) -> None:
+    """Nothing, if a CompleteMultipartUpload succeeded: 200 alone does not say so."""
+    _parse(body, "CompleteMultipartUploadResult")
+
+
+def read_parts(body: bytes) -> tuple[dict[int, str], str]:
+    """A ListParts answer: ETags by part number, and the marker of the next page or an empty one."""
+    root = _parse(body, "ListPartsResult")
+    parts = {int(_text(p, "PartNumber")): _text(p, "ETag") for p in _children(root, "Part")}
+    more = _text(root, "IsTruncated") == "true"
+    return parts, _text(root, "NextPartNumberMarker") if more else ""
+
+
+def read_deleted(body: bytes) -> DeleteResult:
+    """A DeleteObjects answer. 200 does not mean that all went."""
+    root = _parse(body, "DeleteResult")
+    return DeleteResult(
+        deleted=[_text(item, "Key") for item in _children(root, "Deleted")],
+        errors=[(_text(item, "Key"), _error(item)) for item in _children(root, "Error")],
+    )
+
+
+def read_location(body: bytes) -> str:
+    """The region in a GetBucketLocation answer; AWS says nothing for its oldest ones."""
+    region = (_parse(body, "LocationConstraint").text or "").strip()
+    return {"": "us-east-1", "EU": "eu-west-1"}.get(region, region)
+
+
+def write_complete(parts: Iterable[tuple[int, str]]) -> bytes:
+    """A CompleteMultipartUpload request over (number, ETag) pairs in ascending order."""
+    items = "".join(
+        f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(etag)}</ETag></Part>"
+        for number, etag in parts
+    )
+    return f"<CompleteMultipartUpload>{items}</CompleteMultipartUpload>".encode()
+
+
+def write_delete(keys: Iterable[str]) -> bytes:
+    """A DeleteObjects request that asks for an answer on every key."""
+    # A bare carriage return would arrive as a line feed (XML 1.0, section 2.11).
+    items = "".join(
+        f"<Object><Key>{escape(key, {chr(13): '&#13;'})}</Key></Object>" for key in keys
+    )
+    return f"<Delete>{items}</Delete>".encode()
+
+
+def fits_xml(key: str) -> bool:
+    """Whether XML 1.0 can hold the key; others cannot be deleted in bulk."""
+    return not _NOT_IN_XML.search(key)
+
+
+def _parse(body: bytes, name: str) -> ET.Element:
+    try:
+        # Some stores keep the connection alive with blanks before the document.
+        # Entities cannot blow up: bodies are bounded, and expat (2.4.1) bounds what they grow to.
+        root = ET.fromstring(body.strip())  # noqa: S314
+    except ET.ParseError as error:
+        raise MalformedDocument(f"not XML: {error}") from error
+    if _name(root) != name:
+        told = _error(root) if _name(root) == "Error" else None
+        raise MalformedDocument(f"<{_name(root)}> in place of <{name}>", told)
+    return root
+
+
+def _error(element: ET.Element) -> ErrorDocument:
+    return ErrorDocument(
+        code=_text(element, "Code"),
+        message=_text(element, "Message"),
+        region=_text(element, "Region"),
+    )
+
+
+def _name(element: ET.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _children(element: ET.Element, name: str) -> Iterator[ET.Element]:
+    return (child for child in element if _name(child) == name)
+
+
+def _text(element: ET.Element, name: str) -> str:
+    # Keys may begin or end with blanks: nothing is stripped here.
+    return next((child.text or "" for child in _children(element, name)), "")
+
+
+def _decoded(name: str, encoded: bool) -> str:
+    # MinIO writes a space as `+`, and every store writes a plus sign as `%2B`.
+    return unquote_plus(name) if encoded else name
+
+
+def _seconds(date: str) -> float | None:
+    try:
+        return datetime.fromisoformat(date).timestamp()
+    except ValueError:
+        return None

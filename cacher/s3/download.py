@@ -1,0 +1,211 @@
+"""An object as a reader: in order, or into a file with its ranges in parallel."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Self
+
+from cacher.errors import LocalError
+from cacher.s3.client import Client
+from cacher.s3.crew import Crew
+from cacher.s3.ranges import PIECE, Cursor, Meter, Version, first_answer
+from cacher.s3.transport import Answer
+
+
+class Download:
+    """An open object, up to `jobs` of its ranges under way at a time."""
+
+    def __init__(self, version: Version, answer: Answer, jobs: int) -> None:
+        self.head = version.head
+        self.size = version.head.size
+        self._version = version
+        self._first: Answer | None = answer
+        self._spans = version.spans()
+        self._jobs = min(jobs, len(self._spans))
+        self._stream: _Stream | None = None
+
+    @classmethod
+    def open(cls, client: Client, key: str, *, meter: Meter, jobs: int = 4) -> Self | None:
+        """Ask for the first range; None where there is no such object.
+
+        `meter` is told of the bytes that arrive.
+        """
+        opened = first_answer(client, key, meter)
+        return cls(*opened, jobs) if opened else None
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the front of `buffer` with the next bytes; 0 at the end."""
+        if self._stream is None:
+            serial = _Serial(self._spans, self._cursor)
+            self._stream = (
+                serial
+                if self._jobs < 2
+                else _Parallel(self._spans, self._cursor, self._crew(), self._jobs)
+            )
+        return self._stream.readinto(buffer)
+
+    def save(self, fd: int, landed: Callable[[int], None]) -> int:
+        """Write the object at offset 0 of the regular file `fd`; its size.
+
+        `landed(end)` is called in this thread whenever the bytes before `end` are all in place.
+        """
+        if self._jobs < 2:
+            for number in range(len(self._spans)):
+                self._place(fd, number, None, landed)
+            return self.size
+        done = [False] * len(self._spans)
+        todo = deque(range(len(self._spans)))
+        with self._crew() as crew:
+
+            def work() -> None:
+                while True:
+                    with crew.changed:
+                        if not todo:
+                            return
+                        number = todo.popleft()
+                    self._place(fd, number, crew)
+                    with crew.changed:
+                        done[number] = True
+                        crew.changed.notify_all()
+
+            crew.start(self._jobs, work)
+            for number, (_, end) in enumerate(self._spans):
+                crew.wait_for(lambda number=number: done[number])  # type: ignore[misc]
+                landed(end)
+        return self.size
+
+    def close(self) -> None:
+        """Stop all that is under way."""
+        if self._stream is not None:
+            self._stream.close()
+        if self._first is not None:
+            self._first.close()
+            self._first = None
+
+    def _cursor(self, number: int, crew: Crew | None) -> Cursor:
+        """A reader of range `number`; the first one's answer is open already."""
+        answer = None
+        if number == 0:
+            answer, self._first = self._first, None
+        return Cursor(self._version, self._spans[number], answer, crew)
+
+    def _crew(self) -> Crew:
+        return Crew(self._version.client.session.transport.interrupt)
+
+    def _place(
+        self,
+        fd: int,
+        number: int,
+        crew: Crew | None,
+        landed: Callable[[int], None] = lambda _end: None,
+    ) -> None:
+        cursor = self._cursor(number, crew)
+        position = self._spans[number][0]
+        try:
+            while piece := cursor.read(PIECE):
+                _write_at(fd, piece, position)
+                position += len(piece)
+                landed(position)
+        finally:
+            cursor.close()
+
+
+_Opener = Callable[[int, Crew | None], Cursor]
+
+
+class _Serial:
+    """Ranges one after the other."""
+
+    def __init__(self, spans: list[tuple[int, int]], opener: _Opener) -> None:
+        self._todo = deque(range(len(spans)))
+        self._opener = opener
+        self._open: Cursor | None = None
+
+    def readinto(self, buffer: memoryview) -> int:
+        while self._open is not None or self._todo:
+            if self._open is None:
+                self._open = self._opener(self._todo.popleft(), None)
+            piece = self._open.read(min(len(buffer), PIECE))
+            if piece:
+                buffer[: len(piece)] = piece
+                return len(piece)
+            self.close()
+        return 0
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+
+class _Parallel:
+    """Ranges fetched in parallel and handed out in order, through buffers used again and again."""
+
+    def __init__(
+        self, spans: list[tuple[int, int]], opener: _Opener, crew: Crew, jobs: int
+    ) -> None:
+        self._spans = spans
+        self._opener = opener
+        self._crew = crew
+        self._todo = deque(range(len(spans)))
+        # One buffer more than threads, so that one can be emptied while all the others fill.
+        size = max(end - start for start, end in spans)
+        self._free = deque(bytearray(size) for _ in range(jobs + 1))
+        self._filled: dict[int, bytearray] = {}
+        self._current = self._offset = 0
+        crew.start(jobs, self._work)
+
+    def readinto(self, buffer: memoryview) -> int:
+        if self._current == len(self._spans):
+            return 0
+        start, end = self._spans[self._current]
+        self._crew.wait_for(lambda: self._current in self._filled)
+        source = memoryview(self._filled[self._current])
+        count = min(len(buffer), end - start - self._offset)
+        buffer[:count] = source[self._offset : self._offset + count]
+        self._offset += count
+        if self._offset == end - start:
+            with self._crew.changed:
+                self._free.append(self._filled.pop(self._current))
+                self._current, self._offset = self._current + 1, 0
+                self._crew.changed.notify_all()
+        return count
+
+    def close(self) -> None:
+        self._crew.stop()
+
+    def _work(self) -> None:
+        while True:
+            with self._crew.changed:
+                # Number and buffer are taken together, so that the next range in order always
+                # has a buffer and the reader never waits for one that cannot come.
+                self._crew.wait(lambda: bool(self._free) or not self._todo)
+                if not self._todo:
+                    return
+                number, buffer = self._todo.popleft(), self._free.popleft()
+            cursor = self._opener(number, self._crew)
+            position = 0
+            try:
+                while piece := cursor.read(PIECE):
+                    buffer[position : position + len(piece)] = piece
+                    position += len(piece)
+            finally:
+                cursor.close()
+            with self._crew.changed:
+                self._filled[number] = buffer
+                self._crew.changed.notify_all()
+
+
+_Stream = _Serial | _Parallel
+
+
+def _write_at(fd: int, data: bytes, position: int) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            count = os.pwrite(fd, view, position)
+        except OSError as error:
+            raise LocalError(f"cannot write the file: {error.strerror}") from error
+        view, position = view[count:], position + count

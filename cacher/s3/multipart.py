@@ -1,0 +1,137 @@
+"""Parts on their way to a store, several at a time, that become one object or nothing."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from cacher.errors import CacherError, StoreError
+from cacher.s3.body import SignedBody
+from cacher.s3.client import Client
+from cacher.s3.crew import Crew
+from cacher.s3.quirks import FEW_PARTS, MAX_PART, MAX_PARTS, MIB
+
+UPLOAD = "cacher-upload"
+"""The metadata name of a random token: after a lost reply it tells our object from another's."""
+
+
+def part_size_for(size: int, wanted: int) -> int:
+    """The size of all parts but the last: `wanted` bytes, or more where `size` needs it.
+
+    Few and equal parts suit every store; whole MiB suit Garage's blocks.
+    """
+    needed = -(-size // FEW_PARTS)
+    return min(max(wanted, -(-needed // MIB) * MIB), MAX_PART)
+
+
+class Multipart:
+    """One multipart upload, begun by the first part; up to `jobs` parts are under way at a time.
+
+    At most one attempt of each part is in flight, since Garage takes the latest, done or not.
+    """
+
+    def __init__(self, client: Client, key: str, metadata: Mapping[str, str], jobs: int) -> None:
+        self._client = client
+        self._key = key
+        self._token = os.urandom(8).hex()
+        self._metadata = {**metadata, UPLOAD: self._token}
+        self._jobs = jobs
+        self._upload_id = ""
+        self._crew = Crew(client.session.transport.interrupt)
+        self._queue: deque[tuple[int, SignedBody, Callable[[], None]]] = deque()
+        self._etags: dict[int, str] = {}
+        self._repeated: set[int] = set()
+        self._size = 0
+        self._count = 0
+        self._closed = False
+
+    @property
+    def crew(self) -> Crew:
+        """The threads that send; what is shared with them is guarded by `crew.changed`."""
+        return self._crew
+
+    def send(self, body: SignedBody, sent: Callable[[], None] = lambda: None) -> None:
+        """Queue the next part; `sent` is called, under `crew.changed`, when the store has it."""
+        if not self._upload_id:
+            self._upload_id = self._client.create_upload(self._key, self._metadata)
+        if self._count == MAX_PARTS:
+            raise StoreError(
+                f"storing {self._key}: more than {MAX_PARTS} parts",
+                "a larger --part-size allows a larger entry",
+            )
+        with self._crew.changed:
+            self._count += 1
+            self._size += body.size
+            self._queue.append((self._count, body, sent))
+            self._crew.changed.notify_all()
+        if self._count <= self._jobs:
+            self._crew.start(1, self._work)
+
+    def finish(self) -> None:
+        """Wait until the store has every part."""
+        with self._crew.changed:
+            self._closed = True
+            self._crew.changed.notify_all()
+        self._crew.join()
+
+    def complete(self) -> bool:
+        """Make the parts the object; False if the store misses some of them."""
+        done = self._client.complete_upload(
+            self._key, self._upload_id, self._etags, published=self._is_published
+        )
+        if done:
+            self._upload_id = ""
+        return done
+
+    def doubtful(self) -> list[int]:
+        """The numbers of the parts to send again after the store has missed some.
+
+        Garage counts a part's latest attempt, even one that was cut off, but lists its latest
+        whole one: so those that were sent more than once are in doubt, or else all.
+        """
+        there = self._client.list_parts(self._key, self._upload_id)
+        lost = {number for number, etag in self._etags.items() if there.get(number) != etag}
+        return sorted(lost | self._repeated) or sorted(self._etags)
+
+    def send_again(self, number: int, body: SignedBody) -> None:
+        """Send a part that the store lost."""
+        self._etags[number] = self._client.put_part(
+            self._key, self._upload_id, number, body, self._client.session.pause
+        )
+
+    def abort(self) -> None:
+        """Stop, and leave nothing in the store. Does nothing after `complete`."""
+        self._crew.stop()
+        if self._upload_id:
+            upload_id, self._upload_id = self._upload_id, ""
+            try:
+                self._client.abort_upload(self._key, upload_id)
+            except CacherError:
+                # The failure that led here is the one to report; the store is likely down.
+                pass
+
+    def _is_published(self) -> bool:
+        try:
+            head = self._client.head(self._key)
+        except CacherError:
+            return False
+        if head is None:
+            return False
+        return head.metadata.get(UPLOAD) == self._token and head.size == self._size
+
+    def _work(self) -> None:
+        crew = self._crew
+        while True:
+            with crew.changed:
+                crew.wait(lambda: bool(self._queue) or self._closed)
+                if not self._queue:
+                    return
+                number, body, sent = self._queue.popleft()
+            etag = self._client.put_part(self._key, self._upload_id, number, body, crew.pause)
+            with crew.changed:
+                self._etags[number] = etag
+                if body.rounds > 1:
+                    self._repeated.add(number)
+                sent()
+                crew.changed.notify_all()

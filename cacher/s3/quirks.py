@@ -1,0 +1,93 @@
+"""How Garage and the other stores differ, as data, each line with its source.
+
+What is the same everywhere (path style, hashed bodies, equal parts, `encoding-type=url`) is not
+here: it is simply what the client does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from cacher.s3.documents import ErrorDocument
+
+MIB = 1024 * 1024
+
+DEFAULT_REGION = "garage"
+"""Garage is the first store. The others here take any region or name their own in the refusal."""
+
+REGIONS_BY_HOST = (
+    # Endpoints that hold their region, from the stores' own documentation.
+    (re.compile(r"s3[.-]([a-z0-9-]+-\d)\.amazonaws\.com(?:\.cn)?$"), None),
+    (re.compile(r"s3\.amazonaws\.com$"), "us-east-1"),
+    (re.compile(r"s3\.([a-z0-9-]+)\.backblazeb2\.com$"), None),
+    (re.compile(r"s3\.([a-z0-9-]+)\.wasabisys\.com$"), None),
+    (re.compile(r"s3\.([a-z0-9-]+)\.scw\.cloud$"), None),
+    (re.compile(r"\.r2\.cloudflarestorage\.com$"), "auto"),
+    (re.compile(r"storage\.googleapis\.com$"), "auto"),
+)
+
+MIN_PART = 5 * MIB
+"""The smallest part but the last (AWS, Ceph, SeaweedFS, Swift: EntityTooSmall below)."""
+
+FEW_PARTS = 1000
+"""Swift's and Scaleway's default limit on the parts of one upload; kept to where we can."""
+
+MAX_PARTS = 10_000
+"""Everybody else's limit."""
+
+MAX_PART = 5 * 1024 * MIB
+"""The largest part and the largest plain PUT (AWS)."""
+
+BULK_DELETE = 250
+"""Keys in one DeleteObjects. AWS allows 1000; Garage deletes one by one, within our time-out."""
+
+NO_BULK_DELETE = frozenset([400, 405, 501])
+"""How stores without DeleteObjects refuse it (GCS: 400; others 405 or 501)."""
+
+ABORTED = frozenset([200, 204, 404])
+"""AbortMultipartUpload: Garage answers 200 before 2.1.0, 204 since, 404 the second time."""
+
+DELETED = frozenset([200, 204, 404])
+"""DeleteObject is idempotent everywhere; not all stores answer 204 for a missing key."""
+
+METADATA_PREFIX = "x-amz-meta-"
+
+
+def region_of_host(host: str) -> str:
+    """The region that an endpoint's host name tells, or an empty string."""
+    for pattern, region in REGIONS_BY_HOST:
+        match = pattern.search(host.lower())
+        if match:
+            return region if region is not None else match[1]
+    return ""
+
+
+def region_told(status: int, headers: Mapping[str, str], error: ErrorDocument) -> str:
+    """The region that a refusal names as the right one, or an empty string.
+
+    Garage, MinIO and Swift: 400 AuthorizationHeaderMalformed with <Region>. AWS: 301, 307 or 400
+    with x-amz-bucket-region, which is all that a HEAD gets.
+    """
+    told = headers.get("x-amz-bucket-region", "")
+    if told and status in (301, 307, 400):
+        return told
+    if error.code in ("AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect"):
+        return error.region
+    return ""
+
+
+def clock_is_off(error: ErrorDocument) -> bool:
+    """Whether the store refused us for our clock: AWS's code, or Garage's message."""
+    return error.code in ("RequestTimeTooSkewed", "ExpiredRequest") or (
+        error.code == "InvalidRequest" and "date is too old" in error.message.lower()
+    )
+
+
+def quota_is_reached(status: int, error: ErrorDocument) -> bool:
+    """Whether the store is full: Garage says so in a message, others in a code or by 507."""
+    return (
+        status == 507
+        or "quota is reached" in error.message.lower()
+        or error.code in ("QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded")
+    )

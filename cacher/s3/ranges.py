@@ -1,0 +1,170 @@
+"""The ranges of one version of an object, each read over as many connections as it takes.
+
+Every range is pinned to the ETag of the first answer and counts only as a 206 with exactly the
+`Content-Range` that was asked for: anything else could splice two versions of an object.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cacher.errors import EntryChanged, StoreError
+from cacher.s3.client import Client, ObjectHead, read_head
+from cacher.s3.crew import Crew
+from cacher.s3.faults import unanswered
+from cacher.s3.retry import PATIENT, Attempts
+from cacher.s3.transport import Answer, TransportError, Trouble
+
+RANGE = 8 * 1024 * 1024
+"""Bytes in one request: an object of at most this size costs one."""
+
+PIECE = 256 * 1024
+"""Bytes in one read. Larger ones cost more in page faults than they save in calls."""
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)$")
+
+Meter = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of an object: `head.size` is all of it; `meter` is told of bytes that arrive."""
+
+    client: Client
+    key: str
+    head: ObjectHead
+    ranged: bool
+    """Whether the store has ranges at all."""
+    meter: Meter
+
+    def spans(self) -> list[tuple[int, int]]:
+        """The ranges [start, end) to fetch; just one, if the store has no ranges."""
+        size = self.head.size
+        step = RANGE if self.ranged else max(size, 1)
+        return [(start, min(start + step, size)) for start in range(0, size, step)]
+
+    def ask(self, start: int, end: int, pause: Callable[[float], None] | None) -> Answer:
+        """An answer whose body begins with byte `start` of this version, and ends at `end`."""
+        span = (start, end) if self.ranged else None
+        reply = self.client.get(self.key, span, self.head.etag, pause)
+        if reply is None or reply.value is None:
+            raise EntryChanged(f"reading {self.key}: it was replaced or deleted meanwhile")
+        answer = reply.value
+        if self.ranged and content_range(answer) != (start, end - 1, self.head.size):
+            answer.close()
+            raise StoreError(f"reading {self.key}: the store answered with another range")
+        if answer.headers.get("etag", "") != self.head.etag:
+            answer.close()
+            raise EntryChanged(f"reading {self.key}: it was replaced meanwhile")
+        if not self.ranged:
+            _skip(answer, start)
+        return answer
+
+
+class Cursor:
+    """The bytes [start, end) of a version, in order. `answer` may be open already.
+
+    With a `crew` it belongs to one of its threads, and stops when the job is given up.
+    """
+
+    def __init__(
+        self,
+        version: Version,
+        span: tuple[int, int],
+        answer: Answer | None = None,
+        crew: Crew | None = None,
+    ) -> None:
+        self._version = version
+        self._position, self._end = span
+        self._answer = answer
+        self._crew = crew
+        self._session = version.client.session
+        self._attempts = Attempts(PATIENT, self._session.random)
+
+    def read(self, amount: int) -> bytes:
+        """At most `amount` more bytes; empty at the end of the range."""
+        while self._position < self._end:
+            if self._crew:
+                self._crew.check()
+            try:
+                piece = self._piece(min(amount, self._end - self._position))
+            except TransportError as error:
+                self.close()
+                wait = self._attempts.delay(dead=error.dead, dropped=error.dropped)
+                if wait is None:
+                    doing = f"reading {self._version.key}"
+                    raise unanswered(error, doing, str(self._session.endpoint.host)) from error
+                self._pause(wait)
+                continue
+            self._position += len(piece)
+            self._attempts.progress()
+            self._version.meter(len(piece))
+            return piece
+        return b""
+
+    def close(self) -> None:
+        """Give the connection up, unless the range was read to its end."""
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
+
+    def _piece(self, amount: int) -> bytes:
+        if self._answer is None:
+            self._answer = self._version.ask(self._position, self._end, self._pause)
+        piece = self._answer.read(amount)
+        if not piece:
+            raise TransportError(Trouble.BROKEN, "the answer ended early")
+        return piece
+
+    def _pause(self, seconds: float) -> None:
+        (self._crew or self._session).pause(seconds)
+
+
+def first_answer(client: Client, key: str, meter: Meter) -> tuple[Version, Answer] | None:
+    """What is under `key` now, and an answer that begins with its first byte; None for nothing."""
+    reply = client.get(key, (0, RANGE))
+    if reply is None:
+        return None
+    if (answer := reply.value) is not None:
+        told = content_range(answer)
+        if told and told[0] == 0 and told[1] == min(RANGE, told[2]) - 1:
+            head = read_head(answer.headers)
+            head = ObjectHead(told[2], head.etag, head.modified, head.metadata)
+            return Version(client, key, head, True, meter), answer
+        if answer.status == 200 and "content-range" not in answer.headers:
+            return _whole(client, key, answer, meter)
+        # A part under the status of a whole (rclone does so): its ranges are not to be trusted.
+        answer.close()
+    # An empty object has no first range (416), either.
+    reply = client.get(key)
+    if reply is None:
+        return None
+    if reply.value is None:
+        raise StoreError(f"reading {key}: the store answered {reply.status}")
+    return _whole(client, key, reply.value, meter)
+
+
+def content_range(answer: Answer) -> tuple[int, int, int] | None:
+    """The first byte, the last byte and the whole size that a 206 tells; None for all else."""
+    match = _CONTENT_RANGE.match(answer.headers.get("content-range", ""))
+    if answer.status != 206 or not match:
+        return None
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def _whole(client: Client, key: str, answer: Answer, meter: Meter) -> tuple[Version, Answer]:
+    head = read_head(answer.headers)
+    if head.size < 0:
+        answer.close()
+        raise StoreError(f"reading {key}: the store does not tell its size")
+    return Version(client, key, head, False, meter), answer
+
+
+def _skip(answer: Answer, count: int) -> None:
+    while count:
+        piece = answer.read(min(count, PIECE))
+        if not piece:
+            raise TransportError(Trouble.BROKEN, "the answer ended early")
+        count -= len(piece)

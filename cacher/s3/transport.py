@@ -1,0 +1,315 @@
+"""HTTP over urllib3, its only importer: connections, time-outs, TLS, proxies. Knows no S3.
+
+Targets are sent as they are given (a signature depends on it), redirects are never followed, and
+nothing is tried twice: that is for the callers, who get every failure as a `TransportError`.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol, Self, TypeVar
+from urllib.parse import unquote
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from cacher.s3.proxies import Proxies
+from cacher.s3.tls import client_context
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds for a TCP connection, and again for its TLS handshake."""
+
+STALL_TIMEOUT = 15.0
+"""Seconds without a byte, either way, before a connection is given up."""
+
+
+class Trouble(Enum):
+    """Why there is no answer."""
+
+    NAME = "name"
+    CONNECT = "connect"
+    TLS = "tls"
+    PROXY = "proxy"
+    SILENCE = "silence"
+    BROKEN = "broken"
+
+
+class TransportError(Exception):
+    """No answer, or not all of it. `detail` is one line without secrets."""
+
+    def __init__(self, trouble: Trouble, detail: str, *, dropped: bool = False) -> None:
+        super().__init__(detail)
+        self.trouble = trouble
+        self.detail = detail
+        self.dropped = dropped
+        """The connection had answered before: it was closed while it was idle."""
+
+    @property
+    def dead(self) -> bool:
+        """Whether nobody answered at all, so that each further try may cost a whole time-out."""
+        return self.trouble is not Trouble.BROKEN
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether another try cannot help: a certificate does not get better."""
+        return self.trouble is Trouble.TLS
+
+
+class Cancelled(Exception):
+    """The work that this request belongs to was given up."""
+
+
+class Body(Protocol):
+    """A request body that can be sent again: iterating it anew gives the same bytes."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        ...
+
+    def __iter__(self) -> Iterator[memoryview]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where to connect: `http` or `https`, a name or address (IPv6 without brackets), a port."""
+
+    scheme: str
+    name: str
+    port: int
+
+    @property
+    def header(self) -> str:
+        """The `Host` header: without the scheme's default port, with any other."""
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        default = {"http": 80, "https": 443}[self.scheme]
+        return name if self.port == default else f"{name}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.header}"
+
+
+class Answer:
+    """The head of an HTTP answer, and its body to be read."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    def read(self, amount: int) -> bytes:
+        """At most `amount` bytes of the body, undecoded; empty at its proved end."""
+        try:
+            return self._response.read(amount, decode_content=False)
+        except (HTTPError, OSError, ValueError) as error:
+            self.close()
+            raise _translated(error) from error
+
+    def read_all(self, limit: int) -> bytes:
+        """The whole body, if it has at most `limit` bytes; the connection is then used again."""
+        pieces, total = [], 0
+        while piece := self.read(256 * 1024):
+            pieces.append(piece)
+            total += len(piece)
+            if total > limit:
+                self.close()
+                raise TransportError(Trouble.BROKEN, f"an answer of over {limit} bytes")
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Give the connection up unless the body was read to its end."""
+        self._response.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+class Transport:
+    """Connections to any host, kept alive, each through the proxy that its host wants.
+
+    `ca_files` are added to the system's certificates. For use by several threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        ca_files: tuple[str, ...] = (),
+        proxies: Proxies | None = None,
+        connections: int = 8,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        stall_timeout: float = STALL_TIMEOUT,
+    ) -> None:
+        self._ca_files = ca_files
+        self._proxies = proxies or Proxies({})
+        self._connections = connections
+        self._connect_timeout = connect_timeout
+        self._stall_timeout = stall_timeout
+        self._managers: dict[str, urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+        self._live: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
+        self._state = threading.local()
+        self._plain = _watched(HTTPConnection, self._connected)
+        self._secure = _watched(HTTPSConnection, self._connected)
+
+    def send(
+        self,
+        host: Host,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: Body | None = None,
+        *,
+        patience: float | None = None,
+    ) -> Answer:
+        """Send one request and give its answer, whatever its status.
+
+        `patience` is how many seconds the answer may take once the request is sent; without it
+        the stall time-out holds. Raises `TransportError`, and what iterating `body` raises.
+        """
+        proxy = self._proxies.of(host.scheme, host.name, host.port)
+        pool = self._manager(host.scheme, proxy).connection_from_host(
+            host.name, host.port, scheme=host.scheme
+        )
+        pool.ConnectionCls = self._secure if host.scheme == "https" else self._plain
+        sent = {**headers, "host": host.header, "accept-encoding": "identity"}
+        if body is not None:
+            sent["content-length"] = str(body.size)
+        if proxy and host.scheme == "http":
+            # A proxy without a tunnel wants the whole address (RFC 9112, section 3.2.2).
+            target = f"{host}{target}"
+        self._state.fresh = False
+        try:
+            response = pool.urlopen(
+                method,
+                target,
+                # Its types say bytes; http.client sends any buffer.
+                body=iter(body) if body is not None and body.size else None,  # type: ignore[arg-type]
+                headers=sent,
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=urllib3.Timeout(
+                    connect=self._connect_timeout, read=patience or self._stall_timeout
+                ),
+            )
+        except (HTTPError, OSError, ValueError) as error:
+            raise _translated(error, reused=not self._state.fresh) from error
+        return Answer(response)
+
+    def interrupt(self) -> None:
+        """Wake every thread that waits on a socket; their requests fail at once."""
+        for connection in list(self._live):
+            sock = connection.sock
+            if sock is not None:
+                try:
+                    # Not SSLSocket.shutdown, which pulls the session from under the reader.
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                except OSError:
+                    pass  # closed already, which is what was wanted
+
+    def close(self) -> None:
+        """Close every connection."""
+        for manager in self._managers.values():
+            manager.clear()
+
+    def _connected(self, connection: HTTPConnection) -> None:
+        """A new connection stands: from here on the stall time-out holds for sending, too."""
+        self._state.fresh = True
+        self._live.add(connection)
+        connection.sock.settimeout(self._stall_timeout)
+
+    def _manager(self, scheme: str, proxy: str) -> urllib3.PoolManager:
+        """The pools behind one proxy (or none); TLS is loaded when it is first needed."""
+        with self._lock:
+            name = f"{scheme} {proxy}"
+            if name not in self._managers:
+                options: dict[str, Any] = {"maxsize": self._connections, "block": False}
+                if scheme == "https" or proxy.startswith("https:"):
+                    options["ssl_context"] = client_context(self._ca_files)
+                self._managers[name] = _manager(proxy, options)
+            return self._managers[name]
+
+
+def _manager(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
+    if not proxy:
+        return urllib3.PoolManager(**options)
+    userinfo = urllib3.util.parse_url(proxy).auth
+    headers = urllib3.make_headers(proxy_basic_auth=unquote(userinfo) if userinfo else None)
+    return urllib3.ProxyManager(
+        proxy, proxy_headers=headers, proxy_ssl_context=options.get("ssl_context"), **options
+    )
+
+
+_Connection = TypeVar("_Connection", bound=HTTPConnection)
+
+
+def _watched(
+    kind: type[_Connection], connected: Callable[[HTTPConnection], None]
+) -> type[_Connection]:
+    """A connection class whose instances report that they are connected."""
+
+    def connect(self: _Connection) -> None:
+        kind.connect(self)
+        connected(self)
+
+    return type(f"Watched{kind.__name__}", (kind,), {"connect": connect})
+
+
+def _translated(error: Exception, *, reused: bool = False) -> TransportError:
+    """What urllib3 raised, as the one error of this module."""
+    if isinstance(error, ProxyError):
+        return TransportError(Trouble.PROXY, f"the proxy failed: {_reason(error)}")
+    if isinstance(error, NameResolutionError):
+        return TransportError(Trouble.NAME, _reason(error))
+    if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
+        return TransportError(Trouble.CONNECT, "no answer to the connection request")
+    if isinstance(error, NewConnectionError):
+        return TransportError(Trouble.CONNECT, _reason(error))
+    if isinstance(error, SSLError):
+        hopeless = isinstance(_cause(error), ssl.SSLCertVerificationError)
+        return TransportError(Trouble.TLS if hopeless else Trouble.BROKEN, _reason(error))
+    if isinstance(error, ReadTimeoutError | TimeoutError):
+        return TransportError(Trouble.SILENCE, "no byte for too long")
+    return TransportError(Trouble.BROKEN, _reason(error), dropped=reused)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The innermost exception that has something to say."""
+    while True:
+        inner = error.__cause__ or next(
+            (arg for arg in error.args if isinstance(arg, BaseException)), None
+        )
+        if inner is None or inner is error:
+            return error
+        error = inner
+
+
+def _reason(error: Exception) -> str:
+    """The innermost reason in one line, as the operating system or OpenSSL words it."""
+    cause = _cause(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"certificate not accepted: {cause.verify_message}"
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror.lower()
+    text = " ".join(str(cause).split()) or type(cause).__name__
+    return text[:200]

@@ -1,0 +1,145 @@
+"""What becomes an object, or nothing: a file whose size is known, or a stream.
+
+Whatever fits one part is one plain PUT. Nothing is published before the end.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Self
+
+from cacher.errors import StoreError
+from cacher.s3.body import FileBody, MemoryBody, Meter
+from cacher.s3.client import Client
+from cacher.s3.multipart import Multipart, part_size_for
+
+
+def put_file(
+    client: Client,
+    key: str,
+    fd: int,
+    size: int,
+    metadata: Mapping[str, str],
+    *,
+    part_size: int,
+    jobs: int,
+    meter: Meter,
+    unchanged: Callable[[], None],
+) -> None:
+    """Store the first `size` bytes of the regular file `fd`.
+
+    `unchanged` raises if the file is no longer what it was; it is asked before anything is
+    published. `meter` is told of the bytes sent, negative ones for those to be sent again.
+    """
+    if size <= part_size:
+        # Read once: what is signed and what is sent are the same bytes, whatever the file does.
+        data = b"".join(FileBody(fd, 0, size))
+        unchanged()
+        client.put(key, MemoryBody(data, meter), metadata)
+        return
+    step = part_size_for(size, part_size)
+    multipart = Multipart(client, key, metadata, min(jobs, -(-size // step)))
+    check = multipart.crew.check
+
+    def part(number: int, check: Callable[[], None] = check) -> FileBody:
+        start = (number - 1) * step
+        return FileBody(fd, start, min(step, size - start), meter, check)
+
+    try:
+        for number in range(1, -(-size // step) + 1):
+            multipart.send(part(number))
+        multipart.finish()
+        unchanged()
+        if not multipart.complete():
+            for number in multipart.doubtful():
+                multipart.send_again(number, part(number, lambda: None))
+            unchanged()
+            if not multipart.complete():
+                raise StoreError(f"storing {key}: the store loses parts that it has acknowledged")
+    finally:
+        multipart.abort()
+
+
+class Upload:
+    """A writer of a stream whose length is not known: an object once `commit` returns."""
+
+    def __init__(
+        self,
+        client: Client,
+        key: str,
+        metadata: Mapping[str, str],
+        *,
+        part_size: int,
+        jobs: int,
+        meter: Meter,
+    ) -> None:
+        self._client = client
+        self._key = key
+        self._metadata = metadata
+        self._part_size = part_size
+        self._meter = meter
+        self._multipart = Multipart(client, key, metadata, jobs)
+        self._spare = jobs
+        """How many more buffers may be made: memory is `jobs` parts and no more."""
+        self._free: deque[bytearray] = deque()
+        self._buffer: bytearray | None = None
+        self._used = 0
+        self._parts = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take all of `data`, which may be reused at once; waits while all buffers are full."""
+        view = memoryview(data)
+        while view:
+            if self._buffer is not None and self._used == self._part_size:
+                self._flush()
+            if self._buffer is None:
+                self._buffer = self._take()
+            count = min(len(view), self._part_size - self._used)
+            self._buffer[self._used : self._used + count] = view[:count]
+            self._used += count
+            view = view[count:]
+
+    def commit(self) -> None:
+        """Send what is left and publish the object, whole."""
+        if not self._parts:
+            body = MemoryBody(memoryview(self._buffer or b"")[: self._used], self._meter)
+            self._client.put(self._key, body, self._metadata)
+            return
+        if self._used:
+            self._flush()
+        self._multipart.finish()
+        if not self._multipart.complete():
+            raise StoreError(
+                f"storing {self._key}: the store lost parts that it had acknowledged",
+                "a later run may succeed",
+            )
+
+    def close(self) -> None:
+        """Without a `commit` before: leave nothing behind."""
+        self._multipart.abort()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def _flush(self) -> None:
+        """Send the current buffer as the next part; it comes back once the store has it."""
+        buffer = self._buffer
+        assert buffer is not None  # noqa: S101 - for the type checker
+        view = memoryview(buffer)[: self._used]
+        self._parts += 1
+        self._multipart.send(
+            MemoryBody(view, self._meter, self._multipart.crew.check),
+            lambda: self._free.append(buffer),
+        )
+        self._buffer, self._used = None, 0
+
+    def _take(self) -> bytearray:
+        if not self._free and self._spare:
+            self._spare -= 1
+            return bytearray(self._part_size)
+        self._multipart.crew.wait_for(lambda: bool(self._free))
+        return self._free.popleft()
