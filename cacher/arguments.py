@@ -1,0 +1,152 @@
+"""The command line as argparse sees it. Imported by every start: argparse, and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+
+from cacher.errors import UsageError
+from cacher.options import SETTINGS, SWITCHES
+
+TYPE_CHECKING = False  # importing typing costs more than parsing
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+EPILOG = """\
+exit status: 0 done, 1 not in the cache, 2 usage or configuration, 3 the store failed,
+4 the store refused, 5 damaged or another file, 6 the origin failed, 7 this machine,
+70 a bug in cacher, 128+N signal N
+
+Options come before or after the command. Flags win over variables, variables over the
+config file. Memory: a download to a file needs little; a stream of an upload N parts."""
+
+KEY_HELP = """\
+KEY may hold {hash} (16 hex digits over the --hash-from files), {os}, {arch}, {date} and {week};
+{{ and }} are braces. --hash-from without {hash} appends -HASH."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that guesses nothing, and whose errors are the program's own."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **options,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raises `UsageError`."""
+        raise UsageError(message, f"`{self.prog} --help` shows how")
+
+
+def build() -> Parser:
+    """The whole command line."""
+    # The same options before and after the command: SUPPRESS keeps the command's defaults from
+    # undoing what was given before it.
+    shared = _shared_options()
+    parser = Parser(
+        prog="cacher",
+        description="An S3-backed cache helper for CI jobs.",
+        epilog=EPILOG,
+        parents=[shared],
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, summary: str, parent: Parser = shared) -> Parser:
+        added: Parser = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            parents=[parent],
+        )
+        return added
+
+    download = command("download", "the entry KEY to the file DEST, or from a URL on a miss")
+    _add_key(download)
+    download.add_argument("dest", metavar="DEST", help="a file; - is stdout")
+    download.add_argument(
+        "--url", action="append", default=[], help="where to fetch it on a miss; tried in turn"
+    )
+    download.add_argument("--sha256", metavar="HEX", default="", help="the digest it must have")
+    download.add_argument(
+        "--no-store", action="store_true", help="do not store what was fetched from a URL"
+    )
+
+    upload = command("upload", "store FILE under KEY, unless there is an entry already")
+    _add_key(upload)
+    upload.add_argument("file", metavar="FILE", help="a file; - is stdin")
+    upload.add_argument("--force", action="store_true", help="replace an entry that exists")
+    upload.add_argument("--sha256", metavar="HEX", default="", help="the digest it must have")
+
+    _add_key(command("exists", "exit 0 if there is an entry KEY, 1 if there is none"))
+
+    listing = command("list", "the entries, or those whose key begins with PREFIX")
+    listing.add_argument("below", metavar="PREFIX", nargs="?", default="", help="of the keys")
+    listing.add_argument(
+        "--sort", choices=("key", "age", "size"), default="", help="not as the store has them"
+    )
+    listing.add_argument("--reverse", action="store_true", help="the other way round")
+
+    # `delete --prefix` is about keys; the global option of that name goes before the command.
+    delete = command("delete", "remove entries", _shared_options(leave_out="prefix"))
+    delete.add_argument("keys", metavar="KEY", nargs="*", help="what to remove")
+    delete.add_argument(
+        "--prefix", dest="below", metavar="P", help="remove all keys that begin with P"
+    )
+    delete.add_argument("--dry-run", action="store_true", help="show what would be removed")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+    _add_hash_from(delete)
+
+    key = command("key", "print the key that TEMPLATE resolves to")
+    _add_key(key, "TEMPLATE")
+
+    init = command("init", "write the config file, and check that the store works")
+    init.add_argument("--no-check", action="store_true", help="write it without the check")
+    command("doctor", "check everything, one line each")
+    command("version", "print the version")
+    return parser
+
+
+def _add_key(parser: Parser, metavar: str = "KEY") -> None:
+    parser.epilog = KEY_HELP
+    parser.add_argument("key", metavar=metavar, help="the entry's key, or a template of it")
+    _add_hash_from(parser)
+
+
+def _add_hash_from(parser: Parser) -> None:
+    parser.add_argument(
+        "--hash-from",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="a file, directory or pattern that {hash} is taken over",
+    )
+
+
+def _shared_options(leave_out: str = "") -> Parser:
+    parser = Parser(add_help=False)
+    group = parser.add_argument_group("options of every command")
+    group.add_argument(
+        "--config",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="the config file (CACHER_CONFIG)",
+    )
+    for name, metavar, variable, text in SETTINGS:
+        if name != leave_out:
+            group.add_argument(
+                f"--{name}",
+                metavar=metavar,
+                default=argparse.SUPPRESS,
+                help=f"{text} ({variable})",
+            )
+    for flags, name, variable, text in SWITCHES:
+        group.add_argument(
+            *flags,
+            dest=name,
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help=f"{text} ({variable})",
+        )
+    return parser

@@ -1,0 +1,94 @@
+"""What `download` does on a miss: deliver from a URL, then store it for next time."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from cacher import origin
+from cacher.commands.outcome import Outcome, entry_fields
+from cacher.commands.run import USER_AGENT, Run
+from cacher.destination import Destination
+from cacher.errors import CacherError, IntegrityError, SourceError, TimedOut
+from cacher.report import Progress, transfer_text
+from cacher.store.base import SHA256
+from cacher.store.content import Content
+
+if TYPE_CHECKING:
+    from cacher.commands.download import Download
+
+
+def check(wanted: Download) -> None:
+    """Raises `UsageError` for URLs that cannot be fetched, before anything else happens."""
+    for url in wanted.urls:
+        origin.check_url(url)
+
+
+def deliver(run: Run, wanted: Download, place: Destination, *, store_it: bool) -> Outcome:
+    """Deliver from the first URL that has the file, then store it.
+
+    Raises `SourceError` if none has, `IntegrityError` if one has another file.
+    """
+    with run.report.progress(f"fetching {wanted.key}") as progress:
+        url, fetched = _fetch(run, wanted, place, progress)
+    place.publish()
+    seconds = progress.seconds
+    stored = store_it and _store(run, wanted, place.fd, fetched.sha256)
+    source = origin.shown(url)
+    return Outcome(
+        "fetched",
+        f"miss {wanted.key}, fetched {source} ({transfer_text(fetched.size, seconds)})"
+        + (", stored" if stored else ""),
+        entry_fields(run.store.name, wanted.key, fetched.size, seconds, fetched.sha256)
+        | {"dest": wanted.dest, "url": source, "stored": stored},
+    )
+
+
+def _fetch(
+    run: Run, wanted: Download, place: Destination, progress: Progress
+) -> tuple[str, origin.Fetched]:
+    """The URL that delivered and what it delivered; an error that speaks for all, if none did."""
+    clockwork = origin.Clockwork(run.pause, run.random)
+    failures: list[CacherError] = []
+
+    def sized(size: int) -> None:
+        progress.total = size
+        place.require(size)
+
+    for url in wanted.urls:
+        progress.add(-progress.count)
+        os.ftruncate(place.fd, 0)
+        try:
+            return url, origin.fetch(
+                url,
+                place.fd,
+                run.transport,
+                clockwork,
+                user_agent=USER_AGENT,
+                sha256=wanted.sha256,
+                meter=progress.add,
+                sized=sized,
+            )
+        except (SourceError, IntegrityError) as error:
+            failures.append(error)
+            if len(wanted.urls) > 1:
+                run.report.warn(error.message)
+        except TimedOut as error:
+            raise SourceError(
+                f"fetching {origin.shown(url)}: not done after {error.seconds:g} s (--timeout)"
+            ) from error
+    # A wrong digest is the graver news than a server that does not answer.
+    failures.sort(key=lambda error: not isinstance(error, IntegrityError))
+    raise failures[0]
+
+
+def _store(run: Run, wanted: Download, fd: int, sha256: str) -> bool:
+    """Store what was delivered; whatever goes wrong with that is only a warning."""
+    try:
+        content = Content.of(fd, wanted.dest)
+        with run.report.progress(f"storing {wanted.key}", content.size) as progress:
+            run.store.put(wanted.key, content, {SHA256: sha256}, progress.add)
+    except CacherError as error:
+        run.report.warn(f"not stored for next time: {error.message}")
+        return False
+    return True

@@ -1,0 +1,38 @@
+"""What a command gives back: a closing line for people, fields for machines, a status."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cacher.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`outcome` is one word; `text` is the closing line; `fields` go into the JSON object."""
+
+    outcome: str
+    text: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    status: int = 0
+
+
+def entry_fields(store: str, key: str, size: int, seconds: float, sha256: str) -> dict[str, Any]:
+    """The JSON fields of everything that moves one entry."""
+    return {
+        "key": key,
+        "store": store,
+        "size": size,
+        "seconds": round(seconds, 3),
+        "sha256": sha256 or None,
+    }
+
+
+def check_sha256(text: str) -> str:
+    """A hex SHA-256 in lower case; empty for none. Raises `UsageError` for anything else."""
+    if text and not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise UsageError(f"--sha256 {text!r}: not 64 hex digits")
+    return text.lower()

@@ -1,0 +1,105 @@
+"""What a command runs with: settings, clocks, output, and the store that the settings name.
+
+HTTP is loaded when it is first needed: a hit in a local store must not wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from cacher import __version__, config, keys
+from cacher.config import Settings
+from cacher.errors import UsageError
+from cacher.report import Report
+from cacher.store.base import Store
+from cacher.store.local import LocalStore
+
+if TYPE_CHECKING:
+    from cacher.s3.transport import Transport
+
+USER_AGENT = f"cacher/{__version__}"
+
+
+class Run:
+    """One run of one command.
+
+    `arm` begins the countdown of `--timeout` seconds; `clock` gives POSIX seconds, `pause` sleeps,
+    `random` gives floats in [0, 1).
+    """
+
+    def __init__(
+        self,
+        *,
+        flags: Mapping[str, str | None],
+        config_file: str | None,
+        environ: Mapping[str, str],
+        report: Report,
+        arm: Callable[[float], None],
+        clock: Callable[[], float],
+        pause: Callable[[float], None],
+        random: Callable[[], float],
+    ) -> None:
+        self.flags = flags
+        self.config_file = config_file
+        self.environ = environ
+        self.report = report
+        self.arm = arm
+        self.clock = clock
+        self.pause = pause
+        self.random = random
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings in force; reading them starts the countdown of `--timeout`."""
+        settings = config.load(self.flags, self.environ, self.config_file)
+        if settings.timeout:
+            self.arm(settings.timeout)
+        return settings
+
+    @cached_property
+    def transport(self) -> Transport:
+        """The one set of connections, for the store and for origins."""
+        from cacher.s3.proxies import Proxies
+        from cacher.s3.transport import Transport
+
+        settings = self.settings
+        if settings.ca_file and not os.path.isfile(settings.ca_file):
+            source = settings.sources.get("ca_file", "--ca-file")
+            raise UsageError(f"{source}: no such file: {settings.ca_file}")
+        return Transport(
+            ca_files=(settings.ca_file,) if settings.ca_file else (),
+            proxies=Proxies(self.environ),
+            connections=settings.jobs + 1,
+        )
+
+    @cached_property
+    def store(self) -> Store:
+        """The store that the settings name. Raises `UsageError` for settings that name none."""
+        if self.settings.is_local:
+            return LocalStore(self.settings.directory, self.settings.prefix)
+        from cacher.commands.bucket import open_bucket
+
+        return open_bucket(self)
+
+    def key(self, template: str, hash_from: Sequence[str]) -> str:
+        """The key that a template resolves to, legal under the prefix in force."""
+        key = resolve_key(template, hash_from, self.clock())
+        keys.check_key(key, self.settings.prefix)
+        return key
+
+    def close(self) -> None:
+        """Let connections go."""
+        for name in ("store", "transport"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
+
+def resolve_key(template: str, hash_from: Sequence[str], now: float) -> str:
+    """The key that a template resolves to on this machine; `now` is in POSIX seconds."""
+    machine = os.uname()
+    return keys.resolve(
+        template, hash_from, now=now, system=machine.sysname, machine=machine.machine
+    )

@@ -1,0 +1,169 @@
+"""`upload`: a file or a stream becomes an entry, once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from typing import IO
+
+from cacher import destination
+from cacher.commands.outcome import Outcome, entry_fields
+from cacher.commands.run import Run
+from cacher.errors import IntegrityError, LocalError, UsageError
+from cacher.report import transfer_text
+from cacher.store.base import SHA256, Entry
+from cacher.store.content import Content
+
+PIECE = 256 * 1024
+"""Bytes read from a stream at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The arguments of `upload`; `sha256` is lower case or empty."""
+
+    key: str
+    file: str
+    sha256: str = ""
+    force: bool = False
+
+
+def upload(run: Run, wanted: Upload) -> Outcome:
+    """FILE under KEY, unless there is an entry already."""
+    with _open_source(wanted.file) as source:
+        existing = None if wanted.force else _existing(run, wanted.key)
+        regular = stat.S_ISREG(os.fstat(source.fileno()).st_mode)
+        if existing:
+            return _kept(run, wanted, existing, source.fileno(), regular=regular)
+        if regular:
+            return _put(run, wanted, Content.of(source.fileno(), wanted.file))
+        return _put_stream(run, wanted, source.fileno())
+
+
+def _existing(run: Run, key: str) -> Entry | None:
+    try:
+        return run.store.head(key)
+    except IntegrityError as error:
+        run.report.warn(f"{error.message}; replacing it")
+        return None
+
+
+def _open_source(file: str) -> IO[bytes]:
+    try:
+        if file == "-":
+            return open(os.dup(0), "rb", buffering=0)
+        if os.path.isdir(file):
+            raise UsageError(f"{file} is a directory", "`cacher dir upload` stores directories")
+        return open(file, "rb", buffering=0)
+    except OSError as error:
+        name = "stdin" if file == "-" else file
+        raise LocalError(f"cannot read {name}: {(error.strerror or '').lower()}") from error
+
+
+def _put(run: Run, wanted: Upload, content: Content) -> Outcome:
+    sha256 = content.sha256()
+    _expect_upload(wanted, sha256)
+    with run.report.progress(f"uploading {wanted.key}", content.size) as progress:
+        run.store.put(wanted.key, content, {SHA256: sha256}, progress.add)
+    return _stored(run, wanted, content.size, sha256, progress.seconds)
+
+
+def _put_stream(run: Run, wanted: Upload, fd: int) -> Outcome:
+    """Store a stream. Its digest is recorded at the beginning, so it must be known by then."""
+    if wanted.sha256:
+        return _put_known_stream(run, wanted, fd)
+    with destination.spool() as spool:
+        buffer = memoryview(bytearray(PIECE))
+        position = 0
+        while count := _read(fd, buffer):
+            _spool(spool.fileno(), buffer[:count], position)
+            position += count
+        return _put(run, wanted, Content.of(spool.fileno(), "the temporary file"))
+
+
+def _put_known_stream(run: Run, wanted: Upload, fd: int) -> Outcome:
+    """Store a stream whose digest is told beforehand: no temporary file is needed."""
+    digest = hashlib.sha256(usedforsecurity=False)
+    buffer = memoryview(bytearray(PIECE))
+    size = 0
+    with (
+        run.report.progress(f"uploading {wanted.key}") as progress,
+        run.store.create(wanted.key, {SHA256: wanted.sha256}, progress.add) as writer,
+    ):
+        while count := _read(fd, buffer):
+            digest.update(buffer[:count])
+            writer.write(buffer[:count])
+            size += count
+        _expect_upload(wanted, digest.hexdigest())
+        writer.commit()
+    return _stored(run, wanted, size, wanted.sha256, progress.seconds)
+
+
+def _kept(run: Run, wanted: Upload, existing: Entry, fd: int, *, regular: bool) -> Outcome:
+    """The entry that is there stays; a warning, if the file is another one."""
+    if regular:
+        content = Content.of(fd, wanted.file)
+        size = content.size
+        same_size = size == existing.size
+        sha256 = content.sha256() if same_size and existing.sha256 else ""
+    else:
+        # Read to its end, so that the program that writes it does not fail.
+        size, sha256 = _drain(fd)
+    if size != existing.size:
+        run.report.warn(
+            f"{wanted.key} is stored already, with {existing.size} bytes in place of {size}"
+        )
+    elif existing.sha256 and sha256 and existing.sha256.lower() != sha256:
+        run.report.warn(f"{wanted.key} is stored already, with another digest")
+    return Outcome(
+        "exists",
+        f"exists {wanted.key}, not uploaded again (--force replaces it)",
+        entry_fields(run.store.name, wanted.key, existing.size, 0.0, existing.sha256),
+    )
+
+
+def _drain(fd: int) -> tuple[int, str]:
+    digest = hashlib.sha256(usedforsecurity=False)
+    buffer = memoryview(bytearray(PIECE))
+    size = 0
+    while count := _read(fd, buffer):
+        digest.update(buffer[:count])
+        size += count
+    return size, digest.hexdigest()
+
+
+def _expect_upload(wanted: Upload, sha256: str) -> None:
+    if wanted.sha256 and sha256 != wanted.sha256:
+        name = "stdin" if wanted.file == "-" else wanted.file
+        raise IntegrityError(
+            f"{name} has digest {sha256}, expected {wanted.sha256}; nothing was stored"
+        )
+
+
+def _stored(run: Run, wanted: Upload, size: int, sha256: str, seconds: float) -> Outcome:
+    return Outcome(
+        "stored",
+        f"stored {wanted.key} ({transfer_text(size, seconds)})",
+        entry_fields(run.store.name, wanted.key, size, seconds, sha256),
+    )
+
+
+def _read(fd: int, buffer: memoryview) -> int:
+    try:
+        return os.readv(fd, [buffer])
+    except OSError as error:
+        raise LocalError(f"cannot read the stream: {(error.strerror or '').lower()}") from error
+
+
+def _spool(fd: int, data: memoryview, position: int) -> None:
+    while data:
+        try:
+            count = os.pwrite(fd, data, position)
+        except OSError as error:
+            raise LocalError(
+                f"writing a temporary file: {(error.strerror or '').lower()}",
+                "with --sha256 a stream needs no temporary file; TMPDIR moves it",
+            ) from error
+        data, position = data[count:], position + count

@@ -1,0 +1,275 @@
+"""Settings: flags over environment over config.toml over defaults, each with its source.
+
+Knows what values are legal; must not know what they are used for, and never holds a secret.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from cacher.errors import LocalError, UsageError
+from cacher.keys import check_prefix
+from cacher.options import SETTINGS, attribute
+
+PART_SIZE = 16 * 1024 * 1024
+"""Bytes: four parts at a time fit in the memory of small machines, 1000 are 15.6 GiB."""
+
+MIN_PART_SIZE = 5 * 1024 * 1024
+"""The smallest part that stores take (AWS, Ceph, SeaweedFS, Swift)."""
+
+MAX_PART_SIZE = 1024 * 1024 * 1024
+
+JOBS = 4
+MAX_JOBS = 64
+
+_UNITS = {"": 1}
+for _power, _letter in enumerate("KMGT", 1):
+    _UNITS |= {
+        _letter: 1024**_power,
+        f"{_letter}IB": 1024**_power,
+        f"{_letter}B": 1000**_power,
+    }
+
+_BUCKET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,253}[a-zA-Z0-9]")
+"""What some store or other allows (AWS until 2018); each store checks its own, narrower rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. `sources` tells where each came from: a flag, a variable, a file, `default`."""
+
+    endpoint: str
+    region: str = ""
+    bucket: str = ""
+    prefix: str = ""
+    key_file: str = ""
+    secret_file: str = ""
+    ca_file: str = ""
+    timeout: float | None = None
+    jobs: int = JOBS
+    part_size: int = PART_SIZE
+    sources: Mapping[str, str] = field(default_factory=dict)
+    config_file: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is a directory."""
+        return self.endpoint.startswith("file:")
+
+    @property
+    def directory(self) -> str:
+        """The directory of a local store."""
+        return unquote(urlsplit(self.endpoint).path)
+
+
+def config_path(flag: str | None, environ: Mapping[str, str]) -> tuple[str, bool]:
+    """The config file, and whether it was asked for by name and so must exist."""
+    named = flag or environ.get("CACHER_CONFIG", "")
+    if named:
+        return named, True
+    base = environ.get("XDG_CONFIG_HOME") or os.path.join(_home(environ), ".config")
+    return os.path.join(base, "cacher", "config.toml"), False
+
+
+def default_endpoint(environ: Mapping[str, str]) -> str:
+    """The embedded default: a local store in the user's cache directory."""
+    base = environ.get("XDG_CACHE_HOME") or os.path.join(_home(environ), ".cache")
+    return "file://" + os.path.join(os.path.abspath(base), "cacher", "store")
+
+
+def load(
+    flags: Mapping[str, str | None], environ: Mapping[str, str], config: str | None = None
+) -> Settings:
+    """The settings in force. Raises `UsageError` for one that is not legal, naming its source.
+
+    `flags` has attribute names; `config` is the file that `--config` names.
+    """
+    path, required = config_path(config, environ)
+    file = read_file(path, required=required)
+    values: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    for name, _, variable, _ in SETTINGS:
+        flag = flags.get(attribute(name))
+        for value, source in (
+            (flag, f"--{name}"),
+            (environ.get(variable) or None, variable),
+            (file.get(name), path),
+            (_fallback(name, environ), "default"),
+        ):
+            if value is not None:
+                values[name], sources[attribute(name)] = value, source
+                break
+    if "ca-file" not in file and not values["ca-file"]:
+        for variable in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
+            if environ.get(variable):
+                values["ca-file"], sources["ca_file"] = environ[variable], variable
+                break
+    parsed = {
+        attribute(name): _parse(name, value, sources[attribute(name)])
+        for name, value in values.items()
+    }
+    return Settings(**parsed, sources=sources, config_file=path if file else "")  # type: ignore[arg-type]
+
+
+def read_file(path: str, *, required: bool) -> dict[str, str]:
+    """The settings in a config file, by option name. A missing one is empty unless `required`."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if required:
+            raise UsageError(
+                f"no config file {path}", "`cacher init` writes one; --config names another"
+            ) from error
+        return {}
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {(error.strerror or '').lower()}") from error
+    try:
+        document = tomllib.loads(content.decode())
+    except ValueError as error:
+        raise UsageError(
+            f"{path} is not TOML: {error}", "`cacher init` writes a new one"
+        ) from error
+    known = {name for name, *_ in SETTINGS}
+    settings = {}
+    for key, value in document.items():
+        name = key.replace("_", "-")
+        if name not in known:
+            raise UsageError(
+                f"{path}: unknown key {key!r}{_line(content.decode(), key)}",
+                f"the keys are: {', '.join(sorted(known))}",
+            )
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise UsageError(f"{path}: {key!r} must be a string or a number")
+        settings[name] = str(value)
+    return settings
+
+
+def write_file(path: str, settings: Mapping[str, str]) -> None:
+    """Write a config file whole or not at all, for its owner's eyes only."""
+    lines = ["# Written by `cacher init`. Credentials are never in here, only where they are."]
+    lines += [f"{name} = {_toml(settings[name])}" for name, *_ in SETTINGS if name in settings]
+    directory = os.path.dirname(os.path.abspath(path))
+    temporary = os.path.join(directory, f".config.toml.{os.getpid()}")
+    try:
+        os.makedirs(directory, exist_ok=True)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
+        try:
+            with open(fd, "w", encoding="utf-8") as file:
+                file.write("\n".join(lines) + "\n")
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise LocalError(
+            f"cannot write {path}: {(error.strerror or '').lower()}", "--config names another file"
+        ) from error
+
+
+def parse_size(text: str) -> int:
+    """`16MiB`, `16M` (the same), `16MB` (a little less) or plain bytes. Raises `ValueError`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
+    if not match or match[2].upper() not in _UNITS:
+        raise ValueError("not a size such as 16MiB")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    return environ.get("HOME") or os.path.expanduser("~")
+
+
+def _fallback(name: str, environ: Mapping[str, str]) -> str:
+    if name == "endpoint":
+        return default_endpoint(environ)
+    return {"jobs": str(JOBS), "part-size": str(PART_SIZE)}.get(name, "")
+
+
+def _line(text: str, key: str) -> str:
+    """Where a key is in a file: ` (line N)`, if it can be found."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.match(rf"""\s*\[?\s*["']?{re.escape(key)}["']?\s*[].=]""", line):
+            return f" (line {number})"
+    return ""
+
+
+def _toml(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda m: f"\\u{ord(m[0]):04x}", escaped) + '"'
+
+
+def _parse(name: str, value: str, source: str) -> str | int | float | None:
+    try:
+        return _PARSERS.get(name, str)(value)
+    except (ValueError, UsageError) as error:
+        # An endpoint may hold a password by mistake, which is no reason to show it.
+        shown = re.sub(r"//[^/]*@", "//…@", value)
+        raise UsageError(f"{source}: {shown!r}: {error}") from error
+
+
+def _endpoint(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme == "file":
+        if url.netloc not in ("", "localhost") or not url.path.startswith("/"):
+            raise ValueError("a local store is file:///DIRECTORY, with three slashes")
+        return value
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("an endpoint is http(s)://HOST[:PORT] or file:///DIRECTORY")
+    if url.username or url.password:
+        raise ValueError("credentials do not belong into the endpoint")
+    if url.query or url.fragment:
+        raise ValueError("an endpoint has no query")
+    _ = url.port  # raises ValueError for one out of range
+    return value.rstrip("/")
+
+
+def _bucket(value: str) -> str:
+    if value and not _BUCKET.fullmatch(value):
+        raise ValueError("not a bucket name")
+    if value.endswith("--x-s3"):
+        raise ValueError("S3 Express directory buckets are not supported")
+    return value
+
+
+def _region(value: str) -> str:
+    if value and not re.fullmatch(r"[A-Za-z0-9._-]+", value):
+        raise ValueError("not a region name")
+    return value
+
+
+def _timeout(value: str) -> float | None:
+    if not value:
+        return None
+    if not re.fullmatch(r"\d+(\.\d+)?", value) or not 0 < float(value) < 10**7:
+        raise ValueError("not a number of seconds")
+    return float(value)
+
+
+def _jobs(value: str) -> int:
+    if not re.fullmatch(r"\d{1,4}", value) or not 1 <= int(value) <= MAX_JOBS:
+        raise ValueError(f"not a number from 1 to {MAX_JOBS}")
+    return int(value)
+
+
+def _part_size(value: str) -> int:
+    size = parse_size(value)
+    if not MIN_PART_SIZE <= size <= MAX_PART_SIZE:
+        raise ValueError("a part has 5MiB to 1GiB")
+    return size
+
+
+_PARSERS = {
+    "endpoint": _endpoint,
+    "region": _region,
+    "bucket": _bucket,
+    "prefix": check_prefix,
+    "timeout": _timeout,
+    "jobs": _jobs,
+    "part-size": _part_size,
+}

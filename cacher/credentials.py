@@ -1,0 +1,133 @@
+"""Which credentials are used, and where they came from.
+
+The only module that reads secrets. It never shows one: what it tells of them are sources, lengths
+and what looks odd.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cacher.config import Settings
+from cacher.errors import UsageError
+from cacher.s3.sigv4 import Keys
+
+_HINT = "set CACHER_S3_KEY_ID and CACHER_S3_SECRET, or --key-file and --secret-file"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The key pair in force, the source that won, and what looks odd about it."""
+
+    keys: Keys
+    source: str
+    oddities: tuple[str, ...] = ()
+
+
+def find(settings: Settings, environ: Mapping[str, str]) -> Credentials:
+    """The first source that has credentials. Raises `UsageError` for half a pair, or for none."""
+    pair = _from_variables(environ, "CACHER_S3_KEY_ID", "CACHER_S3_SECRET")
+    token = environ.get("CACHER_S3_SESSION_TOKEN", "")
+    if pair is None:
+        token = ""
+        pair = _from_files(settings)
+    if pair is None:
+        pair = _from_variables(environ, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        token = environ.get("AWS_SESSION_TOKEN", "") if pair else ""
+    if pair is None:
+        raise UsageError(f"no credentials for {settings.endpoint}", _HINT)
+    (key_name, key_id), (secret_name, secret) = pair
+    oddities = [odd for name, value in pair for odd in _oddities(name, value)]
+    key_id, secret, token = (_stripped(value) for value in (key_id, secret, token))
+    for name, value in ((key_name, key_id), (secret_name, secret), ("the session token", token)):
+        if re.search(r"[^\x20-\x7e]", value):
+            raise UsageError(
+                f"{name} holds a line break or another character that no credential has",
+                "check how it was written; it must be one line of plain text",
+            )
+    source = f"{key_name} and {secret_name}"
+    return Credentials(Keys(key_id, secret, token), source, tuple(oddities))
+
+
+_Named = tuple[str, str]
+
+
+def _from_variables(
+    environ: Mapping[str, str], key: str, secret: str
+) -> tuple[_Named, _Named] | None:
+    # An unset secret of a CI service arrives as an empty variable.
+    return _pair((key, environ.get(key, "")), (secret, environ.get(secret, "")))
+
+
+def _from_files(settings: Settings) -> tuple[_Named, _Named] | None:
+    sources = settings.sources
+    flagged = [name for name in ("key_file", "secret_file") if sources.get(name, "")[:1] == "-"]
+    if len(flagged) == 1:
+        # Half a pair of flags must not be made whole by the config file's other half.
+        given, other = ("key", "secret") if flagged == ["key_file"] else ("secret", "key")
+        raise UsageError(f"--{given}-file without --{other}-file: half a pair of credentials")
+    pair = _pair(
+        (sources.get("key_file", "key-file"), settings.key_file),
+        (sources.get("secret_file", "secret-file"), settings.secret_file),
+    )
+    if pair is None:
+        return None
+    return (
+        (settings.key_file, _read(settings.key_file)),
+        (settings.secret_file, _read(settings.secret_file)),
+    )
+
+
+def _pair(key: _Named, secret: _Named) -> tuple[_Named, _Named] | None:
+    if not key[1] and not secret[1]:
+        return None
+    if not key[1] or not secret[1]:
+        given, missing = (key[0], secret[0]) if key[1] else (secret[0], key[0])
+        raise UsageError(f"{given} is set, {missing} is not: half a pair of credentials", _HINT)
+    return key, secret
+
+
+def _read(path: str) -> str:
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8", errors="surrogateescape") as file:
+            value = file.read(65536)
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the credentials in {path}: {(error.strerror or '').lower()}", _HINT
+        ) from error
+    if not value.strip():
+        raise UsageError(f"the credentials file {path} is empty", _HINT)
+    return value.removesuffix("\n").removesuffix("\r")
+
+
+def _stripped(value: str) -> str:
+    """Without line breaks at the end, which no credential has and no header can hold."""
+    return value.rstrip("\r\n")
+
+
+def _oddities(name: str, value: str) -> list[str]:
+    """What looks odd about a value, without showing it."""
+    odd = []
+    if value != _stripped(value):
+        odd.append(f"{name} ends in a stray newline (ignored)")
+    value = _stripped(value)
+    if value != value.strip():
+        odd.append(f"{name} begins or ends with a space")
+    elif " " in value or "\t" in value:
+        odd.append(f"{name} holds a space")
+    if re.search("[\"'`]", value):
+        odd.append(f"{name} holds a quote")
+    if os.path.isabs(name) and _is_open_to_all(name):
+        odd.append(f"{name} can be read by everybody on this machine")
+    return odd
+
+
+def _is_open_to_all(path: str) -> bool:
+    try:
+        return bool(os.stat(path).st_mode & stat.S_IROTH)
+    except OSError:
+        return False

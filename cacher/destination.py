@@ -1,0 +1,243 @@
+"""DEST: a file that appears whole or not at all, or a stream.
+
+Knows the file system; must not know where the bytes come from. Everything is first written to a
+temporary file: beside a file, so that a rename publishes it, or unnamed, for a stream.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from typing import IO, Protocol, Self
+
+from cacher.errors import LocalError, UsageError
+
+PIECE = 256 * 1024
+
+
+class Destination(Protocol):
+    """A place for bytes: fill the regular file `fd`, then `publish`."""
+
+    @property
+    def fd(self) -> int:
+        """An empty, readable and writable regular file."""
+        ...
+
+    def require(self, size: int) -> None:
+        """Raises `LocalError` if `size` bytes cannot fit."""
+        ...
+
+    def publish(self) -> None:
+        """Make what is in `fd` the destination's content, all at once."""
+        ...
+
+    def close(self) -> None:
+        """Without a `publish` before: leave everything as it was."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def is_stream(dest: str) -> bool:
+    """Whether bytes are to be written to what is there: `-`, a device, a FIFO.
+
+    A rename would replace `/dev/null` or `/dev/stdout` themselves.
+    """
+    if dest == "-":
+        return True
+    if os.path.abspath(dest).startswith(("/dev/", "/proc/")) and os.path.exists(dest):
+        return not os.path.abspath(dest).startswith("/dev/shm/")  # noqa: S108 - just a name
+    try:
+        mode = os.stat(dest).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def open_stream(dest: str) -> int:
+    """A descriptor to write the stream `dest` to, which the caller closes."""
+    try:
+        return os.dup(1) if dest == "-" else os.open(dest, os.O_WRONLY)
+    except OSError as error:
+        raise _failed(error, f"opening {dest}") from error
+
+
+def check(dest: str) -> None:
+    """Raises `UsageError` for a destination that cannot be, before anything is transferred."""
+    if not dest or dest.endswith("/") or os.path.isdir(dest):
+        raise UsageError(f"{dest!r} is a directory; DEST is the name of a file")
+
+
+class FileDestination:
+    """A file: written under a temporary name beside it, renamed once it is proved."""
+
+    def __init__(self, dest: str) -> None:
+        check(dest)
+        self._dest = dest
+        directory, name = os.path.split(dest)
+        self._made = _make_directories(directory)
+        # Names have at most 255 bytes, and a multi-byte character must not be cut.
+        stem = os.fsencode(name)[:200].decode(errors="ignore")
+        unique = os.urandom(4).hex()
+        self._temporary = os.path.join(directory, f".{stem}.cacher-{unique}")
+        self._fd = -1
+        try:
+            # The umask applies, as for any new file.
+            self._fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            self._keep_mode()
+        except OSError as error:
+            self.close()
+            raise _failed(error, f"writing {dest}") from error
+
+    @property
+    def fd(self) -> int:
+        """The temporary file."""
+        return self._fd
+
+    def require(self, size: int) -> None:
+        """Raises `LocalError` if the file system has no room for `size` bytes."""
+        _require(self._fd, size, self._dest)
+
+    def publish(self) -> None:
+        """Rename the file into place, over an older one."""
+        try:
+            os.replace(self._temporary, self._dest)
+        except OSError as error:
+            raise _failed(error, f"writing {self._dest}") from error
+        self._temporary = ""
+        self._made = []
+
+    def close(self) -> None:
+        """Remove the temporary file, and the directories made for it."""
+        if self._temporary:
+            _quietly(os.unlink, self._temporary)
+        for directory in self._made:
+            _quietly(os.rmdir, directory)
+        self._temporary, self._made = "", []
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def _keep_mode(self) -> None:
+        """Give the new file the permissions of the one that it replaces."""
+        try:
+            old = os.lstat(self._dest)
+        except OSError:
+            return
+        if stat.S_ISREG(old.st_mode):
+            os.fchmod(self._fd, stat.S_IMODE(old.st_mode))
+
+
+class SpooledDestination:
+    """A stream that gets its bytes only once all of them are there and proved."""
+
+    def __init__(self, dest: str) -> None:
+        self._dest = dest
+        self._file = spool()
+
+    @property
+    def fd(self) -> int:
+        """The spool."""
+        return self._file.fileno()
+
+    def require(self, size: int) -> None:
+        """Raises `LocalError` if the temporary directory has no room for `size` bytes."""
+        _require(self.fd, size, "the temporary file")
+
+    def publish(self) -> None:
+        """Copy the spool to the stream."""
+        target = open_stream(self._dest)
+        try:
+            position = 0
+            while piece := os.pread(self.fd, PIECE, position):
+                write_all(target, memoryview(piece), self._dest)
+                position += len(piece)
+        finally:
+            os.close(target)
+
+    def close(self) -> None:
+        """Let go of the spool, which has no name."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def spool() -> IO[bytes]:
+    """An unnamed temporary file in TMPDIR."""
+    try:
+        return tempfile.TemporaryFile(prefix="cacher-")
+    except OSError as error:
+        raise LocalError(
+            f"cannot make a temporary file: {(error.strerror or '').lower()}",
+            "TMPDIR names a directory that can be written to",
+        ) from error
+
+
+def write_all(fd: int, data: memoryview, name: str) -> None:
+    """Write all of `data` to a stream."""
+    while data:
+        try:
+            data = data[os.write(fd, data) :]
+        except BrokenPipeError as error:
+            raise LocalError(f"writing {_stream_name(name)}: its reader is gone") from error
+        except OSError as error:
+            raise _failed(error, f"writing {_stream_name(name)}") from error
+
+
+def _stream_name(dest: str) -> str:
+    return "stdout" if dest == "-" else dest
+
+
+def _make_directories(directory: str) -> list[str]:
+    """Make a directory and its parents; those that were missing, innermost first."""
+    missing = []
+    while directory and not os.path.isdir(directory):
+        missing.append(directory)
+        directory = os.path.dirname(directory)
+    made: list[str] = []
+    for path in reversed(missing):
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            for done in made:
+                _quietly(os.rmdir, done)
+            raise _failed(error, f"making the directory {path}") from error
+        made.insert(0, path)
+    return made
+
+
+def _require(fd: int, size: int, name: str) -> None:
+    room = os.fstatvfs(fd)
+    free = room.f_bavail * room.f_frsize
+    # Some file systems (quotas, network) tell nothing; the writing will.
+    if free < size and room.f_blocks:
+        raise LocalError(
+            f"no space for {name}: {size} bytes are needed, {free} are free", "free some space"
+        )
+
+
+def _quietly(call: Callable[[str], None], path: str) -> None:
+    try:
+        call(path)
+    except OSError:
+        pass  # it is gone already, or in use by now: either way it is not ours any more
+
+
+def _failed(error: OSError, doing: str) -> LocalError:
+    return LocalError(f"{doing}: {(error.strerror or str(error)).lower()}")

@@ -1,0 +1,42 @@
+"""The options that every command takes, as one table for flags, environment and config file.
+
+Imported to parse a command line, so it must stay as cheap as argparse itself. What the values
+mean is `config.py`'s.
+"""
+
+SETTINGS = (
+    # name (flag `--name`, config key `name`), metavar, variable, what it says
+    (
+        "endpoint",
+        "URL",
+        "CACHER_ENDPOINT",
+        "the store: http(s)://HOST[:PORT], or file:///DIRECTORY",
+    ),
+    ("region", "NAME", "CACHER_REGION", "the store's region (learned from the store if wrong)"),
+    ("bucket", "NAME", "CACHER_BUCKET", "the bucket"),
+    ("prefix", "PREFIX", "CACHER_PREFIX", "what every object's name begins with: PREFIX/KEY"),
+    ("key-file", "FILE", "CACHER_KEY_FILE", "a file that holds the access key id"),
+    ("secret-file", "FILE", "CACHER_SECRET_FILE", "a file that holds the secret access key"),
+    ("ca-file", "FILE", "CACHER_CA_FILE", "certificates (PEM) to trust besides the system's"),
+    ("timeout", "SECONDS", "CACHER_TIMEOUT", "give up after this long, whatever is under way"),
+    ("jobs", "N", "CACHER_JOBS", "requests under way at a time (default 4)"),
+    (
+        "part-size",
+        "SIZE",
+        "CACHER_PART_SIZE",
+        "bytes in a part of an upload (default 16MiB); a stream takes N parts of memory",
+    ),
+)
+
+SWITCHES = (
+    # flags, attribute, variable, what it does
+    (("--json",), "json", "CACHER_JSON", "print one JSON object on stdout, whatever happens"),
+    (("-q", "--quiet"), "quiet", "CACHER_QUIET", "print nothing but warnings and errors"),
+    (("-v", "--verbose"), "verbose", "CACHER_VERBOSE", "print more"),
+    (("--debug",), "debug", "CACHER_DEBUG", "print a traceback with every error"),
+)
+
+
+def attribute(name: str) -> str:
+    """The name of an option's attribute among the parsed arguments."""
+    return name.replace("-", "_")

@@ -1,0 +1,220 @@
+"""What people (stderr) and machines (stdout) get to see, progress included.
+
+Knows no command and no store. Nothing that is not printable reaches a terminal: messages may hold
+keys, file names and what a server said.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import IO, Any, Self
+
+from cacher.errors import CacherError
+
+TERMINAL_INTERVAL = 0.1
+LOG_INTERVAL = 10.0
+"""Seconds between two looks at the progress: a bar that moves, a line in a log."""
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_BAR = 24
+
+
+class Report:
+    """Where all output goes. `monotonic` gives seconds."""
+
+    def __init__(
+        self,
+        *,
+        stdout: IO[str],
+        stderr: IO[str],
+        monotonic: Callable[[], float],
+        as_json: bool = False,
+        quiet: bool = False,
+        verbose: bool = False,
+        colored: bool = False,
+    ) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self.verbose = verbose and not quiet
+        self.monotonic = monotonic
+        self.warnings: list[str] = []
+        self._stdout = stdout
+        self._stderr = stderr
+        self._colored = colored
+        self._lock = threading.Lock()
+        self._bar_is_drawn = False
+
+    @property
+    def stdout_is_terminal(self) -> bool:
+        """Whether people read stdout."""
+        return self._stdout.isatty()
+
+    def say(self, text: str) -> None:
+        """The closing line: what was done."""
+        if not self.quiet:
+            self._write(text)
+
+    def note(self, text: str) -> None:
+        """A detail for those who ask for more."""
+        if self.verbose:
+            self._write(text)
+
+    def warn(self, text: str) -> None:
+        """What went wrong without making the command fail."""
+        self.warnings.append(printable(text))
+        self._write(text, self._paint("33", "warning: "))
+
+    def error(self, error: CacherError) -> None:
+        """What made the command fail, and the next step to take."""
+        self._write(error.message, self._paint("31", "error: "))
+        if error.hint:
+            self._write(error.hint, self._paint("36", "hint: "))
+
+    def line(self, text: str) -> None:
+        """One line on stdout."""
+        self._stdout.write(printable(text) + "\n")
+
+    def raw(self, text: str) -> None:
+        """One line on stdout for a machine, as it is."""
+        self._stdout.write(text + "\n")
+
+    def json(self, value: Mapping[str, Any]) -> None:
+        """One JSON object on a line of stdout."""
+        # Pure ASCII, so that lone surrogates of odd file names survive every encoding.
+        self._stdout.write(json.dumps(value) + "\n")
+
+    def flush(self) -> None:
+        """Everything out, so that a failure to write is known before the exit status is."""
+        self._stdout.flush()
+
+    def progress(self, doing: str, total: int | None = None) -> Progress:
+        """A meter that shows how far `doing` is; `total` bytes, where that is known."""
+        return Progress(self, doing, total, shown=not self.quiet)
+
+    def draw(self, text: str) -> None:
+        """Replace the progress bar, which is not a line yet."""
+        with self._lock:
+            self._stderr.write(f"\r\x1b[K{printable(text)}" if text else "\r\x1b[K")
+            self._stderr.flush()
+            self._bar_is_drawn = bool(text)
+
+    @property
+    def stderr_is_terminal(self) -> bool:
+        """Whether people read stderr, and a bar can be drawn over and over."""
+        return self._stderr.isatty()
+
+    def _paint(self, color: str, text: str) -> str:
+        return f"\x1b[{color}m{text}\x1b[0m" if self._colored else text
+
+    def _write(self, text: str, label: str = "") -> None:
+        with self._lock:
+            clear = "\r\x1b[K" if self._bar_is_drawn else ""
+            self._bar_is_drawn = False
+            self._stderr.write(f"{clear}cacher: {label}{printable(text)}\n")
+            self._stderr.flush()
+
+
+class Progress:
+    """Counts bytes from any thread, and shows them while its `with` block lasts."""
+
+    def __init__(self, report: Report, doing: str, total: int | None, *, shown: bool) -> None:
+        self.total = total
+        self.count = 0
+        self._report = report
+        self._doing = doing
+        self._shown = shown
+        self._lock = threading.Lock()
+        self._start = report.monotonic()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return self._report.monotonic() - self._start
+
+    def add(self, count: int) -> None:
+        """So many more bytes have moved; fewer, if some must move again."""
+        with self._lock:
+            self.count += count
+
+    def __enter__(self) -> Self:
+        if self._shown:
+            self._thread = threading.Thread(target=self._show, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _show(self) -> None:
+        terminal = self._report.stderr_is_terminal
+        drawn = False
+        while not self._over.wait(TERMINAL_INTERVAL if terminal else LOG_INTERVAL):
+            if terminal:
+                self._report.draw(self._text(bar=True))
+                drawn = True
+            else:
+                self._report.say(self._text(bar=False))
+        if drawn:
+            self._report.draw("")
+
+    def _text(self, *, bar: bool) -> str:
+        seconds, count, total = max(self.seconds, 0.001), self.count, self.total
+        rate = count / seconds
+        parts = [self._doing]
+        if total:
+            share = min(count / total, 1.0)
+            if bar:
+                parts.append(f"[{'#' * int(share * _BAR):<{_BAR}}]")
+            parts.append(f"{share:.0%} of {size_text(total)},")
+        else:
+            parts.append(f"{size_text(count)},")
+        parts.append(f"{size_text(rate)}/s")
+        if total and rate > 0 and count < total:
+            parts.append(f"ETA {seconds_text((total - count) / rate)}")
+        return " ".join(parts)
+
+
+def size_text(count: float) -> str:
+    """Bytes as people read them: `68.4 MiB`."""
+    unit = 0
+    while count >= 1024 and unit < len(_UNITS) - 1:
+        count, unit = count / 1024, unit + 1
+    return f"{count:.1f} {_UNITS[unit]}" if unit else f"{count:.0f} B"
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration as people read it: `0.9 s`, `3:07`, `1:00:00`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def transfer_text(count: int, seconds: float) -> str:
+    """`68.4 MiB in 0.9 s, 76.0 MiB/s`."""
+    rate = size_text(count / max(seconds, 0.001))
+    return f"{size_text(count)} in {seconds_text(seconds)}, {rate}/s"
+
+
+def printable(text: str) -> str:
+    """The text with whatever could steer a terminal shown as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def colors_wanted(environ: Mapping[str, str]) -> bool:
+    """Whether stderr is a terminal that shows colours, and nobody objects (NO_COLOR)."""
+    return (
+        not environ.get("NO_COLOR")
+        and environ.get("TERM", "dumb") != "dumb"
+        and sys.stderr.isatty()
+    )
