@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from cacher.errors import UsageError
 from cacher.options import SETTINGS, SWITCHES
@@ -24,15 +25,22 @@ KEY may hold {hash} (16 hex digits over the --hash-from files), {os}, {arch}, {d
 {{ and }} are braces. --hash-from without {hash} appends -HASH."""
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Knows the terminal's width without shutil, which loads every compressor there is."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            width = os.get_terminal_size().columns
+        except OSError:
+            width = 80
+        super().__init__(prog, width=min(width, 100) - 2)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that guesses nothing, and whose errors are the program's own."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(
-            allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            **options,
-        )
+        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raises `UsageError`."""
@@ -51,7 +59,9 @@ def build() -> Parser:
         parents=[shared],
     )
     parser.add_argument("--version", action="store_true", help="print the version")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", prog="cacher", parser_class=Parser
+    )
 
     def command(name: str, summary: str, parent: Parser = shared) -> Parser:
         added: Parser = commands.add_parser(

@@ -1,16 +1,15 @@
 """The program: parse, dispatch, and turn errors and signals into exit statuses.
 
 The one seam of lazy loading: parsing needs argparse alone, and only then is the command's module
-loaded. Also the only reader of the environment, and the owner of signals and clocks.
+loaded. Also the only reader of the environment, and the owner of clocks.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
-from cacher import __version__, arguments
+from cacher import __version__, arguments, signals, stdio
 from cacher.errors import CacherError, LocalError, Stopped, StoreError, TimedOut, UsageError
 from cacher.options import SETTINGS, SWITCHES, attribute
 
@@ -18,37 +17,64 @@ TYPE_CHECKING = False  # importing typing costs more than parsing
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from cacher.commands.outcome import Outcome
     from cacher.commands.run import Run
     from cacher.report import Report
 
-_STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
-    _catch_signals()
+    stdio.hold()
+    signals.catch()
+    try:
+        return _dispatch(given)
+    except Stopped as stopped:
+        return stopped.status
+    except BrokenPipeError:
+        # Whoever read stdout has seen enough; as a program would that SIGPIPE ends.
+        return signals.BROKEN_PIPE
+    except OSError as error:
+        _refuse(LocalError(f"writing stdout: {_reason(error)}"), None)
+        return LocalError.status
+    finally:
+        stdio.let_go()
+
+
+def _dispatch(given: list[str]) -> int:
+    """Parse, and run what needs no more than that at once."""
+    options = None
     try:
         options = arguments.build().parse_args(given)
         _apply_switches(options, os.environ)
         if options.version or options.command == "version":
-            print(f"cacher {__version__}")  # noqa: T201 - there is no report yet
+            _print("version", "shown", options, version=__version__)
             return 0
         if options.command is None:
             raise UsageError("no command given", "`cacher --help` lists the commands")
         if options.command == "key":
-            return _print_key(options)
-    except UsageError as error:
-        return _refuse(error, as_json="--json" in given or _is_on("CACHER_JSON", os.environ))
+            _print("key", "resolved", options, key=_resolved(options))
+            return 0
     except CacherError as error:
-        return _refuse(error, as_json=options.json)
-    except Stopped as stopped:
-        return stopped.status
+        return _refuse(error, options or _guess(given, os.environ))
+    except OSError:
+        raise
+    except Exception as error:
+        return _refuse(_bug(error), options or _guess(given, os.environ))
     except SystemExit as done:  # --help
+        sys.stdout.flush()
         return int(done.code or 0)
     return _run(options, os.environ)
+
+
+def _guess(given: list[str], environ: Mapping[str, str]) -> Namespace:
+    """The least of the options that telling an error needs, where the command line is none."""
+    from argparse import Namespace
+
+    as_json = "--json" in given or _is_on("CACHER_JSON", environ)
+    return Namespace(command=None, json=as_json)
 
 
 def _run(options: Namespace, environ: Mapping[str, str]) -> int:
@@ -74,7 +100,7 @@ def _run(options: Namespace, environ: Mapping[str, str]) -> int:
         config_file=getattr(options, "config", None),
         environ=environ,
         report=report,
-        arm=_arm,
+        arm=signals.arm,
         clock=time.time,
         pause=time.sleep,
         random=random.random,
@@ -87,11 +113,11 @@ def _guarded(options: Namespace, run: Run, report: Report) -> int:
     try:
         try:
             outcome = _COMMANDS[options.command](run, options)
-            _finish(options.command, outcome, report)
-            return outcome.status
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signals.disarm()
             run.close()
+        _finish(options.command, outcome, report)
+        return outcome.status
     except CacherError as error:
         return _fail(error, options, report)
     except TimedOut as timeout:
@@ -100,34 +126,28 @@ def _guarded(options: Namespace, run: Run, report: Report) -> int:
             StoreError(late, "a later run may succeed; --timeout allows more"), options, report
         )
     except Stopped as stopped:
-        report.say(f"stopped by {signal.Signals(stopped.signum).name}")
-        return stopped.status
+        return _stop(stopped, options, report)
     except BrokenPipeError:
-        # Whoever read stdout has seen enough; as a program would that SIGPIPE ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 128 + signal.SIGPIPE
+        raise
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         name = f" ({error.filename})" if error.filename else ""
-        return _fail(LocalError(f"{options.command}: {reason}{name}"), options, report)
+        return _fail(LocalError(f"{options.command}: {_reason(error)}{name}"), options, report)
     except Exception as error:
-        text = f"a bug in cacher: {type(error).__name__}: {error}"
-        return _fail(CacherError(text, "--debug shows where; please report it"), options, report)
+        return _fail(_bug(error), options, report)
 
 
 def _finish(command: str, outcome: Outcome, report: Report) -> None:
+    """Report what was done."""
     if report.as_json and command != "list":
-        report.json(
-            {
-                "command": command,
-                "outcome": outcome.outcome,
-                "status": outcome.status,
-                **outcome.fields,
-                "warnings": report.warnings,
-            }
-        )
+        told: dict[str, Any] = {"command": command, "outcome": outcome.outcome}
+        told |= {"status": outcome.status, **outcome.fields, "warnings": report.warnings}
+        if outcome.error:
+            told["error"] = _told(outcome.error)
+        report.json(told)
     report.flush()
-    if outcome.text:
+    if outcome.error:
+        report.error(outcome.error)
+    elif outcome.text:
         report.say(outcome.text)
 
 
@@ -136,62 +156,102 @@ def _fail(error: CacherError, options: Namespace, report: Report) -> int:
     if options.debug:
         import traceback
 
-        traceback.print_exception(error.__context__ or error, file=sys.stderr)
+        trace = traceback.format_exception(error.__context__ or error)
+        stdio.write_error("".join(trace))
     if error.kind == "miss":
         report.say(error.message)
     else:
         report.error(error)
     if report.as_json:
-        told = {"kind": error.kind, "message": error.message, "hint": error.hint or None}
-        report.json(
-            {
-                "command": options.command,
-                "outcome": "miss" if error.kind == "miss" else "error",
-                "status": error.status,
-                "key": getattr(options, "key", None),
-                "warnings": report.warnings,
-                "error": None if error.kind == "miss" else told,
-            }
-        )
-        report.flush()
+        _print_failure(_failure(error, options) | {"warnings": report.warnings})
     return error.status
 
 
-def _refuse(error: CacherError, *, as_json: bool) -> int:
-    """Report what is wrong with a command line, without loading anything for it."""
-    if as_json:
-        import json
+def _stop(stopped: Stopped, options: Namespace, report: Report) -> int:
+    """Report that a signal has ended the run; its exit status."""
+    # All is undone. Whoever reads our output may hang, and then another signal must help.
+    signals.release()
+    text = f"stopped by {signals.name_of(stopped.signum)}"
+    report.say(text)
+    if report.as_json:
+        failure = _failure(CacherError(text), options) | {"warnings": report.warnings}
+        failure |= {"outcome": "stopped", "status": stopped.status}
+        failure["error"] = {"kind": "signal", "message": text, "hint": None}
+        _print_failure(failure)
+    return stopped.status
 
-        told = {"kind": error.kind, "message": error.message, "hint": error.hint or None}
-        failure = {"outcome": "error", "status": error.status, "warnings": [], "error": told}
-        print(json.dumps(failure))  # noqa: T201 - there is no report yet
+
+def _refuse(error: CacherError, options: Namespace | None) -> int:
+    """Report what is wrong with a command line, without loading anything for it."""
     text = f"cacher: error: {error.message}\n"
     if error.hint:
         text += f"cacher: hint: {error.hint}\n"
-    sys.stderr.write(text)
+    stdio.write_error(text)
+    if options and options.json:
+        _print_failure(_failure(error, options))
     return error.status
 
 
-def _print_key(options: Namespace) -> int:
+def _failure(error: CacherError, options: Namespace) -> dict[str, Any]:
+    """A failure for machines."""
+    missed = error.kind == "miss"
+    return {
+        "command": options.command,
+        "outcome": "miss" if missed else "error",
+        "status": error.status,
+        "key": getattr(options, "key", None),
+        "warnings": [],
+        "error": None if missed else _told(error),
+    }
+
+
+def _told(error: CacherError) -> dict[str, Any]:
+    """An error for machines."""
+    return {"kind": error.kind, "message": error.message, "hint": error.hint or None}
+
+
+def _print_failure(failure: dict[str, Any]) -> None:
+    import json
+
+    try:
+        stdio.print_line(json.dumps(failure))
+    except OSError:
+        pass  # stderr has told; the status is still that of the failure
+
+
+def _print(command: str, outcome: str, options: Namespace, **fields: str) -> None:
+    """Print what a command gives that needs no store; `fields` has one entry."""
+    (text,) = fields.values()
+    if options.json:
+        import json
+
+        told = {"command": command, "outcome": outcome, "status": 0, **fields, "warnings": []}
+        text = json.dumps(told)
+    elif command == "version":
+        text = f"cacher {text}"
+    stdio.print_line(text)
+
+
+def _resolved(options: Namespace) -> str:
+    """The key of `key`."""
     import time
 
     from cacher.keys import resolve
 
     machine = os.uname()
-    key = resolve(
+    return resolve(
         options.key,
         options.hash_from,
         now=time.time(),
         system=machine.sysname,
         machine=machine.machine,
     )
-    if options.json:
-        import json
 
-        told = {"command": "key", "outcome": "resolved", "status": 0, "key": key, "warnings": []}
-        key = json.dumps(told)
-    print(key)  # noqa: T201 - there is no report yet
-    return 0
+
+def _key(run: Run, options: Namespace) -> str:
+    """The key that the options name, as failures tell it from here on."""
+    options.key = run.key(options.key, options.hash_from)
+    return str(options.key)
 
 
 def _download(run: Run, options: Namespace) -> Outcome:
@@ -200,7 +260,7 @@ def _download(run: Run, options: Namespace) -> Outcome:
 
     if options.dest == "-" and options.json:
         raise UsageError("--json and DEST - both want stdout", "give DEST a name")
-    key = run.key(options.key, options.hash_from)
+    key = _key(run, options)
     sha256 = check_sha256(options.sha256)
     wanted = Download(key, options.dest, options.url, sha256, store_it=not options.no_store)
     return download(run, wanted)
@@ -210,14 +270,14 @@ def _upload(run: Run, options: Namespace) -> Outcome:
     from cacher.commands.outcome import check_sha256
     from cacher.commands.upload import Upload, upload
 
-    key = run.key(options.key, options.hash_from)
+    key = _key(run, options)
     return upload(run, Upload(key, options.file, check_sha256(options.sha256), options.force))
 
 
 def _exists(run: Run, options: Namespace) -> Outcome:
     from cacher.commands.entries import exists
 
-    return exists(run, run.key(options.key, options.hash_from))
+    return exists(run, _key(run, options))
 
 
 def _list(run: Run, options: Namespace) -> Outcome:
@@ -244,7 +304,7 @@ def _init(run: Run, options: Namespace) -> Outcome:
 
 
 def _doctor(run: Run, _options: Namespace) -> Outcome:
-    from cacher.commands.setup import doctor
+    from cacher.commands.doctor import doctor
 
     return doctor(run)
 
@@ -258,6 +318,15 @@ _COMMANDS: dict[str, Callable[[Run, Namespace], Outcome]] = {
     "list": _list,
     "upload": _upload,
 }
+
+
+def _bug(error: Exception) -> CacherError:
+    text = f"a bug in cacher: {type(error).__name__}: {error}"
+    return CacherError(text, "--debug shows where; please report it")
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _ask(question: str) -> bool:
@@ -275,29 +344,3 @@ def _apply_switches(options: Namespace, environ: Mapping[str, str]) -> None:
 
 def _is_on(variable: str, environ: Mapping[str, str]) -> bool:
     return environ.get(variable, "").lower() not in ("", "0", "false", "no", "off")
-
-
-def _catch_signals() -> None:
-    """Let signals raise `Stopped` in this thread, so that everything is undone on the way out."""
-
-    def stop(signum: int, _frame: object) -> None:
-        # Undoing takes a moment and must not be undone itself. It is bounded by time-outs.
-        for name in _STOPPING:
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-        raise Stopped(signum)
-
-    for name in _STOPPING:
-        number = getattr(signal, name)
-        # A shell starts background jobs with SIGINT ignored, and nohup does so with SIGHUP.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
-
-
-def _arm(seconds: float) -> None:
-    """Let `TimedOut` be raised in this thread after so many seconds."""
-
-    def ring(_signum: int, _frame: object) -> None:
-        raise TimedOut(seconds)
-
-    signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)

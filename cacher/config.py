@@ -11,7 +11,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from cacher.errors import LocalError, UsageError
 from cacher.keys import check_prefix
@@ -80,7 +80,7 @@ def config_path(flag: str | None, environ: Mapping[str, str]) -> tuple[str, bool
 def default_endpoint(environ: Mapping[str, str]) -> str:
     """The embedded default: a local store in the user's cache directory."""
     base = environ.get("XDG_CACHE_HOME") or os.path.join(_home(environ), ".cache")
-    return "file://" + os.path.join(os.path.abspath(base), "cacher", "store")
+    return "file://" + quote(os.path.join(os.path.abspath(base), "cacher", "store"))
 
 
 def load(
@@ -91,7 +91,16 @@ def load(
     `flags` has attribute names; `config` is the file that `--config` names.
     """
     path, required = config_path(config, environ)
-    file = read_file(path, required=required)
+    return resolve(flags, environ, read_file(path, required=required), path)
+
+
+def resolve(
+    flags: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    file: Mapping[str, str],
+    path: str,
+) -> Settings:
+    """The settings in force over those of a config file that is read already."""
     values: dict[str, str] = {}
     sources: dict[str, str] = {}
     for name, _, variable, _ in SETTINGS:
@@ -167,6 +176,8 @@ def write_file(path: str, settings: Mapping[str, str]) -> None:
         except BaseException:
             os.unlink(temporary)
             raise
+    except UnicodeEncodeError as error:
+        raise UsageError(f"cannot write {path}: a setting is not valid UTF-8") from error
     except OSError as error:
         raise LocalError(
             f"cannot write {path}: {(error.strerror or '').lower()}", "--config names another file"
@@ -175,7 +186,7 @@ def write_file(path: str, settings: Mapping[str, str]) -> None:
 
 def parse_size(text: str) -> int:
     """`16MiB`, `16M` (the same), `16MB` (a little less) or plain bytes. Raises `ValueError`."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
+    match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]*)", text.strip())
     if not match or match[2].upper() not in _UNITS:
         raise ValueError("not a size such as 16MiB")
     return int(float(match[1]) * _UNITS[match[2].upper()])
@@ -208,16 +219,27 @@ def _parse(name: str, value: str, source: str) -> str | int | float | None:
     try:
         return _PARSERS.get(name, str)(value)
     except (ValueError, UsageError) as error:
-        # An endpoint may hold a password by mistake, which is no reason to show it.
-        shown = re.sub(r"//[^/]*@", "//…@", value)
+        shown = _shown_endpoint(value) if name == "endpoint" else value
         raise UsageError(f"{source}: {shown!r}: {error}") from error
 
 
+def _shown_endpoint(value: str) -> str:
+    """An endpoint may hold a password or a token by mistake, which is no reason to show it."""
+    return re.sub(r"[?#].*", "…", re.sub(r"^([a-z]+://)?.*@", r"\1…@", value, flags=re.S))
+
+
 def _endpoint(value: str) -> str:
-    url = urlsplit(value)
+    try:
+        url = urlsplit(value)
+        _ = url.port
+    except ValueError:
+        # Its own words hold what may be a password.
+        raise ValueError("not a URL, or its port is not a number from 0 to 65535") from None
     if url.scheme == "file":
         if url.netloc not in ("", "localhost") or not url.path.startswith("/"):
             raise ValueError("a local store is file:///DIRECTORY, with three slashes")
+        if url.query or url.fragment:
+            raise ValueError("in a directory's name ? is %3F, and # is %23")
         return value
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("an endpoint is http(s)://HOST[:PORT] or file:///DIRECTORY")
@@ -225,7 +247,6 @@ def _endpoint(value: str) -> str:
         raise ValueError("credentials do not belong into the endpoint")
     if url.query or url.fragment:
         raise ValueError("an endpoint has no query")
-    _ = url.port  # raises ValueError for one out of range
     return value.rstrip("/")
 
 

@@ -7,6 +7,7 @@ keys, file names and what a server said.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ LOG_INTERVAL = 10.0
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _BAR = 24
+_COLUMNS = 80
 
 
 class Report:
@@ -97,9 +99,16 @@ class Report:
     def draw(self, text: str) -> None:
         """Replace the progress bar, which is not a line yet."""
         with self._lock:
-            self._stderr.write(f"\r\x1b[K{printable(text)}" if text else "\r\x1b[K")
-            self._stderr.flush()
+            self._tell(f"\r\x1b[K{printable(text)}" if text else "\r\x1b[K")
             self._bar_is_drawn = bool(text)
+
+    @property
+    def columns(self) -> int:
+        """The width of the terminal that the bar is drawn on."""
+        try:
+            return os.get_terminal_size(self._stderr.fileno()).columns or _COLUMNS
+        except (OSError, ValueError):
+            return _COLUMNS
 
     @property
     def stderr_is_terminal(self) -> bool:
@@ -113,8 +122,14 @@ class Report:
         with self._lock:
             clear = "\r\x1b[K" if self._bar_is_drawn else ""
             self._bar_is_drawn = False
-            self._stderr.write(f"{clear}cacher: {label}{printable(text)}\n")
+            self._tell(f"{clear}cacher: {label}{printable(text)}\n")
+
+    def _tell(self, text: str) -> None:
+        try:
+            self._stderr.write(text)
             self._stderr.flush()
+        except OSError:
+            pass  # nobody can be told, which changes nothing of what is done
 
 
 class Progress:
@@ -167,7 +182,7 @@ class Progress:
     def _text(self, *, bar: bool) -> str:
         seconds, count, total = max(self.seconds, 0.001), self.count, self.total
         rate = count / seconds
-        parts = [self._doing]
+        parts = []
         if total:
             share = min(count / total, 1.0)
             if bar:
@@ -178,20 +193,27 @@ class Progress:
         parts.append(f"{size_text(rate)}/s")
         if total and rate > 0 and count < total:
             parts.append(f"ETA {seconds_text((total - count) / rate)}")
-        return " ".join(parts)
+        told = " ".join(parts)
+        if not bar:
+            return f"{self._doing} {told}"
+        # A line that wraps cannot be drawn over: each bar would leave its beginning behind.
+        doing, room = printable(self._doing), self._report.columns - len(told) - 2
+        if len(doing) > room:
+            doing = f"{doing[: max(room - 1, 0)]}…"
+        return f"{doing} {told}"[: self._report.columns - 1]
 
 
 def size_text(count: float) -> str:
     """Bytes as people read them: `68.4 MiB`."""
     unit = 0
-    while count >= 1024 and unit < len(_UNITS) - 1:
+    while round(count, 1) >= 1024 and unit < len(_UNITS) - 1:
         count, unit = count / 1024, unit + 1
     return f"{count:.1f} {_UNITS[unit]}" if unit else f"{count:.0f} B"
 
 
 def seconds_text(seconds: float) -> str:
     """A duration as people read it: `0.9 s`, `3:07`, `1:00:00`."""
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)

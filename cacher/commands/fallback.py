@@ -33,7 +33,7 @@ def deliver(run: Run, wanted: Download, place: Destination, *, store_it: bool) -
         url, fetched = _fetch(run, wanted, place, progress)
     place.publish()
     seconds = progress.seconds
-    stored = store_it and _store(run, wanted, place.fd, fetched.sha256)
+    stored = store_it and _store(run, wanted, place.fd, fetched)
     source = origin.shown(url)
     return Outcome(
         "fetched",
@@ -82,13 +82,23 @@ def _fetch(
     raise failures[0]
 
 
-def _store(run: Run, wanted: Download, fd: int, sha256: str) -> bool:
+def _store(run: Run, wanted: Download, fd: int, fetched: origin.Fetched) -> bool:
     """Store what was delivered; whatever goes wrong with that is only a warning."""
+    if not fetched.whole:
+        # A cut would be a hit for everybody, for good.
+        run.report.warn(
+            "not stored for next time: the origin did not tell the length, so nothing proves that "
+            "the file is whole; --sha256 does"
+        )
+        return False
     try:
         content = Content.of(fd, wanted.dest)
         with run.report.progress(f"storing {wanted.key}", content.size) as progress:
-            run.store.put(wanted.key, content, {SHA256: sha256}, progress.add)
+            run.store.put(wanted.key, content, {SHA256: fetched.sha256}, progress.add)
     except CacherError as error:
         run.report.warn(f"not stored for next time: {error.message}")
+        return False
+    except TimedOut as error:
+        run.report.warn(f"not stored for next time: not done after {error.seconds:g} s (--timeout)")
         return False
     return True

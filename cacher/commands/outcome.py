@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cacher.errors import UsageError
+from cacher.errors import CacherError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,13 @@ class Outcome:
     outcome: str
     text: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
-    status: int = 0
+    error: CacherError | None = None
+    """What keeps it from being a success, where the command still has something to tell."""
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        return self.error.status if self.error else 0
 
 
 def entry_fields(store: str, key: str, size: int, seconds: float, sha256: str) -> dict[str, Any]:

@@ -54,9 +54,13 @@ class Run:
     @cached_property
     def settings(self) -> Settings:
         """The settings in force; reading them starts the countdown of `--timeout`."""
-        settings = config.load(self.flags, self.environ, self.config_file)
+        return self.use(config.load(self.flags, self.environ, self.config_file))
+
+    def use(self, settings: Settings) -> Settings:
+        """Work with these settings from now on, for as long as they allow."""
         if settings.timeout:
             self.arm(settings.timeout)
+        self.__dict__["settings"] = settings
         return settings
 
     @cached_property
@@ -85,8 +89,15 @@ class Run:
         return open_bucket(self)
 
     def key(self, template: str, hash_from: Sequence[str]) -> str:
-        """The key that a template resolves to, legal under the prefix in force."""
-        key = resolve_key(template, hash_from, self.clock())
+        """The key that a template resolves to on this machine, legal under the prefix in force."""
+        machine = os.uname()
+        key = keys.resolve(
+            template,
+            hash_from,
+            now=self.clock(),
+            system=machine.sysname,
+            machine=machine.machine,
+        )
         keys.check_key(key, self.settings.prefix)
         return key
 
@@ -95,11 +106,3 @@ class Run:
         for name in ("store", "transport"):
             if name in self.__dict__:
                 self.__dict__[name].close()
-
-
-def resolve_key(template: str, hash_from: Sequence[str], now: float) -> str:
-    """The key that a template resolves to on this machine; `now` is in POSIX seconds."""
-    machine = os.uname()
-    return keys.resolve(
-        template, hash_from, now=now, system=machine.sysname, machine=machine.machine
-    )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
@@ -18,6 +20,9 @@ from cacher.store.content import Content
 
 PIECE = 256 * 1024
 """Bytes read from a stream at once."""
+
+IN_MEMORY = 16 * 1024 * 1024
+"""Bytes of a stream that are kept in memory; a longer one goes to a temporary file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ def _open_source(file: str) -> IO[bytes]:
 
 
 def _put(run: Run, wanted: Upload, content: Content) -> Outcome:
+    run.store.prepare(content)
     sha256 = content.sha256()
     _expect_upload(wanted, sha256)
     with run.report.progress(f"uploading {wanted.key}", content.size) as progress:
@@ -73,32 +79,45 @@ def _put(run: Run, wanted: Upload, content: Content) -> Outcome:
 def _put_stream(run: Run, wanted: Upload, fd: int) -> Outcome:
     """Store a stream. Its digest is recorded at the beginning, so it must be known by then."""
     if wanted.sha256:
-        return _put_known_stream(run, wanted, fd)
+        return _put_known_stream(run, wanted, _chunks(fd), wanted.sha256)
+    beginning = bytearray()
+    chunks = _chunks(fd)
+    for chunk in chunks:
+        beginning += chunk
+        if len(beginning) >= IN_MEMORY:
+            return _put_spooled(run, wanted, beginning, chunks)
+    sha256 = hashlib.sha256(beginning, usedforsecurity=False).hexdigest()
+    return _put_known_stream(run, wanted, iter([memoryview(beginning)]), sha256)
+
+
+def _put_spooled(
+    run: Run, wanted: Upload, beginning: bytearray, rest: Iterator[memoryview]
+) -> Outcome:
     with destination.spool() as spool:
-        buffer = memoryview(bytearray(PIECE))
         position = 0
-        while count := _read(fd, buffer):
-            _spool(spool.fileno(), buffer[:count], position)
-            position += count
+        for chunk in itertools.chain([memoryview(beginning)], rest):
+            _spool(spool.fileno(), chunk, position)
+            position += len(chunk)
         return _put(run, wanted, Content.of(spool.fileno(), "the temporary file"))
 
 
-def _put_known_stream(run: Run, wanted: Upload, fd: int) -> Outcome:
+def _put_known_stream(
+    run: Run, wanted: Upload, chunks: Iterator[memoryview], sha256: str
+) -> Outcome:
     """Store a stream whose digest is told beforehand: no temporary file is needed."""
     digest = hashlib.sha256(usedforsecurity=False)
-    buffer = memoryview(bytearray(PIECE))
     size = 0
     with (
         run.report.progress(f"uploading {wanted.key}") as progress,
-        run.store.create(wanted.key, {SHA256: wanted.sha256}, progress.add) as writer,
+        run.store.create(wanted.key, {SHA256: sha256}, progress.add) as writer,
     ):
-        while count := _read(fd, buffer):
-            digest.update(buffer[:count])
-            writer.write(buffer[:count])
-            size += count
+        for chunk in chunks:
+            digest.update(chunk)
+            writer.write(chunk)
+            size += len(chunk)
         _expect_upload(wanted, digest.hexdigest())
         writer.commit()
-    return _stored(run, wanted, size, wanted.sha256, progress.seconds)
+    return _stored(run, wanted, size, sha256, progress.seconds)
 
 
 def _kept(run: Run, wanted: Upload, existing: Entry, fd: int, *, regular: bool) -> Outcome:
@@ -126,11 +145,10 @@ def _kept(run: Run, wanted: Upload, existing: Entry, fd: int, *, regular: bool) 
 
 def _drain(fd: int) -> tuple[int, str]:
     digest = hashlib.sha256(usedforsecurity=False)
-    buffer = memoryview(bytearray(PIECE))
     size = 0
-    while count := _read(fd, buffer):
-        digest.update(buffer[:count])
-        size += count
+    for chunk in _chunks(fd):
+        digest.update(chunk)
+        size += len(chunk)
     return size, digest.hexdigest()
 
 
@@ -150,11 +168,17 @@ def _stored(run: Run, wanted: Upload, size: int, sha256: str, seconds: float) ->
     )
 
 
-def _read(fd: int, buffer: memoryview) -> int:
-    try:
-        return os.readv(fd, [buffer])
-    except OSError as error:
-        raise LocalError(f"cannot read the stream: {(error.strerror or '').lower()}") from error
+def _chunks(fd: int) -> Iterator[memoryview]:
+    """A stream to its end, in views of one buffer: each is good until the next is asked for."""
+    buffer = memoryview(bytearray(PIECE))
+    while True:
+        try:
+            count = os.readv(fd, [buffer])
+        except OSError as error:
+            raise LocalError(f"cannot read the stream: {(error.strerror or '').lower()}") from error
+        if not count:
+            return
+        yield buffer[:count]
 
 
 def _spool(fd: int, data: memoryview, position: int) -> None:

@@ -55,6 +55,10 @@ class SignedBody:
         """Look at the source again, after a store said that the digest is not the body's."""
         self._sha256 = ""
 
+    def watch(self, meter: Meter, check: Callable[[], None]) -> None:
+        """Tell `meter` and ask `check` from now on."""
+        self._meter, self._check = meter, check
+
     def __iter__(self) -> Iterator[memoryview]:
         self._meter(-self._sent)
         self._sent = 0
@@ -113,7 +117,17 @@ class FileBody(SignedBody):
         if before and self.sha256 != before:
             raise LocalError("the file changed while it was read")
 
+    def load(self) -> bytearray:
+        """A copy of all the bytes, in memory."""
+        data = bytearray(self.size)
+        position = 0
+        for piece in self._pieces():
+            data[position : position + len(piece)] = piece
+            position += len(piece)
+        return data
+
     def _pieces(self) -> Iterator[memoryview]:
+        """Views of one buffer, so each is good until the next is asked for."""
         buffer = memoryview(bytearray(min(PIECE, self.size)))
         position, end = self._start, self._start + self.size
         while position < end:

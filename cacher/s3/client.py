@@ -43,6 +43,18 @@ class ObjectHead:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """A multipart upload: its id, and when it began by the store's clock (POSIX seconds)."""
+
+    id: str
+    begun: float | None
+
+
+class UploadGone(StoreError):
+    """The store does not know the upload any more."""
+
+
 class Client:
     """The operations on one bucket. For use by several threads."""
 
@@ -117,38 +129,48 @@ class Client:
         )
         return reply.headers.get("etag", "")
 
-    def create_upload(self, key: str, metadata: Mapping[str, str]) -> str:
-        """Begin a multipart upload; its id."""
+    def create_upload(self, key: str, metadata: Mapping[str, str]) -> OpenUpload:
+        """Begin a multipart upload."""
         request = Request(
             "POST", f"storing {key}", key, {"uploads": ""}, _metadata_headers(metadata)
         )
-        return self.session.call(request, documents.read_upload_id).value or ""
+        reply = self.session.call(request, documents.read_upload_id)
+        return OpenUpload(reply.value or "", _http_date(reply.headers.get("date", "")))
 
     def put_part(
         self, key: str, upload_id: str, number: int, body: SignedBody, pause: Pause
     ) -> str:
-        """Store part `number` (from 1); its ETag. At most one call at a time for each number."""
-        reply = self.session.call(
-            Request(
-                "PUT",
-                f"storing {key} (part {number})",
-                key,
-                {"partNumber": str(number), "uploadId": upload_id},
-                body=body,
-                answer_within=WRITE_PATIENCE,
-            ),
-            no_document,
-            pause,
+        """Store part `number` (from 1); its ETag. At most one call at a time for each number.
+
+        Raises `UploadGone`, as does `complete_upload`.
+        """
+        doing = f"storing {key} (part {number})"
+        request = Request(
+            "PUT",
+            doing,
+            key,
+            {"partNumber": str(number), "uploadId": upload_id},
+            body=body,
+            accept=(404,),
+            answer_within=WRITE_PATIENCE,
         )
+        reply = self.session.call(request, no_document, pause)
+        if reply.fault:
+            raise self._lost(reply.fault, doing)
         return reply.headers.get("etag", "")
 
     def complete_upload(
-        self, key: str, upload_id: str, etags: Mapping[int, str], *, published: Callable[[], bool]
-    ) -> bool:
-        """Make the parts the object; False if the store misses parts (InvalidPart).
+        self,
+        key: str,
+        upload_id: str,
+        etags: Mapping[int, str],
+        *,
+        published: Callable[[], str | None],
+    ) -> str | None:
+        """Make the parts the object, and give its ETag; None if the store misses parts.
 
-        Where it is not clear what became of the request, `published` tells whether the object
-        is there.
+        Where it is not clear what became of the request, `published` tells the object's ETag if
+        it is there. Not every store tells the ETag here: it may be empty.
         """
         body = MemoryBody(documents.write_complete(sorted(etags.items())))
         request = Request(
@@ -164,17 +186,17 @@ class Client:
             reply = self.session.call(request, documents.read_completed)
         except StoreError:
             # The last reply may have been lost after the store had done as it was told.
-            if published():
-                return True
+            if (etag := published()) is not None:
+                return etag
             raise
         if reply.fault is None:
-            return True
-        if reply.code == "NoSuchUpload" and published():
+            return reply.value or ""
+        if reply.code == "NoSuchUpload" and (etag := published()) is not None:
             # It was completed by an earlier try, whose reply was lost.
-            return True
+            return etag
         if reply.code == "InvalidPart":
-            return False
-        raise explained(reply.fault, f"storing {key}", self.bucket)
+            return None
+        raise self._lost(reply.fault, f"storing {key}")
 
     def list_parts(self, key: str, upload_id: str) -> dict[int, str]:
         """The ETags of the parts that the store has, by number."""
@@ -249,6 +271,11 @@ class Client:
         request = Request("GET", "asking for the region", query={"location": ""}, policy=policy)
         return self.session.call(request, documents.read_location).value or ""
 
+    def _lost(self, fault: Fault, doing: str) -> CacherError:
+        if fault.error.code == "NoSuchUpload":
+            return UploadGone(f"{doing}: the store dropped the upload", "a later run may succeed")
+        return explained(fault, doing, self.bucket)
+
     def _delete_one(self, key: str) -> CacherError | None:
         try:
             self.delete(key)
@@ -286,12 +313,16 @@ def read_head(headers: Mapping[str, str]) -> ObjectHead:
         for name, value in headers.items()
         if name.lower().startswith(quirks.METADATA_PREFIX)
     }
-    try:
-        modified = parsedate_to_datetime(headers.get("last-modified", "")).timestamp()
-    except ValueError:
-        modified = None
+    modified = _http_date(headers.get("last-modified", ""))
     size = int(headers.get("content-length") or -1)
     return ObjectHead(size, headers.get("etag", ""), modified, metadata)
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except ValueError:
+        return None
 
 
 def _refused(key: str, error: documents.ErrorDocument) -> CacherError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
@@ -77,15 +77,19 @@ def read_list_page(body: bytes) -> ListPage:
     objects = [
         ListedObject(
             key=_decoded(_text(item, "Key"), encoded),
-            size=int(_text(item, "Size") or 0),
+            size=_number(item, "Size", missing=0),
             modified=_seconds(_text(item, "LastModified")),
             etag=_text(item, "ETag"),
         )
         for item in _children(root, "Contents")
     ]
-    more = _text(root, "IsTruncated") == "true"
+    if _text(root, "IsTruncated") != "true":
+        return ListPage(objects, "")
     # The token is opaque: it is never encoded in the answer, and Garage's may hold a `+`.
-    return ListPage(objects, _text(root, "NextContinuationToken") if more else "")
+    token = _text(root, "NextContinuationToken")
+    if not token:
+        raise MalformedDocument("there is more to list, but no NextContinuationToken")
+    return ListPage(objects, token)
 
 
 def read_upload_id(body: bytes) -> str:
@@ -96,15 +100,18 @@ def read_upload_id(body: bytes) -> str:
     return upload_id
 
 
-def read_completed(body: bytes) -> None:
-    """Nothing, if a CompleteMultipartUpload succeeded: 200 alone does not say so."""
-    _parse(body, "CompleteMultipartUploadResult")
+def read_completed(body: bytes) -> str:
+    """The object's ETag, if a CompleteMultipartUpload succeeded: 200 alone does not say so.
+
+    Ceph leaves it empty.
+    """
+    return _text(_parse(body, "CompleteMultipartUploadResult"), "ETag")
 
 
 def read_parts(body: bytes) -> tuple[dict[int, str], str]:
     """A ListParts answer: ETags by part number, and the marker of the next page or an empty one."""
     root = _parse(body, "ListPartsResult")
-    parts = {int(_text(p, "PartNumber")): _text(p, "ETag") for p in _children(root, "Part")}
+    parts = {_number(p, "PartNumber"): _text(p, "ETag") for p in _children(root, "Part")}
     more = _text(root, "IsTruncated") == "true"
     return parts, _text(root, "NextPartNumberMarker") if more else ""
 
@@ -120,7 +127,12 @@ def read_deleted(body: bytes) -> DeleteResult:
 
 def read_location(body: bytes) -> str:
     """The region in a GetBucketLocation answer; AWS says nothing for its oldest ones."""
-    region = (_parse(body, "LocationConstraint").text or "").strip()
+    try:
+        root = _parse(body, "LocationConstraint")
+        region = (root.text or "").strip()
+    except MalformedDocument:
+        # SeaweedFS answers as if it were asked to make the bucket.
+        region = _text(_parse(body, "CreateBucketConfiguration"), "LocationConstraint").strip()
     return {"": "us-east-1", "EU": "eu-west-1"}.get(region, region)
 
 
@@ -152,7 +164,8 @@ def _parse(body: bytes, name: str) -> ET.Element:
         # Some stores keep the connection alive with blanks before the document.
         # Entities cannot blow up: bodies are bounded, and expat (2.4.1) bounds what they grow to.
         root = ET.fromstring(body.strip())  # noqa: S314
-    except ET.ParseError as error:
+    # The latter two are for encodings that it does not know, or cannot read.
+    except (ET.ParseError, LookupError, ValueError) as error:
         raise MalformedDocument(f"not XML: {error}") from error
     if _name(root) != name:
         told = _error(root) if _name(root) == "Error" else None
@@ -181,6 +194,15 @@ def _text(element: ET.Element, name: str) -> str:
     return next((child.text or "" for child in _children(element, name)), "")
 
 
+def _number(element: ET.Element, name: str, missing: int | None = None) -> int:
+    text = _text(element, name)
+    if not text and missing is not None:
+        return missing
+    if not re.fullmatch("[0-9]{1,19}", text):
+        raise MalformedDocument(f"<{name}> is not a number")
+    return int(text)
+
+
 def _decoded(name: str, encoded: bool) -> str:
     # MinIO writes a space as `+`, and every store writes a plus sign as `%2B`.
     return unquote_plus(name) if encoded else name
@@ -188,6 +210,7 @@ def _decoded(name: str, encoded: bool) -> str:
 
 def _seconds(date: str) -> float | None:
     try:
-        return datetime.fromisoformat(date).timestamp()
+        moment = datetime.fromisoformat(date)
     except ValueError:
         return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -15,6 +15,9 @@ from cacher.s3.quirks import clock_is_off, quota_is_reached
 from cacher.s3.retry import CORRUPTED_CODES
 from cacher.s3.transport import TransportError, Trouble
 
+_MOST_SAID = 500
+"""Characters of what a store says that go into a message: some send pages."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -29,7 +32,9 @@ class Fault:
     @property
     def said(self) -> str:
         """The refusal in a few words."""
-        text = self.error.message or self.excerpt
+        text = " ".join((self.error.message or self.excerpt).split())
+        if len(text) > _MOST_SAID:
+            text = f"{text[:_MOST_SAID]}…"
         what = " ".join(part for part in (str(self.status), self.error.code) if part)
         return f"{text.rstrip('.')} ({what})" if text else what
 

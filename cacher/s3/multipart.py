@@ -8,12 +8,16 @@ from collections.abc import Callable, Mapping
 
 from cacher.errors import CacherError, StoreError
 from cacher.s3.body import SignedBody
-from cacher.s3.client import Client
+from cacher.s3.client import Client, OpenUpload, UploadGone
 from cacher.s3.crew import Crew
 from cacher.s3.quirks import FEW_PARTS, MAX_PART, MAX_PARTS, MIB
 
 UPLOAD = "cacher-upload"
 """The metadata name of a random token: after a lost reply it tells our object from another's."""
+
+GRAIN = 2.0
+"""Seconds by which two times that a store tells may be apart and mean the same: HTTP's dates have
+whole seconds, and the date of an answer is later than what it answers."""
 
 
 def part_size_for(size: int, wanted: int) -> int:
@@ -37,7 +41,8 @@ class Multipart:
         self._token = os.urandom(8).hex()
         self._metadata = {**metadata, UPLOAD: self._token}
         self._jobs = jobs
-        self._upload_id = ""
+        self._upload: OpenUpload | None = None
+        self._overtaken = False
         self._crew = Crew(client.session.transport.interrupt)
         self._queue: deque[tuple[int, SignedBody, Callable[[], None]]] = deque()
         self._etags: dict[int, str] = {}
@@ -53,8 +58,8 @@ class Multipart:
 
     def send(self, body: SignedBody, sent: Callable[[], None] = lambda: None) -> None:
         """Queue the next part; `sent` is called, under `crew.changed`, when the store has it."""
-        if not self._upload_id:
-            self._upload_id = self._client.create_upload(self._key, self._metadata)
+        if self._upload is None:
+            self._upload = self._client.create_upload(self._key, self._metadata)
         if self._count == MAX_PARTS:
             raise StoreError(
                 f"storing {self._key}: more than {MAX_PARTS} parts",
@@ -75,14 +80,20 @@ class Multipart:
             self._crew.changed.notify_all()
         self._crew.join()
 
-    def complete(self) -> bool:
-        """Make the parts the object; False if the store misses some of them."""
-        done = self._client.complete_upload(
-            self._key, self._upload_id, self._etags, published=self._is_published
-        )
-        if done:
-            self._upload_id = ""
-        return done
+    def complete(self) -> str | None:
+        """Make the parts the object, and give its ETag; None if the store misses some of them."""
+        if self._overtaken:
+            return ""
+        try:
+            etag = self._client.complete_upload(
+                self._key, self._id, self._etags, published=self._published
+            )
+        except UploadGone as gone:
+            self._yield(gone)
+            return ""
+        if etag is not None:
+            self._upload = None
+        return etag
 
     def doubtful(self) -> list[int]:
         """The numbers of the parts to send again after the store has missed some.
@@ -90,35 +101,53 @@ class Multipart:
         Garage counts a part's latest attempt, even one that was cut off, but lists its latest
         whole one: so those that were sent more than once are in doubt, or else all.
         """
-        there = self._client.list_parts(self._key, self._upload_id)
+        there = self._client.list_parts(self._key, self._id)
         lost = {number for number, etag in self._etags.items() if there.get(number) != etag}
         return sorted(lost | self._repeated) or sorted(self._etags)
 
     def send_again(self, number: int, body: SignedBody) -> None:
         """Send a part that the store lost."""
         self._etags[number] = self._client.put_part(
-            self._key, self._upload_id, number, body, self._client.session.pause
+            self._key, self._id, number, body, self._client.session.pause
         )
 
     def abort(self) -> None:
         """Stop, and leave nothing in the store. Does nothing after `complete`."""
         self._crew.stop()
-        if self._upload_id:
-            upload_id, self._upload_id = self._upload_id, ""
+        if self._upload is not None:
+            upload, self._upload = self._upload, None
             try:
-                self._client.abort_upload(self._key, upload_id)
+                self._client.abort_upload(self._key, upload.id)
             except CacherError:
                 # The failure that led here is the one to report; the store is likely down.
                 pass
 
-    def _is_published(self) -> bool:
+    @property
+    def _id(self) -> str:
+        return self._upload.id if self._upload else ""
+
+    def _yield(self, gone: UploadGone) -> None:
+        """Raise `gone`, unless an object that is newer than the upload is there in its place.
+
+        Garage keeps nothing that is older than the latest whole version of an object, not even
+        uploads under way. Two jobs that store the same key at once are common, and any other
+        store would have let the later one win: so this one counts as stored, and as replaced.
+        """
+        head = self._client.head(self._key)
+        begun = self._upload.begun if self._upload else None
+        if head is None or head.modified is None or begun is None or head.modified < begun - GRAIN:
+            raise gone
+        self._overtaken = True
+
+    def _published(self) -> str | None:
+        """The ETag of the object, if it is this upload's."""
         try:
             head = self._client.head(self._key)
         except CacherError:
-            return False
-        if head is None:
-            return False
-        return head.metadata.get(UPLOAD) == self._token and head.size == self._size
+            return None
+        if head is None or head.metadata.get(UPLOAD) != self._token or head.size != self._size:
+            return None
+        return head.etag
 
     def _work(self) -> None:
         crew = self._crew
@@ -128,10 +157,19 @@ class Multipart:
                 if not self._queue:
                     return
                 number, body, sent = self._queue.popleft()
-            etag = self._client.put_part(self._key, self._upload_id, number, body, crew.pause)
+            etag = self._put(number, body)
             with crew.changed:
                 self._etags[number] = etag
                 if body.rounds > 1:
                     self._repeated.add(number)
                 sent()
                 crew.changed.notify_all()
+
+    def _put(self, number: int, body: SignedBody) -> str:
+        """Send a part, unless it is of no use any more; its ETag."""
+        if not self._overtaken:
+            try:
+                return self._client.put_part(self._key, self._id, number, body, self._crew.pause)
+            except UploadGone as gone:
+                self._yield(gone)
+        return ""

@@ -18,7 +18,7 @@ DEFAULT_REGION = "garage"
 
 REGIONS_BY_HOST = (
     # Endpoints that hold their region, from the stores' own documentation.
-    (re.compile(r"s3[.-]([a-z0-9-]+-\d)\.amazonaws\.com(?:\.cn)?$"), None),
+    (re.compile(r"s3(?:-fips|\.dualstack)*[.-]([a-z]+-[a-z-]+-\d)\.amazonaws\.com(\.cn)?$"), None),
     (re.compile(r"s3\.amazonaws\.com$"), "us-east-1"),
     (re.compile(r"s3\.([a-z0-9-]+)\.backblazeb2\.com$"), None),
     (re.compile(r"s3\.([a-z0-9-]+)\.wasabisys\.com$"), None),

@@ -79,7 +79,8 @@ class Request:
     accept: Container[int] = ()
     """Statuses of refusal that the caller copes with."""
     answer_within: float | None = None
-    policy: Patience = PATIENT
+    policy: Patience | None = None
+    """How often it is tried; the session's own number without it."""
 
 
 class Session:
@@ -105,6 +106,7 @@ class Session:
             endpoint.region or quirks.region_of_host(endpoint.host.name) or quirks.DEFAULT_REGION
         )
         self.clock_offset = 0.0
+        self.policy = PATIENT
         self.clock = clock
         self.pause = pause
         self.random = random
@@ -139,7 +141,7 @@ class Session:
         receive: Callable[[Answer], Reply[Value]],
         pause: Callable[[float], None] | None,
     ) -> Reply[Value]:
-        attempts = Attempts(request.policy, self.random)
+        attempts = Attempts(request.policy or self.policy, self.random)
         corrected: set[str] = set()
         while True:
             error: CacherError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 
 _OTHER_BUNDLES = (
@@ -21,10 +22,13 @@ def client_context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
     """
     context = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()
-    if paths.cafile != paths.openssl_cafile and os.path.isfile(paths.openssl_cafile):
-        # OpenSSL lets SSL_CERT_FILE replace the system's file; here it is added to it.
+    # OpenSSL lets SSL_CERT_FILE and SSL_CERT_DIR replace the system's; here they are added.
+    has_file, has_directory = os.path.isfile(paths.openssl_cafile), _is_hashed(paths.openssl_capath)
+    if has_file and paths.cafile != paths.openssl_cafile:
         context.load_verify_locations(paths.openssl_cafile)
-    if not context.cert_store_stats()["x509_ca"] and not _has_files(paths.capath):
+    if has_directory and paths.capath != paths.openssl_capath:
+        context.load_verify_locations(capath=paths.openssl_capath)
+    if not has_file and not has_directory:
         for bundle in filter(os.path.isfile, _OTHER_BUNDLES):
             context.load_verify_locations(bundle)
             break
@@ -33,6 +37,11 @@ def client_context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
     return context
 
 
-def _has_files(directory: str | None) -> bool:
-    """Whether OpenSSL can look certificates up in a directory, one file for each."""
-    return directory is not None and os.path.isdir(directory) and bool(os.listdir(directory))
+def _is_hashed(directory: str) -> bool:
+    """Whether OpenSSL can look certificates up in a directory, by names such as `002c0b4f.0`.
+
+    Fedora's has one bundle in it and nothing else.
+    """
+    return os.path.isdir(directory) and any(
+        re.fullmatch(r"[0-9a-f]{8}\.\d+", name) for name in os.listdir(directory)
+    )

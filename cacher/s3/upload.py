@@ -5,58 +5,91 @@ Whatever fits one part is one plain PUT. Nothing is published before the end.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Self
 
-from cacher.errors import StoreError
+from cacher.errors import LocalError, StoreError
 from cacher.s3.body import FileBody, MemoryBody, Meter
 from cacher.s3.client import Client
 from cacher.s3.multipart import Multipart, part_size_for
 
 
+class FileParts:
+    """The first `size` bytes of the regular file `fd`, cut into parts, each one a body.
+
+    Their digests can be taken ahead, on a core that has nothing else to do: the digest of the
+    whole, which must be known before the first part is sent, leaves one.
+    """
+
+    def __init__(self, fd: int, size: int, part_size: int) -> None:
+        step = part_size_for(size, part_size)
+        self.bodies = [
+            FileBody(fd, start, min(step, size - start)) for start in range(0, size, step)
+        ]
+        self._thread: threading.Thread | None = None
+        self._wanted = True
+
+    def digest_ahead(self) -> None:
+        """Begin to take the digests of the parts, and return at once."""
+        if len(self.bodies) > 1:
+            self._thread = threading.Thread(target=self._digest, daemon=True)
+            self._thread.start()
+
+    def settle(self) -> None:
+        """Stop the work ahead: whatever is not done by now is done when it is sent."""
+        self._wanted = False
+        if self._thread is not None:
+            self._thread.join()
+
+    def _digest(self) -> None:
+        for body in self.bodies:
+            if not self._wanted:
+                return
+            try:
+                _ = body.sha256
+            except LocalError:
+                return  # told when it is sent
+
+
 def put_file(
     client: Client,
     key: str,
-    fd: int,
-    size: int,
+    parts: FileParts,
     metadata: Mapping[str, str],
     *,
-    part_size: int,
     jobs: int,
     meter: Meter,
     unchanged: Callable[[], None],
-) -> None:
-    """Store the first `size` bytes of the regular file `fd`.
+) -> str:
+    """Store a file; the object's ETag, if it is told.
 
     `unchanged` raises if the file is no longer what it was; it is asked before anything is
     published. `meter` is told of the bytes sent, negative ones for those to be sent again.
     """
-    if size <= part_size:
+    parts.settle()
+    if len(parts.bodies) < 2:
         # Read once: what is signed and what is sent are the same bytes, whatever the file does.
-        data = b"".join(FileBody(fd, 0, size))
+        data = parts.bodies[0].load() if parts.bodies else b""
         unchanged()
-        client.put(key, MemoryBody(data, meter), metadata)
-        return
-    step = part_size_for(size, part_size)
-    multipart = Multipart(client, key, metadata, min(jobs, -(-size // step)))
-    check = multipart.crew.check
-
-    def part(number: int, check: Callable[[], None] = check) -> FileBody:
-        start = (number - 1) * step
-        return FileBody(fd, start, min(step, size - start), meter, check)
-
+        return client.put(key, MemoryBody(data, meter), metadata)
+    multipart = Multipart(client, key, metadata, min(jobs, len(parts.bodies)))
     try:
-        for number in range(1, -(-size // step) + 1):
-            multipart.send(part(number))
+        for body in parts.bodies:
+            body.watch(meter, multipart.crew.check)
+            multipart.send(body)
         multipart.finish()
         unchanged()
-        if not multipart.complete():
+        etag = multipart.complete()
+        if etag is None:
             for number in multipart.doubtful():
-                multipart.send_again(number, part(number, lambda: None))
+                multipart.send_again(number, parts.bodies[number - 1])
             unchanged()
-            if not multipart.complete():
-                raise StoreError(f"storing {key}: the store loses parts that it has acknowledged")
+            etag = multipart.complete()
+        if etag is None:
+            raise StoreError(f"storing {key}: the store loses parts that it has acknowledged")
+        return etag
     finally:
         multipart.abort()
 
@@ -100,20 +133,21 @@ class Upload:
             self._used += count
             view = view[count:]
 
-    def commit(self) -> None:
-        """Send what is left and publish the object, whole."""
+    def commit(self) -> str:
+        """Send what is left and publish the object, whole; its ETag, if it is told."""
         if not self._parts:
             body = MemoryBody(memoryview(self._buffer or b"")[: self._used], self._meter)
-            self._client.put(self._key, body, self._metadata)
-            return
+            return self._client.put(self._key, body, self._metadata)
         if self._used:
             self._flush()
         self._multipart.finish()
-        if not self._multipart.complete():
+        etag = self._multipart.complete()
+        if etag is None:
             raise StoreError(
                 f"storing {self._key}: the store lost parts that it had acknowledged",
                 "a later run may succeed",
             )
+        return etag
 
     def close(self) -> None:
         """Without a `commit` before: leave nothing behind."""

@@ -123,6 +123,10 @@ class Store(Protocol):
         """A writer for a stream whose length is not known."""
         ...
 
+    def prepare(self, content: Content) -> None:
+        """Begin in the background what a `put` of `content` will need, and return at once."""
+        ...
+
     def put(
         self, key: str, content: Content, metadata: Mapping[str, str], meter: Meter = unmetered
     ) -> Entry:

@@ -7,7 +7,7 @@ from typing import Self
 
 from cacher.s3.client import Client, ObjectHead
 from cacher.s3.download import Download
-from cacher.s3.upload import Upload, put_file
+from cacher.s3.upload import FileParts, Upload, put_file
 from cacher.store.base import Data, Deletion, Entry, Meter, unmetered
 from cacher.store.checked import CheckedReader
 from cacher.store.content import Content
@@ -29,6 +29,7 @@ class BucketStore:
         self._prefix = f"{prefix}/" if prefix else ""
         self._part_size = part_size
         self._jobs = jobs
+        self._prepared: dict[Content, FileParts] = {}
 
     @property
     def name(self) -> str:
@@ -60,28 +61,37 @@ class BucketStore:
         )
         return BucketWriter(upload, key, metadata)
 
+    def prepare(self, content: Content) -> None:
+        """Begin to take the digests of the parts, which the requests need."""
+        parts = FileParts(content.fd, content.size, self._part_size)
+        parts.digest_ahead()
+        self._prepared = {content: parts}
+
     def put(
         self, key: str, content: Content, metadata: Mapping[str, str], meter: Meter = unmetered
     ) -> Entry:
         """One PutObject for a file of at most one part, else a multipart upload."""
-        put_file(
+        parts = self._prepared.pop(content, None)
+        etag = put_file(
             self.client,
             self._prefix + key,
-            content.fd,
-            content.size,
+            parts or FileParts(content.fd, content.size, self._part_size),
             metadata,
-            part_size=self._part_size,
             jobs=self._jobs,
             meter=meter,
             unchanged=content.unchanged,
         )
-        return Entry(key, content.size, metadata=dict(metadata))
+        return Entry(key, content.size, etag=etag, metadata=dict(metadata))
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """ListObjectsV2, a page of 1000 at a time."""
+        if not _may_begin_a_key(prefix):
+            # Stores on file systems refuse such a prefix, or tidy it up and list something else.
+            return
         for item in self.client.list_objects(self._prefix + prefix):
-            # Gateways on file systems show directories as empty objects.
-            if not (item.key.endswith("/") and item.size == 0):
+            # The same stores show directories as empty objects.
+            is_directory = item.key.endswith("/") and item.size == 0
+            if not is_directory and item.key.startswith(self._prefix + prefix):
                 key = item.key.removeprefix(self._prefix)
                 yield Entry(key, item.size, item.modified, item.etag)
 
@@ -111,8 +121,8 @@ class BucketWriter:
 
     def commit(self) -> Entry:
         """Publish the object, whole."""
-        self._upload.commit()
-        return Entry(self._key, self._size, metadata=dict(self._metadata))
+        etag = self._upload.commit()
+        return Entry(self._key, self._size, etag=etag, metadata=dict(self._metadata))
 
     def close(self) -> None:
         """Without a `commit` before: abort."""
@@ -123,6 +133,12 @@ class BucketWriter:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+def _may_begin_a_key(prefix: str) -> bool:
+    """Whether there can be a key that begins so: names between single slashes, no dot segments."""
+    *whole, _begun = prefix.split("/")
+    return not any(segment in ("", ".", "..") for segment in whole)
 
 
 def _entry(key: str, head: ObjectHead) -> Entry:

@@ -81,6 +81,9 @@ class LocalStore:
         """A writer for a stream whose length is not known."""
         return LocalWriter(self._layout, key, metadata, meter)
 
+    def prepare(self, content: Content) -> None:
+        """Nothing to prepare."""
+
     def put(
         self, key: str, content: Content, metadata: Mapping[str, str], meter: Meter = unmetered
     ) -> Entry:

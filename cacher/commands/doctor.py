@@ -1,0 +1,166 @@
+"""`doctor`: every check in turn, one line each, and `init`'s smaller smoke test of the same checks.
+
+Goes on after a failed check, and always removes what it wrote.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cacher.commands.outcome import Outcome
+from cacher.commands.run import Run
+from cacher.config import Settings
+from cacher.errors import AccessError, CacherError
+from cacher.report import size_text
+from cacher.store.content import Content
+
+OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
+
+
+class Skipped(Exception):
+    """A check makes no sense after what failed before; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: what was looked at, how it is, and what was found."""
+
+    name: str
+    state: str
+    text: str
+    error: CacherError | None = None
+
+
+@dataclass(slots=True)
+class Chart:
+    """The checks so far. `show` is called with each as it is done."""
+
+    show: Callable[[Check], None]
+    checks: list[Check] = field(default_factory=list)
+
+    def note(self, name: str, text: str, state: str = OK) -> None:
+        """Something that is known without a check."""
+        self._add(Check(name, state, text))
+
+    def run(self, name: str, look: Callable[[], str]) -> bool:
+        """One check: `look` says what it found or raises; whether it went well."""
+        try:
+            self._add(Check(name, OK, look()))
+        except Skipped as skipped:
+            self._add(Check(name, SKIP, str(skipped)))
+        except CacherError as error:
+            self._add(Check(name, FAIL, error.message, error))
+        else:
+            return True
+        return False
+
+    def failed(self, name: str) -> bool:
+        """Whether a check of that name failed."""
+        return any(check.name == name and check.state == FAIL for check in self.checks)
+
+    @property
+    def first_error(self) -> CacherError | None:
+        """What made the first check fail."""
+        return next((check.error for check in self.checks if check.error), None)
+
+    def _add(self, check: Check) -> None:
+        self.checks.append(check)
+        self.show(check)
+
+
+def doctor(run: Run) -> Outcome:
+    """All checks. The outcome's status is the first failure's."""
+    report = run.report
+
+    def show(check: Check) -> None:
+        if not report.as_json:
+            report.line(f"{check.state:<4}  {check.name:<12} {check.text}")
+            report.flush()
+
+    chart = Chart(show)
+    examine(run, chart)
+    error = chart.first_error
+    fields: dict[str, Any] = {
+        "checks": [
+            {"name": check.name, "state": check.state, "text": check.text} for check in chart.checks
+        ]
+    }
+    if error is None:
+        return Outcome("healthy", "everything works", fields)
+    failures = sum(check.state == FAIL for check in chart.checks)
+    text = f"{failures} of {len(chart.checks)} checks failed; the first: {error.message}"
+    return Outcome("unhealthy", fields=fields, error=type(error)(text, error.hint))
+
+
+def examine(run: Run, chart: Chart) -> None:
+    """Fill the chart."""
+    settings: list[Settings] = []
+
+    def look() -> str:
+        settings.append(run.settings)
+        return run.settings.config_file or "no config file; defaults, variables and flags"
+
+    if not chart.run("config", look):
+        return
+    for name, source in run.settings.sources.items():
+        value = getattr(run.settings, name)
+        if value not in ("", None):
+            chart.note(name.replace("_", "-"), f"{value} (from {source})")
+    if run.settings.is_local:
+        examine_directory(run, chart)
+        return
+    from cacher.commands.bucket_doctor import examine_bucket
+
+    examine_bucket(run, chart)
+
+
+def examine_directory(run: Run, chart: Chart) -> None:
+    """The checks of a local store."""
+    key = canary_key()
+
+    def directory() -> str:
+        path = run.settings.directory
+        if not os.path.isdir(path):
+            return f"{path} (made when something is stored)"
+        room = os.statvfs(path)
+        return f"{path}, {size_text(room.f_bavail * room.f_frsize)} free"
+
+    def write() -> str:
+        from cacher.destination import spool
+
+        with spool() as file:
+            os.write(file.fileno(), b"\n")
+            run.store.put(key, Content.of(file.fileno(), "the canary"), {})
+        return "a canary was written"
+
+    def read() -> str:
+        if chart.failed("write"):
+            raise Skipped("nothing was written")
+        reader = run.store.open(key)
+        if reader is None:
+            raise AccessError("the canary is not there")
+        with reader:
+            reader.readinto(memoryview(bytearray(16)))
+        return "it was read back"
+
+    def remove() -> str:
+        for answer in run.store.delete([key]):
+            if answer.error:
+                raise answer.error
+        return "it was deleted"
+
+    chart.run("directory", directory)
+    try:
+        chart.run("write", write)
+        chart.run("read", read)
+    finally:
+        chart.run("delete", remove)
+    chart.run("list", lambda: f"{sum(1 for _ in run.store.list())} entries")
+
+
+def canary_key() -> str:
+    """A key that nobody else uses."""
+    return f"cacher-doctor-{os.urandom(8).hex()}"

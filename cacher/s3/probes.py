@@ -1,0 +1,168 @@
+"""What a host and a store can do, found out by trying: the single steps of a diagnosis.
+
+Each probe does one thing once and raises what goes wrong; what to make of it is the caller's.
+Objects that they write are the caller's to delete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import ssl
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
+from cacher.s3.body import MemoryBody
+from cacher.s3.client import Client
+from cacher.s3.quirks import MIN_PART
+from cacher.s3.session import Request, no_document
+from cacher.s3.tls import client_context
+from cacher.s3.transport import CONNECT_TIMEOUT, Host
+
+
+def resolve(host: Host) -> list[str]:
+    """The addresses of a host name (DNS)."""
+    try:
+        found = socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise StoreError(
+            f"{host.name} has no address: {(error.strerror or str(error)).lower()}",
+            "check the host name in --endpoint, and whether this machine has a network",
+        ) from error
+    return sorted({str(address[0]) for *_, address in found})
+
+
+def connect(host: Host) -> None:
+    """Open and close a TCP connection."""
+    try:
+        socket.create_connection((host.name, host.port), CONNECT_TIMEOUT).close()
+    except OSError as error:
+        raise StoreError(
+            f"no connection to {host.header}: {(error.strerror or str(error)).lower()}",
+            "check --endpoint; is the store running and reachable from this machine?",
+        ) from error
+
+
+def handshake(host: Host, ca_files: tuple[str, ...]) -> str:
+    """A TLS handshake; the protocol and the certificate's last day."""
+    try:
+        context = client_context(ca_files)
+        with (
+            socket.create_connection((host.name, host.port), CONNECT_TIMEOUT) as plain,
+            context.wrap_socket(plain, server_hostname=host.name) as secure,
+        ):
+            certificate: Mapping[str, object] = secure.getpeercert() or {}
+            return f"{secure.version()}, certificate until {certificate.get('notAfter', '?')}"
+    except ssl.SSLCertVerificationError as error:
+        raise StoreError(
+            f"the certificate is not accepted: {error.verify_message}",
+            "--ca-file FILE adds the certificate of a private authority",
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            f"no TLS with {host.header}: {(error.strerror or str(error)).lower()}",
+            "is it an http:// endpoint?",
+        ) from error
+
+
+def clock_skew(client: Client) -> float | None:
+    """Seconds by which this machine's clock is ahead of the store's; None if it tells no time."""
+    request = Request("HEAD", "asking for the time", accept=range(300, 500))
+    reply = client.session.call(request, no_document)
+    try:
+        server = parsedate_to_datetime(reply.headers.get("date", "")).timestamp()
+    except ValueError:
+        return None
+    return client.session.clock() - server
+
+
+def two_parts(client: Client, key: str) -> int:
+    """A multipart upload of two parts, and a range across their seam read back; the size."""
+    first, last = os.urandom(MIN_PART), b"\n"
+    upload_id = client.create_upload(key, {}).id
+    try:
+        etags = {
+            number: client.put_part(key, upload_id, number, MemoryBody(body), client.session.pause)
+            for number, body in ((1, first), (2, last))
+        }
+        if client.complete_upload(key, upload_id, etags, published=lambda: None) is None:
+            raise StoreError("the store misses parts that it has acknowledged")
+    except BaseException:
+        client.abort_upload(key, upload_id)
+        raise
+    return len(first) + len(last)
+
+
+def seam(client: Client, key: str, size: int) -> None:
+    """A ranged read of the last two bytes of the object: only a 206 with that range counts."""
+    reply = client.get(key, (size - 2, size))
+    if reply is None or reply.value is None:
+        raise StoreError("the range was refused")
+    with reply.value as answer:
+        told = answer.headers.get("content-range", "")
+        body = answer.read_all(size)
+        if answer.status != 206 or told != f"bytes {size - 2}-{size - 1}/{size}":
+            raise StoreError(
+                f"a range was answered with {answer.status} and {told or 'no Content-Range'}",
+                "downloads work, but one after the other and without resuming",
+            )
+    if len(body) != 2 or body[1:] != b"\n":
+        raise IntegrityError("a range has other bytes than were stored")
+
+
+def aborted(client: Client, key: str) -> str:
+    """An upload that is begun and aborted; what is known of it afterwards."""
+    upload_id = client.create_upload(key, {}).id
+    try:
+        client.put_part(key, upload_id, 1, MemoryBody(b"\n"), client.session.pause)
+    finally:
+        client.abort_upload(key, upload_id)
+    try:
+        left = client.list_parts(key, upload_id)
+    except AccessError:
+        return "aborted (this key may not look for what is left)"
+    except CacherError:
+        return "aborted, nothing is left"
+    if left:
+        raise StoreError(
+            "an aborted upload still has parts", "they take space until the store removes them"
+        )
+    return "aborted, nothing is left"
+
+
+def conditional_put(client: Client, key: str) -> str:
+    """What the store does with `If-None-Match: *` on an object that exists.
+
+    `enforced` (412), `ignored` (it is overwritten: Garage, GCS) or `unsupported` (400, 501).
+    """
+    body = MemoryBody(b"\n")
+    request = Request(
+        "PUT",
+        "a conditional PUT",
+        key,
+        headers={"if-none-match": "*"},
+        body=body,
+        accept=(400, 409, 412, 501),
+    )
+    reply = client.session.call(request, no_document)
+    if reply.fault is None:
+        return "ignored"
+    return "enforced" if reply.status in (409, 412) else "unsupported"
+
+
+def canary(client: Client, key: str) -> None:
+    """A one-byte object, written."""
+    client.put(key, MemoryBody(b"\n"), {})
+
+
+def canary_read(client: Client, key: str) -> None:
+    """The one-byte object, read back."""
+    reply = client.get(key)
+    if reply is None or reply.value is None:
+        raise StoreError("what was just written is not there", "is there a cache in between?")
+    with reply.value as answer:
+        body = answer.read_all(1024)
+    if hashlib.sha256(body).digest() != hashlib.sha256(b"\n").digest():
+        raise IntegrityError("what was read is not what was written")
