@@ -39,7 +39,7 @@ def upload(run: Run, wanted: Upload) -> Outcome:
     """FILE under KEY, unless there is an entry already."""
     with _open_source(wanted.file) as source:
         existing = None if wanted.force else _existing(run, wanted.key)
-        regular = stat.S_ISREG(os.fstat(source.fileno()).st_mode)
+        regular = _is_plain_file(source.fileno())
         if existing:
             return _kept(run, wanted, existing, source.fileno(), regular=regular)
         if regular:
@@ -65,6 +65,20 @@ def _open_source(file: str) -> IO[bytes]:
     except OSError as error:
         name = "stdin" if file == "-" else file
         raise LocalError(f"cannot read {name}: {(error.strerror or '').lower()}") from error
+
+
+def _is_plain_file(fd: int) -> bool:
+    """Whether `fd` is a file that can be read anywhere, and whose size is what is in it.
+
+    Not so are /proc's, which call themselves empty, and a stdin that was read from already.
+    """
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or os.lseek(fd, 0, os.SEEK_CUR):
+        return False
+    try:
+        return status.st_size > 0 or not os.pread(fd, 1, 0)
+    except OSError:
+        return False  # reading it as a stream tells what is wrong
 
 
 def _put(run: Run, wanted: Upload, content: Content) -> Outcome:

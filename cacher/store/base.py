@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol, Self
 
 from cacher.errors import CacherError
@@ -28,6 +29,10 @@ def unmetered(_count: int) -> None:
     """A meter for those who do not watch."""
 
 
+_NONE: Mapping[str, str] = MappingProxyType({})
+"""Shared, since a listing may hold many entries."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry as the store tells of it. A listing knows no metadata."""
@@ -36,7 +41,7 @@ class Entry:
     size: int
     modified: float | None = None
     etag: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=lambda: _NONE)
 
     @property
     def sha256(self) -> str:

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios measured in alternation in one run; never pass or fail."""

@@ -1,0 +1,75 @@
+"""What is in a wheel and in a source distribution, and what is at the top of the repository."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+import cacher
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("dist")
+    for build in ("build_wheel", "build_sdist"):
+        subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"import flit_core.buildapi as b; print(b.{build}({str(directory)!r}))",
+            ],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
+    return directory
+
+
+def test_wheel(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata,) = [name for name in names if name.endswith("/METADATA")]
+        told = Parser().parsestr(archive.read(metadata).decode())
+        (entries,) = [name for name in names if name.endswith("entry_points.txt")]
+        assert "cacher=cacher.cli:main" in archive.read(entries).decode()
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "cacher").rglob("*.py")}
+    assert {name for name in names if not name.split("/")[0].endswith(".dist-info")} == modules
+    assert any(name.endswith("LICENSE") for name in names)
+    assert told["Version"] == cacher.__version__
+    assert told["Requires-Python"] == ">=3.11"
+    required = [line for line in told.get_all("Requires-Dist", []) if "extra ==" not in line]
+    assert sorted(line.split(">")[0] for line in required) == ["urllib3", "zstandard"]
+
+
+def test_sdist_can_be_tested(built: Path) -> None:
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"LICENSE", "README.md", "pyproject.toml", "tests/run", "docs/manual.md"} <= names
+
+
+def test_top_level() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    top = {line.partition("/")[0] for line in listed.stdout.splitlines()}
+    assert top == {
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "cacher",
+        "tests",
+        "docs",
+        ".builds",
+        ".ci",
+        ".gitignore",
+    }
