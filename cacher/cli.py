@@ -255,8 +255,9 @@ def _key(run: Run, options: Namespace) -> str:
 
 
 def _download(run: Run, options: Namespace) -> Outcome:
-    from cacher.commands.download import Download, download
+    from cacher.commands.download import download
     from cacher.commands.outcome import check_sha256
+    from cacher.commands.wanted import Download
 
     if options.dest == "-" and options.json:
         raise UsageError("--json and DEST - both want stdout", "give DEST a name")
@@ -268,7 +269,8 @@ def _download(run: Run, options: Namespace) -> Outcome:
 
 def _upload(run: Run, options: Namespace) -> Outcome:
     from cacher.commands.outcome import check_sha256
-    from cacher.commands.upload import Upload, upload
+    from cacher.commands.upload import upload
+    from cacher.commands.wanted import Upload
 
     key = _key(run, options)
     return upload(run, Upload(key, options.file, check_sha256(options.sha256), options.force))

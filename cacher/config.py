@@ -205,7 +205,7 @@ def _fallback(name: str, environ: Mapping[str, str]) -> str:
 def _line(text: str, key: str) -> str:
     """Where a key is in a file: ` (line N)`, if it can be found."""
     for number, line in enumerate(text.splitlines(), 1):
-        if re.match(rf"""\s*\[?\s*["']?{re.escape(key)}["']?\s*[].=]""", line):
+        if re.match(rf"""\s*\[{{0,2}}\s*["']?{re.escape(key)}["']?\s*[].=]""", line):
             return f" (line {number})"
     return ""
 
@@ -243,7 +243,7 @@ def _endpoint(value: str) -> str:
         return value
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("an endpoint is http(s)://HOST[:PORT] or file:///DIRECTORY")
-    if url.username or url.password:
+    if "@" in value:  # wherever it is: a password may hold a slash
         raise ValueError("credentials do not belong into the endpoint")
     if url.query or url.fragment:
         raise ValueError("an endpoint has no query")

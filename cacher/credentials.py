@@ -31,10 +31,11 @@ class Credentials:
 def find(settings: Settings, environ: Mapping[str, str]) -> Credentials:
     """The first source that has credentials. Raises `UsageError` for half a pair, or for none."""
     pair = _from_variables(environ, "CACHER_S3_KEY_ID", "CACHER_S3_SECRET")
-    token = environ.get("CACHER_S3_SESSION_TOKEN", "")
+    token = environ.get("CACHER_S3_SESSION_TOKEN", "") if pair else ""
+    exposed: list[str] = []
     if pair is None:
-        token = ""
         pair = _from_files(settings)
+        exposed = [path for path, _ in pair or () if _is_open_to_all(path)]
     if pair is None:
         pair = _from_variables(environ, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         token = environ.get("AWS_SESSION_TOKEN", "") if pair else ""
@@ -42,6 +43,7 @@ def find(settings: Settings, environ: Mapping[str, str]) -> Credentials:
         raise UsageError(f"no credentials for {settings.endpoint}", _HINT)
     (key_name, key_id), (secret_name, secret) = pair
     oddities = [odd for name, value in pair for odd in _oddities(name, value)]
+    oddities += [f"{path} can be read by everybody on this machine" for path in exposed]
     key_id, secret, token = (_stripped(value) for value in (key_id, secret, token))
     for name, value in ((key_name, key_id), (secret_name, secret), ("the session token", token)):
         if re.search(r"[^\x20-\x7e]", value):
@@ -59,27 +61,41 @@ _Named = tuple[str, str]
 def _from_variables(
     environ: Mapping[str, str], key: str, secret: str
 ) -> tuple[_Named, _Named] | None:
-    # An unset secret of a CI service arrives as an empty variable.
-    return _pair((key, environ.get(key, "")), (secret, environ.get(secret, "")))
+    def value(name: str) -> str:
+        # An unset secret of a CI service arrives as an empty variable, or as a blank one.
+        text = environ.get(name, "")
+        return text if text.strip() else ""
+
+    return _pair((key, value(key)), (secret, value(secret)))
 
 
 def _from_files(settings: Settings) -> tuple[_Named, _Named] | None:
-    sources = settings.sources
-    flagged = [name for name in ("key_file", "secret_file") if sources.get(name, "")[:1] == "-"]
-    if len(flagged) == 1:
-        # Half a pair of flags must not be made whole by the config file's other half.
-        given, other = ("key", "secret") if flagged == ["key_file"] else ("secret", "key")
-        raise UsageError(f"--{given}-file without --{other}-file: half a pair of credentials")
-    pair = _pair(
-        (sources.get("key_file", "key-file"), settings.key_file),
-        (sources.get("secret_file", "secret-file"), settings.secret_file),
+    key, secret = (
+        _told(settings.sources.get(name, ""), option)
+        for name, option in (("key_file", "--key-file"), ("secret_file", "--secret-file"))
     )
-    if pair is None:
+    if _pair((key, settings.key_file), (secret, settings.secret_file)) is None:
         return None
+    if _rank(key) != _rank(secret):
+        # Half a pair of flags must not be made whole by the config file's other half.
+        raise UsageError(f"{key} and {secret} are each half a pair of credentials", _HINT)
     return (
         (settings.key_file, _read(settings.key_file)),
         (settings.secret_file, _read(settings.secret_file)),
     )
+
+
+def _told(source: str, option: str) -> str:
+    """Where the name of a credentials file was told, or where it would be."""
+    if source in ("", "default"):
+        return option
+    return source if _rank(source) != "file" else f"{option[2:]} in {source}"
+
+
+def _rank(told: str) -> str:
+    if told.startswith("--"):
+        return "flag"
+    return "variable" if told.startswith("CACHER_") else "file"
 
 
 def _pair(key: _Named, secret: _Named) -> tuple[_Named, _Named] | None:
@@ -121,13 +137,11 @@ def _oddities(name: str, value: str) -> list[str]:
         odd.append(f"{name} holds a space")
     if re.search("[\"'`]", value):
         odd.append(f"{name} holds a quote")
-    if os.path.isabs(name) and _is_open_to_all(name):
-        odd.append(f"{name} can be read by everybody on this machine")
     return odd
 
 
 def _is_open_to_all(path: str) -> bool:
     try:
-        return bool(os.stat(path).st_mode & stat.S_IROTH)
+        return bool(os.stat(os.path.expanduser(path)).st_mode & stat.S_IROTH)
     except OSError:
         return False

@@ -16,6 +16,8 @@ from cacher.errors import LocalError, UsageError
 
 PIECE = 256 * 1024
 
+_OPEN_ALREADY = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
+
 
 class Destination(Protocol):
     """A place for bytes: fill the regular file `fd`, then `publish`."""
@@ -61,7 +63,9 @@ def is_stream(dest: str) -> bool:
 def open_stream(dest: str) -> int:
     """A descriptor to write the stream `dest` to, which the caller closes."""
     try:
-        return os.dup(1) if dest == "-" else os.open(dest, os.O_WRONLY)
+        # Opening /dev/stdout anew would begin at its front again, over what it holds.
+        fd = _OPEN_ALREADY.get(dest)
+        return os.open(dest, os.O_WRONLY) if fd is None else os.dup(fd)
     except OSError as error:
         raise _failed(error, f"opening {dest}") from error
 
@@ -132,8 +136,8 @@ class FileDestination:
         """Give the new file the permissions of the one that it replaces."""
         try:
             old = os.lstat(self._dest)
-        except OSError:
-            return
+        except FileNotFoundError:
+            return  # any other failure (a name that is too long) would be that of `publish`
         if stat.S_ISREG(old.st_mode):
             os.fchmod(self._fd, stat.S_IMODE(old.st_mode))
 

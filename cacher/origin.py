@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
 from cacher.errors import IntegrityError, LocalError, SourceError, UsageError
 from cacher.s3.retry import PATIENT, Attempts, retry_after, worth_retrying
@@ -23,6 +23,14 @@ PIECE = 256 * 1024
 MAX_REDIRECTS = 10
 """As Go's and most other clients have it."""
 
+_HINTS = {
+    401: "the origin wants credentials: https://USER:TOKEN@HOST/...",
+    403: "the origin refuses; does it want credentials (https://USER:TOKEN@HOST/...)?",
+    404: "check the URL; the file may have moved",
+    407: "the proxy wants credentials: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
+    410: "check the URL; the file may have moved",
+}
+
 _REDIRECTS = frozenset([301, 302, 303, 307, 308])
 
 Meter = Callable[[int], None]
@@ -30,10 +38,11 @@ Meter = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What was fetched: bytes, hex SHA-256."""
+    """What was fetched: bytes, hex SHA-256, and whether something proved that it is all of it."""
 
     size: int
     sha256: str
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +55,25 @@ class Clockwork:
 
 def check_url(url: str) -> None:
     """Raises `UsageError` for what cannot be fetched at all."""
+    if not _is_fetchable(url):
+        raise UsageError(f"--url {shown(url)}: not an http(s) URL")
+
+
+def _is_fetchable(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        fine = parts.scheme in ("http", "https") and bool(parts.hostname)
-        _ = parts.port
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        fine = False
-    if not fine:
-        raise UsageError(f"--url {shown(url)}: not an http(s) URL")
+        return False
 
 
 def shown(url: str) -> str:
     """The URL for messages: what may be a secret (user, password, query) is left out."""
+    if not _is_fetchable(url):
+        # Whatever it is: what stands before an @ or after a ? may still be a secret.
+        return re.sub(
+            r"\A.*@", "…@", re.sub(r"[?#].*", "?…", url, flags=re.DOTALL), flags=re.DOTALL
+        )
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "…" if parts.query else "", ""))
@@ -69,7 +85,6 @@ def fetch(
     transport: Transport,
     clockwork: Clockwork,
     *,
-    user_agent: str,
     sha256: str = "",
     meter: Meter,
     sized: Callable[[int], None],
@@ -79,7 +94,7 @@ def fetch(
     `sized` is told the whole size once it is known, and may raise. With `sha256` the digest must
     be that one. Raises `SourceError`, and `IntegrityError` for another digest.
     """
-    fetching = _Fetching(url, fd, transport, clockwork, user_agent, bool(sha256), meter, sized)
+    fetching = _Fetching(url, fd, transport, clockwork, bool(sha256), meter, sized)
     fetched = fetching.run()
     if sha256 and fetched.sha256 != sha256:
         raise IntegrityError(
@@ -89,12 +104,9 @@ def fetch(
     return fetched
 
 
-class _Refused(Exception):
-    """The origin answered, and it is not the file."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+def _address(parts: SplitResult) -> Host:
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    return Host(parts.scheme, parts.hostname or "", port)
 
 
 class _Fetching:
@@ -106,16 +118,14 @@ class _Fetching:
         fd: int,
         transport: Transport,
         clockwork: Clockwork,
-        user_agent: str,
         proved: bool,
         meter: Meter,
         sized: Callable[[int], None],
     ) -> None:
-        self._url = url
+        self._asked = self._url = url
         self._fd = fd
         self._transport = transport
         self._clockwork = clockwork
-        self._user_agent = user_agent
         self._proved = proved
         self._meter = meter
         self._sized = sized
@@ -123,61 +133,69 @@ class _Fetching:
         self._position = 0
         self._validator = ""
         self._size: int | None = None
+        self._whole = proved
 
     def run(self) -> Fetched:
         attempts = Attempts(PATIENT, self._clockwork.random)
         while True:
             try:
-                answer = self._open()
-                if not isinstance(answer, Answer):
-                    raise _Refused("too many redirects")
-                with answer:
+                with self._open() as answer:
                     if answer.status in (200, 206):
                         self._take(answer, attempts)
-                        return Fetched(self._position, self._digest.hexdigest())
-                    if not worth_retrying(answer.status, ""):
-                        raise _Refused(f"the answer is {answer.status}")
+                        return Fetched(self._position, self._digest.hexdigest(), self._whole)
+                    reason, hint = f"the answer is {answer.status}", _HINTS.get(answer.status, "")
                     asked = retry_after(answer.headers.get("retry-after"))
-                    reason, wait = (
-                        f"the answer is {answer.status}",
-                        attempts.delay(retry_after=asked),
-                    )
+                    lasting = not worth_retrying(answer.status, "")
+                    wait = None if lasting else attempts.delay(retry_after=asked)
             except TransportError as error:
-                reason = error.detail
-                wait = attempts.delay(dead=error.dead, dropped=error.dropped)
+                reason, hint = error.detail, ""
                 if error.hopeless:
-                    wait = None
-            except _Refused as refused:
-                reason, wait = refused.reason, None
+                    wait, hint = None, "--ca-file FILE adds the certificate of a private authority"
+                else:
+                    wait = attempts.delay(dead=error.dead, dropped=error.dropped)
             if wait is None:
-                raise SourceError(f"fetching {shown(self._url)}: {reason}")
+                raise self._failure(reason, hint)
             self._clockwork.pause(wait)
 
-    def _open(self) -> Answer | None:
-        """The answer at the end of the redirects; None if they do not end."""
-        url = self._url
+    def _failure(self, reason: str, hint: str = "") -> SourceError:
+        redirected = f" (redirected to {shown(self._url)})" if self._url != self._asked else ""
+        return SourceError(f"fetching {shown(self._asked)}{redirected}: {reason}", hint)
+
+    def _open(self) -> Answer:
+        """The answer at the end of the redirects."""
+        self._url = self._asked
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._send(url)
+            answer = self._send(self._url)
             location = answer.headers.get("location", "")
             if answer.status not in _REDIRECTS or not location:
                 return answer
             answer.close()
-            target = urljoin(url, location)
-            parts = urlsplit(target)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise _Refused("it redirects to what is not an http(s) URL")
-            if url.startswith("https:") and parts.scheme == "http" and not self._proved:
-                raise _Refused(
-                    "it redirects from https to http; with --sha256 it would be followed"
-                )
-            url = target
-        return None
+            self._follow(location)
+        raise self._failure("too many redirects")
+
+    def _follow(self, location: str) -> None:
+        """Go where a redirect leads."""
+        try:
+            target = urljoin(self._url, location)
+        except ValueError:
+            target = ""
+        if not _is_fetchable(target):
+            raise self._failure("it redirects to what is not an http(s) URL")
+        here, there = urlsplit(self._url), urlsplit(target)
+        if here.scheme == "https" and there.scheme == "http" and not self._proved:
+            raise self._failure(
+                "it redirects from https to http", "with --sha256 that would be followed"
+            )
+        # The same host asks for its own credentials again; no other host may see them.
+        if there.username is None and _address(here) == _address(there):
+            userinfo = here.netloc.rpartition("@")[:2]
+            there = there._replace(netloc="".join((*userinfo, there.netloc)))
+        self._url = urlunsplit(there)
 
     def _send(self, url: str) -> Answer:
         parts = urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        host = Host(parts.scheme, parts.hostname or "", port)
-        headers = {"user-agent": self._user_agent, "accept": "*/*"}
+        host = _address(parts)
+        headers = {"accept": "*/*"}
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
@@ -214,15 +232,20 @@ class _Fetching:
             self._validator = ""
         length = answer.headers.get("content-length", "")
         self._size = int(length) if length.isdigit() else None
+        chunked = "chunked" in answer.headers.get("transfer-encoding", "").lower()
+        self._whole = self._proved or chunked or self._size is not None
         if self._size is not None:
             self._sized(self._size)
 
     def _check_resumed(self, answer: Answer) -> None:
         told = re.match(r"bytes (\d+)-\d+/(\d+|\*)$", answer.headers.get("content-range", ""))
         same_size = told and (self._size is None or told[2] in ("*", str(self._size)))
-        if not told or int(told[1]) != self._position or not same_size:
+        asked = bool(self._position and self._validator)
+        if not asked or not told or int(told[1]) != self._position or not same_size:
             self._validator = ""  # never again: the next try begins anew
-            raise TransportError(Trouble.BROKEN, "the origin resumed with another range")
+            raise TransportError(Trouble.BROKEN, "the answer is another part of the file")
+        if told[2] != "*":
+            self._size = int(told[2])
 
     def _write(self, piece: bytes) -> None:
         view = memoryview(piece)

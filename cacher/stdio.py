@@ -21,8 +21,8 @@ def hold() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDONLY if fd else os.O_WRONLY)
     # Python has none for a number that was closed when it started.
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def print_line(text: str) -> None:

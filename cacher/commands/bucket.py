@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from cacher import credentials
-from cacher.commands.run import USER_AGENT, Run
 from cacher.config import Settings
 from cacher.errors import UsageError
 from cacher.s3.client import Client
 from cacher.s3.session import Endpoint, Session
-from cacher.s3.transport import Host
+from cacher.s3.transport import Host, Transport
 from cacher.store.bucket import BucketStore
 
 
-def open_bucket(run: Run) -> BucketStore:
-    """The bucket that the run's settings name; nothing is asked of it yet.
+def open_bucket(
+    settings: Settings,
+    environ: Mapping[str, str],
+    transport: Transport,
+    *,
+    clock: Callable[[], float],
+    pause: Callable[[float], None],
+    random: Callable[[], float],
+) -> tuple[BucketStore, credentials.Credentials]:
+    """The bucket that the settings name, and as whom; nothing is asked of it yet.
 
     Raises `UsageError` where there is no bucket, or no credentials.
     """
-    settings = run.settings
     require_bucket(settings)
-    found = credentials.find(settings, run.environ)
-    for oddity in found.oddities:
-        run.report.note(oddity)
-    session = Session(
-        endpoint_of(settings),
-        found.keys,
-        run.transport,
-        user_agent=USER_AGENT,
-        clock=run.clock,
-        pause=run.pause,
-        random=run.random,
-    )
-    return BucketStore(
+    found = credentials.find(settings, environ)
+    endpoint = endpoint_of(settings)
+    session = Session(endpoint, found.keys, transport, clock=clock, pause=pause, random=random)
+    store = BucketStore(
         Client(session), settings.prefix, part_size=settings.part_size, jobs=settings.jobs
     )
+    return store, found
 
 
 def require_bucket(settings: Settings) -> None:

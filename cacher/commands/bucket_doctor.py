@@ -5,8 +5,8 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from cacher import credentials
-from cacher.commands.bucket import endpoint_of, open_bucket, require_bucket
-from cacher.commands.doctor import FAIL, OK, WARN, Chart, Skipped, canary_key
+from cacher.commands.bucket import endpoint_of, require_bucket
+from cacher.commands.chart import FAIL, OK, WARN, Chart, Skipped, canary_key
 from cacher.commands.run import Run
 from cacher.errors import AccessError, StoreError
 from cacher.s3 import probes
@@ -30,8 +30,7 @@ def examine_bucket(run: Run, chart: Chart) -> None:
         return
     if not _examine_network(run, chart):
         return
-    store = open_bucket(run)
-    client = store.client
+    client = run.bucket.client
     client.session.policy = _IMPATIENT
     prefix = f"{run.settings.prefix}/" if run.settings.prefix else ""
     chart.run("clock", lambda: _clock(client))
@@ -47,7 +46,7 @@ def smoke(run: Run) -> str:
 
     Raises the first failure; a key that may do only one of both is fine, with a warning.
     """
-    client = open_bucket(run).client
+    client = run.bucket.client
     prefix = f"{run.settings.prefix}/" if run.settings.prefix else ""
     key = prefix + canary_key()
     refused: list[AccessError] = []

@@ -6,69 +6,15 @@ Goes on after a failed check, and always removes what it wrote.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+from cacher.commands.chart import FAIL, Chart, Check, Skipped, canary_key
 from cacher.commands.outcome import Outcome
 from cacher.commands.run import Run
 from cacher.config import Settings
-from cacher.errors import AccessError, CacherError
+from cacher.errors import AccessError
 from cacher.report import size_text
 from cacher.store.content import Content
-
-OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
-
-
-class Skipped(Exception):
-    """A check makes no sense after what failed before; says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line: what was looked at, how it is, and what was found."""
-
-    name: str
-    state: str
-    text: str
-    error: CacherError | None = None
-
-
-@dataclass(slots=True)
-class Chart:
-    """The checks so far. `show` is called with each as it is done."""
-
-    show: Callable[[Check], None]
-    checks: list[Check] = field(default_factory=list)
-
-    def note(self, name: str, text: str, state: str = OK) -> None:
-        """Something that is known without a check."""
-        self._add(Check(name, state, text))
-
-    def run(self, name: str, look: Callable[[], str]) -> bool:
-        """One check: `look` says what it found or raises; whether it went well."""
-        try:
-            self._add(Check(name, OK, look()))
-        except Skipped as skipped:
-            self._add(Check(name, SKIP, str(skipped)))
-        except CacherError as error:
-            self._add(Check(name, FAIL, error.message, error))
-        else:
-            return True
-        return False
-
-    def failed(self, name: str) -> bool:
-        """Whether a check of that name failed."""
-        return any(check.name == name and check.state == FAIL for check in self.checks)
-
-    @property
-    def first_error(self) -> CacherError | None:
-        """What made the first check fail."""
-        return next((check.error for check in self.checks if check.error), None)
-
-    def _add(self, check: Check) -> None:
-        self.checks.append(check)
-        self.show(check)
 
 
 def doctor(run: Run) -> Outcome:
@@ -159,8 +105,3 @@ def examine_directory(run: Run, chart: Chart) -> None:
     finally:
         chart.run("delete", remove)
     chart.run("list", lambda: f"{sum(1 for _ in run.store.list())} entries")
-
-
-def canary_key() -> str:
-    """A key that nobody else uses."""
-    return f"cacher-doctor-{os.urandom(8).hex()}"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cacher import destination
 from cacher.commands.outcome import Outcome, entry_fields
 from cacher.commands.run import Run
+from cacher.commands.wanted import Download
 from cacher.destination import Destination, FileDestination, SpooledDestination
 from cacher.errors import AccessError, EntryChanged, IntegrityError, Miss, StoreError
 from cacher.report import Progress, transfer_text
@@ -20,17 +19,6 @@ READ_AGAIN = 2
 
 PIECE = 256 * 1024
 """Bytes written to a stream at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Download:
-    """The arguments of `download`; `sha256` is lower case or empty."""
-
-    key: str
-    dest: str
-    urls: Sequence[str] = ()
-    sha256: str = ""
-    store_it: bool = True
 
 
 def download(run: Run, wanted: Download) -> Outcome:

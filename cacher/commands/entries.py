@@ -116,7 +116,12 @@ def delete(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Outc
 
 def _below(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Iterable[str]:
     prefix = wanted.prefix or ""
-    if wanted.confirmed or wanted.dry_run:
+    if not prefix and ask is None and not wanted.dry_run:
+        raise UsageError(
+            "delete --prefix '' would delete everything",
+            "is the variable that holds the prefix set? on a terminal you would be asked",
+        )
+    if wanted.dry_run or (wanted.confirmed and prefix):
         return (entry.key for entry in run.store.list(prefix))
     if ask is None:
         raise UsageError(

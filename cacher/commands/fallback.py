@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from cacher import origin
 from cacher.commands.outcome import Outcome, entry_fields
-from cacher.commands.run import USER_AGENT, Run
+from cacher.commands.run import Run
+from cacher.commands.wanted import Download
 from cacher.destination import Destination
 from cacher.errors import CacherError, IntegrityError, SourceError, TimedOut
 from cacher.report import Progress, transfer_text
 from cacher.store.base import SHA256
 from cacher.store.content import Content
-
-if TYPE_CHECKING:
-    from cacher.commands.download import Download
 
 
 def check(wanted: Download) -> None:
@@ -64,7 +61,6 @@ def _fetch(
                 place.fd,
                 run.transport,
                 clockwork,
-                user_agent=USER_AGENT,
                 sha256=wanted.sha256,
                 meter=progress.add,
                 sized=sized,

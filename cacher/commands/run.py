@@ -19,8 +19,7 @@ from cacher.store.local import LocalStore
 
 if TYPE_CHECKING:
     from cacher.s3.transport import Transport
-
-USER_AGENT = f"cacher/{__version__}"
+    from cacher.store.bucket import BucketStore
 
 
 class Run:
@@ -76,6 +75,7 @@ class Run:
         return Transport(
             ca_files=(settings.ca_file,) if settings.ca_file else (),
             proxies=Proxies(self.environ),
+            user_agent=f"cacher/{__version__}",
             connections=settings.jobs + 1,
         )
 
@@ -84,9 +84,24 @@ class Run:
         """The store that the settings name. Raises `UsageError` for settings that name none."""
         if self.settings.is_local:
             return LocalStore(self.settings.directory, self.settings.prefix)
+        return self.bucket
+
+    @cached_property
+    def bucket(self) -> BucketStore:
+        """The store, where it is known to be on a bucket."""
         from cacher.commands.bucket import open_bucket
 
-        return open_bucket(self)
+        store, found = open_bucket(
+            self.settings,
+            self.environ,
+            self.transport,
+            clock=self.clock,
+            pause=self.pause,
+            random=self.random,
+        )
+        for oddity in found.oddities:
+            self.report.note(oddity)
+        return store
 
     def key(self, template: str, hash_from: Sequence[str]) -> str:
         """The key that a template resolves to on this machine, legal under the prefix in force."""
@@ -103,6 +118,6 @@ class Run:
 
     def close(self) -> None:
         """Let connections go."""
-        for name in ("store", "transport"):
+        for name in ("store", "bucket", "transport"):
             if name in self.__dict__:
                 self.__dict__[name].close()

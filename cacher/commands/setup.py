@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from cacher import config
-from cacher.commands.doctor import Chart, examine_directory
+from cacher.commands.chart import Chart
+from cacher.commands.doctor import examine_directory
 from cacher.commands.outcome import Outcome
 from cacher.commands.run import Run
 from cacher.config import Settings

@@ -7,12 +7,12 @@ import itertools
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import IO
 
 from cacher import destination
 from cacher.commands.outcome import Outcome, entry_fields
 from cacher.commands.run import Run
+from cacher.commands.wanted import Upload
 from cacher.errors import IntegrityError, LocalError, UsageError
 from cacher.report import transfer_text
 from cacher.store.base import SHA256, Entry
@@ -23,16 +23,6 @@ PIECE = 256 * 1024
 
 IN_MEMORY = 16 * 1024 * 1024
 """Bytes of a stream that are kept in memory; a longer one goes to a temporary file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """The arguments of `upload`; `sha256` is lower case or empty."""
-
-    key: str
-    file: str
-    sha256: str = ""
-    force: bool = False
 
 
 def upload(run: Run, wanted: Upload) -> Outcome:
@@ -60,7 +50,7 @@ def _open_source(file: str) -> IO[bytes]:
         if file == "-":
             return open(os.dup(0), "rb", buffering=0)
         if os.path.isdir(file):
-            raise UsageError(f"{file} is a directory", "`cacher dir upload` stores directories")
+            raise UsageError(f"{file} is a directory", "FILE is one file; tar makes one of many")
         return open(file, "rb", buffering=0)
     except OSError as error:
         name = "stdin" if file == "-" else file

@@ -43,6 +43,7 @@ _TROUBLE_HINTS = {
     Trouble.NAME: "check the host name in --endpoint, and whether this machine has a network",
     Trouble.CONNECT: "check --endpoint; is the store running and reachable from this machine?",
     Trouble.TLS: "--ca-file FILE adds the certificate of a private authority",
+    Trouble.PLAIN: "is it an http:// endpoint?",
     Trouble.PROXY: "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
     Trouble.SILENCE: "the store or the network hangs; a later run may succeed",
     Trouble.BROKEN: "a later run may succeed; `cacher doctor` tells more",

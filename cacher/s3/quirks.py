@@ -51,6 +51,16 @@ ABORTED = frozenset([200, 204, 404])
 DELETED = frozenset([200, 204, 404])
 """DeleteObject is idempotent everywhere; not all stores answer 204 for a missing key."""
 
+_MEANT = {
+    # Swift's CompleteMultipartUpload has begun to answer 200 before it knows.
+    "AccessDenied": 403,
+    "EntityTooSmall": 400,
+    "InvalidPart": 400,
+    "InvalidPartOrder": 400,
+    "NoSuchUpload": 404,
+    "QuotaExceeded": 403,
+}
+
 METADATA_PREFIX = "x-amz-meta-"
 
 
@@ -75,6 +85,11 @@ def region_told(status: int, headers: Mapping[str, str], error: ErrorDocument) -
     if error.code in ("AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect"):
         return error.region
     return ""
+
+
+def status_meant(error: ErrorDocument) -> int:
+    """The status of an error that came under 200: a server's failure, unless it says otherwise."""
+    return _MEANT.get(error.code, 500)
 
 
 def clock_is_off(error: ErrorDocument) -> bool:

@@ -47,6 +47,8 @@ class Version:
 
     def ask(self, start: int, end: int, pause: Callable[[float], None] | None) -> Answer:
         """An answer whose body begins with byte `start` of this version, and ends at `end`."""
+        if start and not self.head.etag:
+            raise StoreError(f"reading {self.key}: it broke off, and without ETag cannot go on")
         span = (start, end) if self.ranged else None
         reply = self.client.get(self.key, span, self.head.etag, pause)
         if reply is None or reply.value is None:
@@ -96,7 +98,8 @@ class Cursor:
                 if wait is None:
                     doing = f"reading {self._version.key}"
                     raise unanswered(error, doing, str(self._session.endpoint.host)) from error
-                self._pause(wait)
+                if wait:
+                    self._pause(wait)
                 continue
             self._position += len(piece)
             self._attempts.progress()
@@ -129,7 +132,9 @@ def first_answer(client: Client, key: str, meter: Meter) -> tuple[Version, Answe
         return None
     if (answer := reply.value) is not None:
         told = content_range(answer)
-        if told and told[0] == 0 and told[1] == min(RANGE, told[2]) - 1:
+        # Without an ETag the next range could be another object's.
+        enough = told and (answer.headers.get("etag") or told[2] <= RANGE)
+        if told and enough and told[0] == 0 and told[1] == min(RANGE, told[2]) - 1:
             head = read_head(answer.headers)
             head = ObjectHead(told[2], head.etag, head.modified, head.metadata)
             return Version(client, key, head, True, meter), answer

@@ -95,7 +95,6 @@ class Session:
         keys: Keys,
         transport: Transport,
         *,
-        user_agent: str = "cacher",
         clock: Callable[[], float],
         pause: Callable[[float], None],
         random: Callable[[], float],
@@ -111,7 +110,6 @@ class Session:
         self.pause = pause
         self.random = random
         self._keys = keys
-        self._user_agent = user_agent
 
     def call(
         self,
@@ -167,7 +165,8 @@ class Session:
                 wait = attempts.delay(retry_after=retry_after(outcome.headers.get("retry-after")))
             if wait is None:
                 raise error
-            (pause or self.pause)(wait)
+            if wait:
+                (pause or self.pause)(wait)
 
     def _try(
         self, request: Request, receive: Callable[[Answer], Reply[Value]]
@@ -178,8 +177,9 @@ class Session:
         try:
             return receive(answer)
         except MalformedDocument as malformed:
-            # A success with an error for a body, or cut off: AWS and Swift do so, and it is a 500.
-            return Fault(500, malformed.error, answer.headers, str(malformed))
+            # A success with an error for a body, or cut off: AWS and Swift do so.
+            status = quirks.status_meant(malformed.error)
+            return Fault(status, malformed.error, answer.headers, str(malformed))
 
     def _transmit(self, request: Request) -> Answer:
         """Sign for now and send once."""
@@ -187,11 +187,7 @@ class Session:
         path = f"{endpoint.path}/{endpoint.bucket}"
         target = encode_path(f"{path}/{request.key}" if request.key else path)
         query = encode_query(request.query)
-        headers = {
-            **request.headers,
-            "host": endpoint.host.header,
-            "user-agent": self._user_agent,
-        }
+        headers = {**request.headers, "host": endpoint.host.header}
         signed = sign(
             request.method,
             target,

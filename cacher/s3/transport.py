@@ -44,6 +44,7 @@ class Trouble(Enum):
     NAME = "name"
     CONNECT = "connect"
     TLS = "tls"
+    PLAIN = "plain"
     PROXY = "proxy"
     SILENCE = "silence"
     BROKEN = "broken"
@@ -67,7 +68,7 @@ class TransportError(Exception):
     @property
     def hopeless(self) -> bool:
         """Whether another try cannot help: a certificate does not get better."""
-        return self.trouble is Trouble.TLS
+        return self.trouble in (Trouble.TLS, Trouble.PLAIN)
 
 
 class Cancelled(Exception):
@@ -153,12 +154,14 @@ class Transport:
         *,
         ca_files: tuple[str, ...] = (),
         proxies: Proxies | None = None,
+        user_agent: str = "cacher",
         connections: int = 8,
         connect_timeout: float = CONNECT_TIMEOUT,
         stall_timeout: float = STALL_TIMEOUT,
     ) -> None:
         self._ca_files = ca_files
         self._proxies = proxies or Proxies({})
+        self._user_agent = user_agent
         self._connections = connections
         self._connect_timeout = connect_timeout
         self._stall_timeout = stall_timeout
@@ -189,7 +192,8 @@ class Transport:
             host.name, host.port, scheme=host.scheme
         )
         pool.ConnectionCls = self._secure if host.scheme == "https" else self._plain
-        sent = {**headers, "host": host.header, "accept-encoding": "identity"}
+        sent = {"user-agent": self._user_agent, **headers}
+        sent |= {"host": host.header, "accept-encoding": "identity"}
         if body is not None:
             sent["content-length"] = str(body.size)
         if proxy and host.scheme == "http":
@@ -285,6 +289,8 @@ def _translated(error: Exception, *, reused: bool = False) -> TransportError:
         return TransportError(Trouble.CONNECT, "no answer to the connection request")
     if isinstance(error, NewConnectionError):
         return TransportError(Trouble.CONNECT, _reason(error))
+    if isinstance(error, SSLError) and "WRONG_VERSION_NUMBER" in str(error):
+        return TransportError(Trouble.PLAIN, "it does not speak TLS")
     if isinstance(error, SSLError):
         hopeless = isinstance(_cause(error), ssl.SSLCertVerificationError)
         return TransportError(Trouble.TLS if hopeless else Trouble.BROKEN, _reason(error))

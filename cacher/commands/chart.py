@@ -1,0 +1,67 @@
+"""The checks of a diagnosis: what was looked at, how it is, and what was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cacher.errors import CacherError
+
+OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
+
+
+class Skipped(Exception):
+    """A check makes no sense after what failed before; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: what was looked at, how it is, and what was found."""
+
+    name: str
+    state: str
+    text: str
+    error: CacherError | None = None
+
+
+@dataclass(slots=True)
+class Chart:
+    """The checks so far. `show` is called with each as it is done."""
+
+    show: Callable[[Check], None]
+    checks: list[Check] = field(default_factory=list)
+
+    def note(self, name: str, text: str, state: str = OK) -> None:
+        """Something that is known without a check."""
+        self._add(Check(name, state, text))
+
+    def run(self, name: str, look: Callable[[], str]) -> bool:
+        """One check: `look` says what it found or raises; whether it went well."""
+        try:
+            self._add(Check(name, OK, look()))
+        except Skipped as skipped:
+            self._add(Check(name, SKIP, str(skipped)))
+        except CacherError as error:
+            self._add(Check(name, FAIL, error.message, error))
+        else:
+            return True
+        return False
+
+    def failed(self, name: str) -> bool:
+        """Whether a check of that name failed."""
+        return any(check.name == name and check.state == FAIL for check in self.checks)
+
+    @property
+    def first_error(self) -> CacherError | None:
+        """What made the first check fail."""
+        return next((check.error for check in self.checks if check.error), None)
+
+    def _add(self, check: Check) -> None:
+        self.checks.append(check)
+        self.show(check)
+
+
+def canary_key() -> str:
+    """A key that nobody else uses."""
+    return f"cacher-doctor-{os.urandom(8).hex()}"
