@@ -314,7 +314,8 @@ def read_head(headers: Mapping[str, str]) -> ObjectHead:
         if name.lower().startswith(quirks.METADATA_PREFIX)
     }
     modified = _http_date(headers.get("last-modified", ""))
-    size = int(headers.get("content-length") or -1)
+    length = headers.get("content-length", "")
+    size = int(length) if length.isdecimal() else -1
     return ObjectHead(size, headers.get("etag", ""), modified, metadata)
 
 

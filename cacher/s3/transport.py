@@ -25,7 +25,6 @@ from urllib3.exceptions import (
     NewConnectionError,
     ProxyError,
     ReadTimeoutError,
-    SSLError,
 )
 
 from cacher.s3.proxies import Proxies
@@ -36,6 +35,10 @@ CONNECT_TIMEOUT = 5.0
 
 STALL_TIMEOUT = 15.0
 """Seconds without a byte, either way, before a connection is given up."""
+
+
+_NOT_TLS = frozenset(["WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"])
+"""What OpenSSL says, depending on its version, of an answer that is plain HTTP."""
 
 
 class Trouble(Enum):
@@ -169,8 +172,8 @@ class Transport:
         self._lock = threading.Lock()
         self._live: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
         self._state = threading.local()
-        self._plain = _watched(HTTPConnection, self._connected)
-        self._secure = _watched(HTTPSConnection, self._connected)
+        self._plain = _watched(HTTPConnection, self._connected, stall_timeout)
+        self._secure = _watched(HTTPSConnection, self._connected, stall_timeout)
 
     def send(
         self,
@@ -187,23 +190,17 @@ class Transport:
         `patience` is how many seconds the answer may take once the request is sent; without it
         the stall time-out holds. Raises `TransportError`, and what iterating `body` raises.
         """
-        proxy = self._proxies.of(host.scheme, host.name, host.port)
-        pool = self._manager(host.scheme, proxy).connection_from_host(
-            host.name, host.port, scheme=host.scheme
-        )
-        pool.ConnectionCls = self._secure if host.scheme == "https" else self._plain
         sent = {"user-agent": self._user_agent, **headers}
         sent |= {"host": host.header, "accept-encoding": "identity"}
         if body is not None:
             sent["content-length"] = str(body.size)
-        if proxy and host.scheme == "http":
-            # A proxy without a tunnel wants the whole address (RFC 9112, section 3.2.2).
-            target = f"{host}{target}"
         self._state.fresh = False
         try:
+            pool, is_forwarded = self._pool(host)
             response = pool.urlopen(
                 method,
-                target,
+                # A proxy without a tunnel wants the whole address (RFC 9112, section 3.2.2).
+                f"{host}{target}" if is_forwarded else target,
                 # Its types say bytes; http.client sends any buffer.
                 body=iter(body) if body is not None and body.size else None,  # type: ignore[arg-type]
                 headers=sent,
@@ -222,7 +219,9 @@ class Transport:
 
     def interrupt(self) -> None:
         """Wake every thread that waits on a socket; their requests fail at once."""
-        for connection in list(self._live):
+        with self._lock:
+            live = list(self._live)
+        for connection in live:
             sock = connection.sock
             if sock is not None:
                 try:
@@ -239,8 +238,18 @@ class Transport:
     def _connected(self, connection: HTTPConnection) -> None:
         """A new connection stands: from here on the stall time-out holds for sending, too."""
         self._state.fresh = True
-        self._live.add(connection)
+        with self._lock:
+            self._live.add(connection)
         connection.sock.settimeout(self._stall_timeout)
+
+    def _pool(self, host: Host) -> tuple[urllib3.HTTPConnectionPool, bool]:
+        """The connections to a host, and whether they lead to a proxy that forwards requests."""
+        proxy = self._proxies.of(host.scheme, host.name, host.port)
+        pool = self._manager(host.scheme, proxy).connection_from_host(
+            host.name, host.port, scheme=host.scheme
+        )
+        pool.ConnectionCls = self._secure if pool.scheme == "https" else self._plain
+        return pool, bool(proxy) and host.scheme == "http"
 
     def _manager(self, scheme: str, proxy: str) -> urllib3.PoolManager:
         """The pools behind one proxy (or none); TLS is loaded when it is first needed."""
@@ -257,18 +266,22 @@ class Transport:
 def _manager(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
     if not proxy:
         return urllib3.PoolManager(**options)
-    userinfo = urllib3.util.parse_url(proxy).auth
-    headers = urllib3.make_headers(proxy_basic_auth=unquote(userinfo) if userinfo else None)
-    return urllib3.ProxyManager(
-        proxy, proxy_headers=headers, proxy_ssl_context=options.get("ssl_context"), **options
-    )
+    try:
+        userinfo = urllib3.util.parse_url(proxy).auth
+        headers = urllib3.make_headers(proxy_basic_auth=unquote(userinfo) if userinfo else None)
+        return urllib3.ProxyManager(
+            proxy, proxy_headers=headers, proxy_ssl_context=options.get("ssl_context"), **options
+        )
+    except (HTTPError, ValueError) as error:
+        # Without the URL, which may hold a password.
+        raise ProxyError("not the URL of an HTTP proxy", error) from None
 
 
 _Connection = TypeVar("_Connection", bound=HTTPConnection)
 
 
 def _watched(
-    kind: type[_Connection], connected: Callable[[HTTPConnection], None]
+    kind: type[_Connection], connected: Callable[[HTTPConnection], None], stall_timeout: float
 ) -> type[_Connection]:
     """A connection class whose instances report that they are connected."""
 
@@ -276,27 +289,33 @@ def _watched(
         kind.connect(self)
         connected(self)
 
-    return type(f"Watched{kind.__name__}", (kind,), {"connect": connect})
+    def request(self: _Connection, *arguments: Any, **options: Any) -> None:
+        if self.sock is not None:
+            # Sending would otherwise have the time-out for connecting, which is over.
+            self.timeout = stall_timeout
+        kind.request(self, *arguments, **options)
+
+    return type(f"Watched{kind.__name__}", (kind,), {"connect": connect, "request": request})
 
 
 def _translated(error: Exception, *, reused: bool = False) -> TransportError:
     """What urllib3 raised, as the one error of this module."""
+    reason, cause = _reason(error), _cause(error)
     if isinstance(error, ProxyError):
-        return TransportError(Trouble.PROXY, f"the proxy failed: {_reason(error)}")
+        return TransportError(Trouble.PROXY, f"the proxy failed: {reason}")
     if isinstance(error, NameResolutionError):
-        return TransportError(Trouble.NAME, _reason(error))
-    if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
-        return TransportError(Trouble.CONNECT, "no answer to the connection request")
+        return TransportError(Trouble.NAME, reason)
     if isinstance(error, NewConnectionError):
-        return TransportError(Trouble.CONNECT, _reason(error))
-    if isinstance(error, SSLError) and "WRONG_VERSION_NUMBER" in str(error):
+        return TransportError(Trouble.CONNECT, reason)
+    if isinstance(error, ConnectTimeoutError):
+        return TransportError(Trouble.CONNECT, "no answer to the connection request")
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return TransportError(Trouble.TLS, reason)
+    if isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS:
         return TransportError(Trouble.PLAIN, "it does not speak TLS")
-    if isinstance(error, SSLError):
-        hopeless = isinstance(_cause(error), ssl.SSLCertVerificationError)
-        return TransportError(Trouble.TLS if hopeless else Trouble.BROKEN, _reason(error))
-    if isinstance(error, ReadTimeoutError | TimeoutError):
+    if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
         return TransportError(Trouble.SILENCE, "no byte for too long")
-    return TransportError(Trouble.BROKEN, _reason(error), dropped=reused)
+    return TransportError(Trouble.BROKEN, reason, dropped=reused)
 
 
 def _cause(error: BaseException) -> BaseException:

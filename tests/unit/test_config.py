@@ -1,0 +1,303 @@
+"""Settings: which source wins, and what is legal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cacher import config
+from cacher.config import Settings
+from cacher.errors import UsageError
+from cacher.options import SETTINGS, attribute
+
+MIB = 1024 * 1024
+
+HOME = "/home/somebody"
+
+EXAMPLES: dict[str, tuple[list[str], list[object]]] = {
+    # What each option may be given as, and what it then is: flag, variable, file, default.
+    "endpoint": (
+        ["http://flag:3900", "https://env", "file:///file"],
+        ["http://flag:3900", "https://env", "file:///file", f"file://{HOME}/.cache/cacher/store"],
+    ),
+    "region": (["flag", "env", "file"], ["flag", "env", "file", ""]),
+    "bucket": (["flag", "env", "file"], ["flag", "env", "file", ""]),
+    "prefix": (["/flag/", "env/a", "file"], ["flag", "env/a", "file", ""]),
+    "key-file": (["flag", "env", "file"], ["flag", "env", "file", ""]),
+    "secret-file": (["flag", "env", "file"], ["flag", "env", "file", ""]),
+    "ca-file": (["flag", "env", "file"], ["flag", "env", "file", ""]),
+    "timeout": (["1", "2.5", "30"], [1.0, 2.5, 30.0, None]),
+    "jobs": (["1", "64", "7"], [1, 64, 7, 4]),
+    "part-size": (["5MiB", "1GiB", "6M"], [5 * MIB, 1024 * MIB, 6 * MIB, 16 * MIB]),
+}
+
+
+NOTHING: Mapping[str, str] = {}
+
+
+def load(
+    flags: Mapping[str, str | None] = NOTHING, environ: Mapping[str, str] = NOTHING
+) -> Settings:
+    return config.load(flags, {"HOME": HOME, **environ})
+
+
+def value(settings: Settings, name: str) -> object:
+    return getattr(settings, attribute(name))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+# --- which source wins ---------------------------------------------------------------------------
+
+
+def test_every_setting_has_an_example() -> None:
+    assert set(EXAMPLES) == {name for name, *_ in SETTINGS}
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"), [(name, variable) for name, _, variable, _ in SETTINGS]
+)
+def test_flags_over_variables_over_the_file_over_defaults(
+    name: str, variable: str, file: Path
+) -> None:
+    (flag, env, filed), expected = EXAMPLES[name]
+    file.write_text(f"{name} = '{filed}'\n")
+    flags: dict[str, str | None] = {attribute(name): flag}
+    environ = {"HOME": HOME, "CACHER_CONFIG": str(file), variable: env}
+    found = [config.load(flags, environ), config.load({}, environ)]
+    del environ[variable]
+    found.append(config.load({attribute(name): None}, environ))
+    del environ["CACHER_CONFIG"]
+    found.append(config.load({}, environ))
+    assert [value(settings, name) for settings in found] == expected
+    sources = [settings.sources[attribute(name)] for settings in found]
+    assert sources == [f"--{name}", variable, str(file), "default"]
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"), [(name, variable) for name, _, variable, _ in SETTINGS]
+)
+def test_an_empty_variable_is_an_unset_one(name: str, variable: str) -> None:
+    settings = load(environ={variable: ""})
+    assert value(settings, name) == EXAMPLES[name][1][-1]
+    assert settings.sources[attribute(name)] == "default"
+
+
+def test_an_empty_flag_is_a_flag() -> None:
+    settings = load({"prefix": "", "timeout": ""}, {"CACHER_PREFIX": "p", "CACHER_TIMEOUT": "3"})
+    assert (settings.prefix, settings.timeout) == ("", None)
+    assert settings.sources["prefix"] == "--prefix"
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_certificates_of_other_programs_are_for_want_of_our_own(variable: str, file: Path) -> None:
+    others = {variable: "/other.pem"}
+    settings = load(environ=others)
+    assert (settings.ca_file, settings.sources["ca_file"]) == ("/other.pem", variable)
+    assert load({"ca_file": "/our.pem"}, others).ca_file == "/our.pem"
+    assert load(environ=others | {"CACHER_CA_FILE": "/our.pem"}).ca_file == "/our.pem"
+    for own in ("/our.pem", ""):
+        file.write_text(f"ca-file = '{own}'")
+        assert load(environ=others | {"CACHER_CONFIG": str(file)}).ca_file == own
+
+
+# --- where the file is, and what it is for -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flag", "environ", "expected"),
+    [
+        (None, {"HOME": "/h"}, ("/h/.config/cacher/config.toml", False)),
+        (None, {"HOME": "/h", "XDG_CONFIG_HOME": "/x"}, ("/x/cacher/config.toml", False)),
+        (
+            None,
+            {"HOME": "/h", "XDG_CONFIG_HOME": ""},
+            ("/h/.config/cacher/config.toml", False),
+        ),
+        (None, {"HOME": "/h", "CACHER_CONFIG": "/c"}, ("/c", True)),
+        (None, {"HOME": "/h", "CACHER_CONFIG": ""}, ("/h/.config/cacher/config.toml", False)),
+        ("f", {"HOME": "/h", "CACHER_CONFIG": "/c"}, ("f", True)),
+    ],
+)
+def test_where_the_file_is(
+    flag: str | None, environ: dict[str, str], expected: tuple[str, bool]
+) -> None:
+    assert config.config_path(flag, environ) == expected
+
+
+def test_the_default_store_is_in_the_users_cache() -> None:
+    assert load().directory == f"{HOME}/.cache/cacher/store"
+    assert load(environ={"XDG_CACHE_HOME": "/x"}).directory == "/x/cacher/store"
+    assert load(environ={"XDG_CACHE_HOME": ""}).directory == f"{HOME}/.cache/cacher/store"
+    assert load().is_local
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
+def test_the_default_store_is_found_whatever_the_home_is_called(name: str) -> None:
+    home = "/home/" + name.replace("/", "").strip(".") + "x"
+    assert config.load({}, {"HOME": home}).directory == f"{home}/.cache/cacher/store"
+
+
+# --- what is legal -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("1048576", MIB),
+        ("16MiB", 16 * MIB),
+        ("16mib", 16 * MIB),
+        ("16 MiB", 16 * MIB),
+        (" 16M ", 16 * MIB),
+        ("16MB", 16_000_000),
+        ("1.5G", 3 * 512 * MIB),
+        ("1TiB", 1024**4),
+        ("1TB", 1000**4),
+        ("2kb", 2000),
+        ("2K", 2048),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert config.parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "M", "-1", "1e6", "1,5M", "16Q", "16MiBs", "1.M", ".5M", "\u0661M", "9" * 400]
+)
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match="not a size"):
+        config.parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("http://127.0.0.1:3900", "http://127.0.0.1:3900"),
+        ("https://s3.example.org/", "https://s3.example.org"),
+        ("https://example.org/s3/", "https://example.org/s3"),
+        ("http://[::1]:3900", "http://[::1]:3900"),
+        ("file:///srv/cache", "file:///srv/cache"),
+        ("file://localhost/srv/cache", "file://localhost/srv/cache"),
+        ("file:///a%20b%3F", "file:///a%20b%3F"),
+    ],
+)
+def test_endpoints(given: str, kept: str) -> None:
+    assert load({"endpoint": given}).endpoint == kept
+
+
+def test_the_directory_of_an_endpoint() -> None:
+    assert load({"endpoint": "file:///a%20b%3F%23"}).directory == "/a b?#"
+    assert load({"endpoint": "file://localhost/srv"}).directory == "/srv"
+    assert not load({"endpoint": "https://h"}).is_local
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("endpoint", "", "an endpoint is"),
+        ("endpoint", "s3.example.org", "an endpoint is"),
+        ("endpoint", "localhost:3900", "an endpoint is"),
+        ("endpoint", "ftp://h", "an endpoint is"),
+        ("endpoint", "s3://bucket", "an endpoint is"),
+        ("endpoint", "http://", "an endpoint is"),
+        ("endpoint", "https://:443", "an endpoint is"),
+        ("endpoint", "http://h:x", "not a URL, or its port"),
+        ("endpoint", "http://h:65536", "not a URL, or its port"),
+        ("endpoint", "http://[::1", "not a URL, or its port"),
+        ("endpoint", "http://h/?x=1", "no query"),
+        ("endpoint", "http://h/#x", "no query"),
+        ("endpoint", "file://srv/cache", "three slashes"),
+        ("endpoint", "file:srv", "three slashes"),
+        ("endpoint", "file:///a?b", "%3F"),
+        ("endpoint", "file:///a#b", "%23"),
+        ("bucket", "a", "not a bucket name"),
+        ("bucket", "a/b", "not a bucket name"),
+        ("bucket", "-ab", "not a bucket name"),
+        ("bucket", "a" * 256, "not a bucket name"),
+        ("bucket", "abc--x-s3", "directory buckets"),
+        ("region", "eu west", "not a region name"),
+        ("region", "garage/s3", "not a region name"),
+        ("prefix", "a//b", "holds '//'"),
+        ("prefix", "a/../b", "segment '..'"),
+        ("timeout", "0", "not a number of seconds"),
+        ("timeout", "-1", "not a number of seconds"),
+        ("timeout", "1e3", "not a number of seconds"),
+        ("timeout", "nan", "not a number of seconds"),
+        ("timeout", "9" * 400, "not a number of seconds"),
+        ("jobs", "0", "from 1 to 64"),
+        ("jobs", "65", "from 1 to 64"),
+        ("jobs", "2.0", "from 1 to 64"),
+        ("jobs", "", "from 1 to 64"),
+        ("part-size", "4MiB", "5MiB to 1GiB"),
+        ("part-size", "1025MiB", "5MiB to 1GiB"),
+        ("part-size", "much", "not a size"),
+        ("part-size", "9" * 400, "not a size"),
+    ],
+)
+def test_what_is_not_legal_names_its_source(name: str, text: str, reason: str, file: Path) -> None:
+    variable = {known: variable for known, _, variable, _ in SETTINGS}[name]
+    for source, flags, environ in (
+        (f"--{name}", {attribute(name): text}, {}),
+        *([(variable, {}, {variable: text})] if text else []),
+        (str(file), {}, {"CACHER_CONFIG": str(file)}),
+    ):
+        file.write_text(f"{name} = '{text}'")
+        with pytest.raises(UsageError) as caught:
+            config.load(flags, {"HOME": HOME, **environ})
+        assert caught.value.message.startswith(f"{source}: ")
+        assert reason in caught.value.message
+        assert "\n" not in caught.value.message
+
+
+# --- secrets -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://user:s3cr3t@host",
+        "https://user:s3cr3t@host:3900/path",
+        "https://s3cr3t@host",
+        "https://user:s3cr/3t@host",
+        "https://user:12s3cr3t@host:x",
+        "https://user:s3cr?3t@host",
+        "https://user:s3cr#3t@host",
+        "https://user:s3cr@3t@host",
+        "https://user:[s3cr3t@host",
+        "https://user:s3cr3t\u2100@host",
+        "user:s3cr3t@host",
+        "ftp://user:s3cr3t@host",
+        "file://user:s3cr3t@host/srv",
+        "https://host/?token=s3cr3t",
+        "https://user:s3cr3t\n@host",
+    ],
+)
+def test_a_password_in_an_endpoint_is_refused_and_not_shown(endpoint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load({"endpoint": endpoint})
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "s3cr" not in str(error)
+        assert "3t" not in str(error)
+        error = error.__cause__
+    assert "host" in caught.value.message
+
+
+@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=20))
+def test_no_password_is_ever_shown(secret: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load({"endpoint": f"https://user:~{secret}~@host"})
+    assert "~" not in caught.value.message
+
+
+def test_settings_hold_nothing_that_is_not_a_setting() -> None:
+    names = {attribute(name) for name, *_ in SETTINGS} | {"sources", "config_file"}
+    assert set(Settings.__slots__) == names

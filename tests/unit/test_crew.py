@@ -1,0 +1,156 @@
+"""A crew of threads: the first failure ends it for all, and nobody is left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from cacher.s3.crew import Crew
+from cacher.s3.transport import Cancelled
+
+LONG = 30.0
+"""Seconds that nothing here may take: whoever waits is woken."""
+
+
+class Failure(Exception):
+    pass
+
+
+def idle() -> None:
+    """There is no socket to wake anybody from."""
+
+
+def test_everybody_works_once() -> None:
+    done: list[int] = []
+    with Crew(idle) as crew:
+        crew.start(4, lambda: done.append(1))
+        crew.join()
+        assert len(done) == 4
+
+
+def test_joining_nobody() -> None:
+    with Crew(idle) as crew:
+        crew.join()
+
+
+def test_the_owner_gets_what_made_a_thread_fail() -> None:
+    failure = Failure("first")
+
+    def fail() -> None:
+        raise failure
+
+    with Crew(idle) as crew:
+        crew.start(1, fail)
+        with pytest.raises(Failure) as caught:
+            crew.wait_for(lambda: False)
+        assert caught.value is failure
+        with pytest.raises(Failure):
+            crew.join()
+
+
+@pytest.mark.parametrize("failure", [SystemExit(3), KeyboardInterrupt(), Failure()])
+def test_whatever_it_was(failure: BaseException) -> None:
+    def fail() -> None:
+        raise failure
+
+    with Crew(idle) as crew:
+        crew.start(1, fail)
+        with pytest.raises(type(failure)):
+            crew.join()
+
+
+def test_a_failure_cancels_the_others() -> None:
+    ended: list[str] = []
+    waiting = threading.Barrier(4, timeout=LONG)
+
+    def pausing(crew: Crew) -> None:
+        crew.pause(LONG)
+
+    def waiting_for_ever(crew: Crew) -> None:
+        with crew.changed:
+            crew.wait(lambda: False)
+
+    def checking(crew: Crew) -> None:
+        while True:
+            crew.check()
+
+    def watched(work: Callable[[Crew], None], crew: Crew) -> None:
+        waiting.wait()
+        try:
+            work(crew)
+        except Cancelled:
+            ended.append(work.__name__)
+            raise
+
+    def fail() -> None:
+        waiting.wait()
+        raise Failure
+
+    with pytest.raises(Failure), Crew(idle) as crew:
+        for work in (pausing, waiting_for_ever, checking):
+            crew.start(1, partial(watched, work, crew))
+        crew.start(1, fail)
+        crew.join()
+    assert sorted(ended) == ["checking", "pausing", "waiting_for_ever"]
+
+
+def test_being_cancelled_is_no_failure() -> None:
+    crew = Crew(idle)
+    crew.start(2, lambda: crew.pause(LONG))
+    crew.stop()
+    crew.join()
+
+
+def test_whoever_comes_late_is_cancelled_at_once() -> None:
+    crew = Crew(idle)
+    crew.stop()
+    with pytest.raises(Cancelled):
+        crew.pause(LONG)
+    with pytest.raises(Cancelled), crew.changed:
+        crew.wait(lambda: True)
+
+
+def test_leaving_early_interrupts_again_and_again_and_waits() -> None:
+    """The first interruption may come before a thread is at its socket."""
+    interruptions = threading.Semaphore(0)
+    ended = threading.Event()
+
+    def stubborn() -> None:
+        for _ in range(3):
+            assert interruptions.acquire(timeout=LONG)
+        ended.set()
+
+    with pytest.raises(Failure), Crew(interruptions.release) as crew:
+        crew.start(1, stubborn)
+        raise Failure
+    assert ended.is_set()
+
+
+def test_nobody_is_interrupted_without_need() -> None:
+    interruptions: list[int] = []
+    with Crew(lambda: interruptions.append(1)) as crew:
+        crew.start(2, lambda: None)
+        crew.join()
+    assert not interruptions
+
+
+def test_waiting_for_what_threads_do() -> None:
+    done: list[int] = []
+
+    def work() -> None:
+        with crew.changed:
+            done.append(1)
+            crew.changed.notify_all()
+
+    with Crew(idle) as crew:
+        crew.start(3, work)
+        crew.wait_for(lambda: len(done) == 3)
+
+
+def test_pausing_takes_the_time_it_takes() -> None:
+    with Crew(idle) as crew:
+        crew.start(1, lambda: crew.pause(0.0))
+        crew.join()
