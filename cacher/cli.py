@@ -16,7 +16,7 @@ from cacher.options import SETTINGS, SWITCHES, attribute
 TYPE_CHECKING = False  # importing typing costs more than parsing
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from cacher.commands.outcome import Outcome
@@ -110,9 +110,11 @@ def _run(options: Namespace, environ: Mapping[str, str]) -> int:
 
 def _guarded(options: Namespace, run: Run, report: Report) -> int:
     """The command's exit status, whatever it does."""
+    from cacher.dispatch import COMMANDS
+
     try:
         try:
-            outcome = _COMMANDS[options.command](run, options)
+            outcome = COMMANDS[options.command](run, options)
         finally:
             signals.disarm()
             run.close()
@@ -131,7 +133,9 @@ def _guarded(options: Namespace, run: Run, report: Report) -> int:
         raise
     except OSError as error:
         name = f" ({error.filename})" if error.filename else ""
-        return _fail(LocalError(f"{options.command}: {_reason(error)}{name}"), options, report)
+        failure = LocalError(f"{options.command}: {_reason(error)}{name}")
+        failure.__cause__ = error
+        return _fail(failure, options, report)
     except Exception as error:
         return _fail(_bug(error), options, report)
 
@@ -156,7 +160,7 @@ def _fail(error: CacherError, options: Namespace, report: Report) -> int:
     if options.debug:
         import traceback
 
-        trace = traceback.format_exception(error.__context__ or error)
+        trace = traceback.format_exception(error.__cause__ or error.__context__ or error)
         stdio.write_error("".join(trace))
     if error.kind == "miss":
         report.say(error.message)
@@ -248,93 +252,15 @@ def _resolved(options: Namespace) -> str:
     )
 
 
-def _key(run: Run, options: Namespace) -> str:
-    """The key that the options name, as failures tell it from here on."""
-    options.key = run.key(options.key, options.hash_from)
-    return str(options.key)
-
-
-def _download(run: Run, options: Namespace) -> Outcome:
-    from cacher.commands.download import download
-    from cacher.commands.outcome import check_sha256
-    from cacher.commands.wanted import Download
-
-    if options.dest == "-" and options.json:
-        raise UsageError("--json and DEST - both want stdout", "give DEST a name")
-    key = _key(run, options)
-    sha256 = check_sha256(options.sha256)
-    wanted = Download(key, options.dest, options.url, sha256, store_it=not options.no_store)
-    return download(run, wanted)
-
-
-def _upload(run: Run, options: Namespace) -> Outcome:
-    from cacher.commands.outcome import check_sha256
-    from cacher.commands.upload import upload
-    from cacher.commands.wanted import Upload
-
-    key = _key(run, options)
-    return upload(run, Upload(key, options.file, check_sha256(options.sha256), options.force))
-
-
-def _exists(run: Run, options: Namespace) -> Outcome:
-    from cacher.commands.entries import exists
-
-    return exists(run, _key(run, options))
-
-
-def _list(run: Run, options: Namespace) -> Outcome:
-    from cacher.commands.entries import Listing, list_entries
-
-    return list_entries(run, Listing(options.below, options.sort, options.reverse))
-
-
-def _delete(run: Run, options: Namespace) -> Outcome:
-    from cacher.commands.entries import Removal, delete
-
-    if bool(options.keys) == (options.below is not None):
-        raise UsageError("delete wants either keys or --prefix P", "`cacher delete --help`")
-    keys = [run.key(template, options.hash_from) for template in options.keys]
-    at_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
-    wanted = Removal(keys, options.below, options.dry_run, options.yes)
-    return delete(run, wanted, _ask if at_terminal else None)
-
-
-def _init(run: Run, options: Namespace) -> Outcome:
-    from cacher.commands.setup import init
-
-    return init(run, check=not options.no_check)
-
-
-def _doctor(run: Run, _options: Namespace) -> Outcome:
-    from cacher.commands.doctor import doctor
-
-    return doctor(run)
-
-
-_COMMANDS: dict[str, Callable[[Run, Namespace], Outcome]] = {
-    "delete": _delete,
-    "doctor": _doctor,
-    "download": _download,
-    "exists": _exists,
-    "init": _init,
-    "list": _list,
-    "upload": _upload,
-}
-
-
 def _bug(error: Exception) -> CacherError:
     text = f"a bug in cacher: {type(error).__name__}: {error}"
-    return CacherError(text, "--debug shows where; please report it")
+    bug = CacherError(text, "--debug shows where; please report it")
+    bug.__cause__ = error
+    return bug
 
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
-
-
-def _ask(question: str) -> bool:
-    sys.stderr.write(f"cacher: {question} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _apply_switches(options: Namespace, environ: Mapping[str, str]) -> None:

@@ -80,8 +80,8 @@ def _from_files(settings: Settings) -> tuple[_Named, _Named] | None:
         # Half a pair of flags must not be made whole by the config file's other half.
         raise UsageError(f"{key} and {secret} are each half a pair of credentials", _HINT)
     return (
-        (settings.key_file, _read(settings.key_file)),
-        (settings.secret_file, _read(settings.secret_file)),
+        (settings.key_file, _read(settings.key_file, key)),
+        (settings.secret_file, _read(settings.secret_file, secret)),
     )
 
 
@@ -107,16 +107,17 @@ def _pair(key: _Named, secret: _Named) -> tuple[_Named, _Named] | None:
     return key, secret
 
 
-def _read(path: str) -> str:
+def _read(path: str, told: str) -> str:
+    """The credential in a file. Messages leave the name out: it may be the secret, by mistake."""
     try:
         with open(os.path.expanduser(path), encoding="utf-8", errors="surrogateescape") as file:
             value = file.read(65536)
     except OSError as error:
         raise UsageError(
-            f"cannot read the credentials in {path}: {(error.strerror or '').lower()}", _HINT
+            f"cannot read the file that {told} names: {(error.strerror or '').lower()}", _HINT
         ) from error
     if not value.strip():
-        raise UsageError(f"the credentials file {path} is empty", _HINT)
+        raise UsageError(f"the file that {told} names is empty", _HINT)
     return value.removesuffix("\n").removesuffix("\r")
 
 

@@ -62,7 +62,8 @@ def check_url(url: str) -> None:
 def _is_fetchable(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        named = bool(parts.hostname) and not re.search(r"[\s\\^`{|}<>\"]", parts.hostname or "")
+        return parts.scheme in ("http", "https") and named and parts.port != 0
     except ValueError:
         return False
 

@@ -53,6 +53,8 @@ def examine(run: Run, chart: Chart) -> None:
         return
     for name, source in run.settings.sources.items():
         value = getattr(run.settings, name)
+        if name in ("key_file", "secret_file") and value and not os.path.isfile(value):
+            value = "no such file"  # not named: it may be the secret itself, by mistake
         if value not in ("", None):
             chart.note(name.replace("_", "-"), f"{value} (from {source})")
     if run.settings.is_local:

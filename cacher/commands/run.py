@@ -83,7 +83,10 @@ class Run:
     def store(self) -> Store:
         """The store that the settings name. Raises `UsageError` for settings that name none."""
         if self.settings.is_local:
-            return LocalStore(self.settings.directory, self.settings.prefix)
+            directory = self.settings.directory
+            if os.path.lexists(directory) and not os.path.isdir(directory):
+                raise UsageError(f"the endpoint {self.settings.endpoint} is not a directory")
+            return LocalStore(directory, self.settings.prefix)
         return self.bucket
 
     @cached_property

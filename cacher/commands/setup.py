@@ -10,7 +10,7 @@ from cacher.commands.doctor import examine_directory
 from cacher.commands.outcome import Outcome
 from cacher.commands.run import Run
 from cacher.config import Settings
-from cacher.errors import CacherError
+from cacher.errors import CacherError, UsageError
 from cacher.options import SETTINGS, attribute
 
 _FILES = ("key-file", "secret-file", "ca-file")
@@ -30,6 +30,9 @@ def init(run: Run, *, check: bool) -> Outcome:
     }
     for name in _FILES:
         if given.get(name):
+            if not os.path.isfile(given[name]):
+                # Not named here: it may be the secret itself, by mistake.
+                raise UsageError(f"init: --{name} names no file", "it takes a file's name")
             # It is read from other directories later.
             given[name] = os.path.abspath(given[name])
     merged = {name: value for name, value in (file | given).items() if value}

@@ -134,7 +134,8 @@ class FileBody(SignedBody):
             try:
                 count = os.preadv(self._fd, [buffer[: end - position]], position)
             except OSError as error:
-                raise LocalError(f"cannot read the file: {error.strerror}") from error
+                reason = (error.strerror or str(error)).lower()
+                raise LocalError(f"cannot read the file: {reason}") from error
             if not count:
                 raise LocalError("the file became shorter while it was read")
             yield buffer[:count]

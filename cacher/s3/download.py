@@ -207,5 +207,6 @@ def _write_at(fd: int, data: bytes, position: int) -> None:
         try:
             count = os.pwrite(fd, view, position)
         except OSError as error:
-            raise LocalError(f"cannot write the file: {error.strerror}") from error
+            reason = (error.strerror or str(error)).lower()
+            raise LocalError(f"cannot write what was downloaded: {reason}") from error
         view, position = view[count:], position + count

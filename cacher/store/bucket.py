@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Self
 
+from cacher.errors import UsageError
 from cacher.s3.client import Client, ObjectHead
 from cacher.s3.download import Download
 from cacher.s3.upload import FileParts, Upload, put_file
@@ -38,12 +39,12 @@ class BucketStore:
 
     def head(self, key: str) -> Entry | None:
         """One HeadObject; on a 404 also a HeadBucket, to tell a miss from a missing bucket."""
-        head = self.client.head(self._prefix + key)
+        head = self.client.head(self._object(key))
         return _entry(key, head) if head else None
 
     def open(self, key: str, meter: Meter = unmetered) -> CheckedReader | None:
         """One GetObject for entries up to 8 MiB, then more of them in parallel."""
-        name = self._prefix + key
+        name = self._object(key)
         download = Download.open(self.client, name, meter=meter, jobs=self._jobs)
         return CheckedReader(download, _entry(key, download.head)) if download else None
 
@@ -53,7 +54,7 @@ class BucketStore:
         """Memory: `jobs` parts."""
         upload = Upload(
             self.client,
-            self._prefix + key,
+            self._object(key),
             metadata,
             part_size=self._part_size,
             jobs=self._jobs,
@@ -74,7 +75,7 @@ class BucketStore:
         parts = self._prepared.pop(content, None)
         etag = put_file(
             self.client,
-            self._prefix + key,
+            self._object(key),
             parts or FileParts(content.fd, content.size, self._part_size),
             metadata,
             jobs=self._jobs,
@@ -97,12 +98,23 @@ class BucketStore:
 
     def delete(self, keys: Iterable[str]) -> Iterator[Deletion]:
         """DeleteObjects where the store has it and there are several keys, else DeleteObject."""
-        for name, error in self.client.delete_many(self._prefix + key for key in keys):
+        for name, error in self.client.delete_many(map(self._object, keys)):
             yield Deletion(name.removeprefix(self._prefix), error)
 
     def close(self) -> None:
         """Close the connections."""
         self.client.session.transport.close()
+
+    def _object(self, key: str) -> str:
+        """The name of an entry's object.
+
+        Raises `UsageError` where it would be taken for another: Garage drops slashes that lead,
+        and a request without a key is about the bucket.
+        """
+        name = self._prefix + key
+        if not key or name.startswith("/"):
+            raise UsageError(f"a bucket cannot hold the key {key!r}")
+        return name
 
 
 class BucketWriter:

@@ -19,7 +19,8 @@ ANYBODY = {"errors", "options", "version"}
 ROOMS: dict[str, set[str]] = {
     # A room is one module, or a directory of them; the rooms it may import besides ANYBODY.
     "__main__": {"cli"},
-    "cli": {"arguments", "commands", "keys", "report", "signals", "stdio"},
+    "cli": {"arguments", "commands", "dispatch", "keys", "report", "signals", "stdio"},
+    "dispatch": {"commands"},
     "arguments": set(),
     "commands": {
         "config",

@@ -1,0 +1,91 @@
+"""From parsed arguments to a command: the typed values that each one takes.
+
+Loads the module of the command that was asked for, and no other.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+
+from cacher.commands.outcome import Outcome, check_sha256
+from cacher.commands.run import Run
+from cacher.commands.wanted import Download, Upload
+from cacher.errors import UsageError
+
+
+def _key(run: Run, options: Namespace) -> str:
+    """The key that the options name, as failures tell it from here on."""
+    options.key = run.key(options.key, options.hash_from)
+    return str(options.key)
+
+
+def _download(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.download import download
+
+    if options.dest == "-" and options.json:
+        raise UsageError("--json and DEST - both want stdout", "give DEST a name")
+    key = _key(run, options)
+    sha256 = check_sha256(options.sha256)
+    wanted = Download(key, options.dest, options.url, sha256, store_it=not options.no_store)
+    return download(run, wanted)
+
+
+def _upload(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.upload import upload
+
+    key = _key(run, options)
+    return upload(run, Upload(key, options.file, check_sha256(options.sha256), options.force))
+
+
+def _exists(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.entries import exists
+
+    return exists(run, _key(run, options))
+
+
+def _list(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.entries import Listing, list_entries
+
+    return list_entries(run, Listing(options.below, options.sort, options.reverse))
+
+
+def _delete(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.entries import Removal, delete
+
+    if bool(options.keys) == (options.below is not None):
+        raise UsageError("delete wants either keys or --prefix P", "`cacher delete --help`")
+    keys = [run.key(template, options.hash_from) for template in options.keys]
+    at_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+    wanted = Removal(keys, options.below, options.dry_run, options.yes)
+    return delete(run, wanted, _ask if at_terminal else None)
+
+
+def _init(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.setup import init
+
+    return init(run, check=not options.no_check)
+
+
+def _doctor(run: Run, _options: Namespace) -> Outcome:
+    from cacher.commands.doctor import doctor
+
+    return doctor(run)
+
+
+COMMANDS: dict[str, Callable[[Run, Namespace], Outcome]] = {
+    "delete": _delete,
+    "doctor": _doctor,
+    "download": _download,
+    "exists": _exists,
+    "init": _init,
+    "list": _list,
+    "upload": _upload,
+}
+
+
+def _ask(question: str) -> bool:
+    sys.stderr.write(f"cacher: {question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,0 +1,1 @@
+"""The command line end to end: what a user types, sees and finds afterwards."""

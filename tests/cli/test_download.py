@@ -1,0 +1,216 @@
+"""`download` of what is in the cache: the entry becomes DEST, whole and proved, or nothing does."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, Unprivileged, blob, sha256
+from tests.fakes.faults import CutAnswer, Fault, Replace, Respond
+
+SIZES = [0, 1, 300_000, 8 * MIB, 20 * MIB + 1]
+"""Bytes: nothing, one request, exactly one range, several ranges."""
+
+
+class TestHit:
+    @pytest.mark.parametrize("size", SIZES)
+    def test_the_file_is_there(self, cacher: Run, place: Place, size: int) -> None:
+        place.put("tools/go.tar.gz", blob(size))
+        ended = cacher("download", "tools/go.tar.gz", "go.tar.gz")
+        assert ended.status == 0
+        assert ended.out == b""
+        assert ended.err.startswith("cacher: hit tools/go.tar.gz (")
+        assert ended.err.count("\n") == 1
+        assert Path("go.tar.gz").read_bytes() == blob(size)
+        assert os.listdir() == ["go.tar.gz"]
+
+    def test_what_another_tool_stored(self, cacher: Run, place: Place) -> None:
+        place.put("k", b"by hand", digest="")
+        assert cacher("download", "k", "f").status == 0
+        assert Path("f").read_bytes() == b"by hand"
+
+    def test_missing_directories_are_made(self, cacher: Run, place: Place) -> None:
+        place.put("k", b"abc")
+        assert cacher("download", "k", "a/b/c/f").status == 0
+        assert Path("a/b/c/f").read_bytes() == b"abc"
+
+    def test_an_older_file_is_replaced_and_keeps_its_mode(self, cacher: Run, place: Place) -> None:
+        place.put("k", b"new")
+        Path("f").write_bytes(b"old and longer")
+        os.chmod("f", 0o640)
+        assert cacher("download", "k", "f").status == 0
+        assert Path("f").read_bytes() == b"new"
+        assert stat.S_IMODE(os.stat("f").st_mode) == 0o640
+
+    @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+    def test_a_new_file_has_the_umasks_mode(
+        self, cacher: Run, place: Place, umask: int, mode: int
+    ) -> None:
+        place.put("k", b"abc")
+        before = os.umask(umask)
+        try:
+            assert cacher("download", "k", "f").status == 0
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(os.stat("f").st_mode) == mode
+
+    def test_a_link_is_replaced_and_not_written_through(self, cacher: Run, place: Place) -> None:
+        place.put("k", b"new")
+        Path("other").write_bytes(b"not to be touched")
+        Path("f").symlink_to("other")
+        assert cacher("download", "k", "f").status == 0
+        assert Path("other").read_bytes() == b"not to be touched"
+        assert Path("f").read_bytes() == b"new"
+
+    def test_a_name_of_255_bytes(self, cacher: Run, place: Place) -> None:
+        place.put("k", b"abc")
+        name = "ü" * 127 + "x"
+        assert cacher("download", "k", name).status == 0
+        assert Path(name).read_bytes() == b"abc"
+
+    def test_a_template(self, cacher: Run, place: Place) -> None:
+        Path("lock").write_bytes(b"abc")
+        place.put("deps-ba7816bf8f01cfea", b"deps")  # sha256sum lock | cut -c1-16
+        assert cacher("download", "deps-{hash}", "f", "--hash-from", "lock").status == 0
+        assert Path("f").read_bytes() == b"deps"
+
+    def test_the_right_digest(self, cacher: Run, place: Place) -> None:
+        place.put("k", b"abc")
+        assert cacher("download", "k", "f", "--sha256", sha256(b"abc").upper()).status == 0
+        assert Path("f").read_bytes() == b"abc"
+
+    def test_an_entry_replaced_while_it_is_read_is_read_anew(
+        self, cacher: Run, bucket: BucketPlace
+    ) -> None:
+        bucket.put("k", blob(20 * MIB, 1))
+        new = blob(20 * MIB, 2)
+        told = {"cacher-sha256": sha256(new)}
+        bucket.server.inject(Fault(Replace(new, told), operation="GetObject", nth=2))
+        assert cacher("download", "k", "f").status == 0
+        assert Path("f").read_bytes() == new
+
+
+class TestToAStream:
+    @pytest.mark.parametrize("size", SIZES)
+    def test_stdout(self, cacher: Run, place: Place, size: int) -> None:
+        place.put("k", blob(size))
+        ended = cacher("download", "k", "-")
+        assert ended.status == 0
+        assert ended.out == blob(size)
+        assert os.listdir() == []
+
+    def test_a_device_stays_one(self, cacher: Run, place: Place) -> None:
+        place.put("k", b"abc")
+        assert cacher("download", "k", "/dev/null").status == 0
+        assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+    def test_dev_stdout(self, cacher: Run, place: Place) -> None:
+        place.put("k", b"abc")
+        assert cacher("download", "k", "/dev/stdout").out == b"abc"
+
+    def test_a_full_device(self, cacher: Run, place: Place) -> None:
+        place.put("k", b"abc")
+        assert "writing /dev/full: no space left" in cacher("download", "k", "/dev/full").failed(7)
+
+    def test_damage_is_told_at_the_end_at_the_latest(self, cacher: Run, place: Place) -> None:
+        place.put("k", blob(9 * MIB))
+        place.corrupt("k")
+        ended = cacher("download", "k", "-")
+        ended.failed(5)
+        assert len(ended.out) <= 9 * MIB
+
+    def test_another_digest_recorded_writes_nothing(self, cacher: Run, place: Place) -> None:
+        place.put("k", b"abc")
+        ended = cacher("download", "k", "-", "--sha256", "0" * 64)
+        assert "expected 0000" in ended.failed(5)
+        assert ended.out == b""
+
+
+@pytest.fixture
+def old() -> Iterator[Path]:
+    """A DEST that is there already, and must be left alone by whatever fails."""
+    path = Path("f")
+    path.write_bytes(b"old")
+    before = path.stat()
+    yield path
+    assert path.read_bytes() == b"old"
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert os.listdir() == ["f"]
+
+
+class TestFailure:
+    def test_a_miss(self, cacher: Run, place: Place, old: Path) -> None:
+        ended = cacher("download", "k", old)
+        assert ended.status == 1
+        assert ended.out == b""
+        assert ended.err == "cacher: miss k\n"
+        assert place.keys() == []
+
+    def test_a_miss_makes_no_directories(self, cacher: Run, place: Place) -> None:
+        assert cacher("download", "k", "a/b/f").status == 1
+        assert os.listdir() == []
+
+    @pytest.mark.parametrize("dest", ["old", "old/", "new/", ""])
+    def test_dest_is_a_directory(self, cacher: Run, place: Place, dest: str) -> None:
+        place.put("k", b"abc")
+        os.mkdir("old")
+        assert "is a directory" in cacher("download", "k", dest).failed(2)
+        assert os.listdir() == ["old"]
+        assert os.listdir("old") == []
+
+    def test_a_file_where_a_directory_must_be(self, cacher: Run, place: Place, old: Path) -> None:
+        place.put("k", b"abc")
+        assert "making the directory f/g" in cacher("download", "k", "f/g/h").failed(7)
+
+    @pytest.mark.parametrize("size", [1000, 20 * MIB])
+    def test_damage(self, cacher: Run, place: Place, old: Path, size: int) -> None:
+        place.put("k", blob(size))
+        place.corrupt("k")
+        err = cacher("download", "k", old).failed(5)
+        assert "k has digest" in err
+        assert place.keys() == ["k"]  # it is evidence
+
+    def test_a_shorter_file(self, cacher: Run, local: LocalPlace, old: Path) -> None:
+        local.put("k", blob(1000))
+        local.corrupt("k", blob(999))
+        cacher("download", "k", old).failed(5)
+
+    @pytest.mark.parametrize("recorded", [None, ""])
+    def test_another_digest_than_asked_for(
+        self, cacher: Run, place: Place, old: Path, recorded: str | None
+    ) -> None:
+        place.put("k", b"abc", recorded)
+        err = cacher("download", "k", old, "--sha256", "0" * 64).failed(5)
+        assert f"k has digest {sha256(b'abc')}, expected {'0' * 64}" in err
+        assert "upload --force" in err
+
+    def test_the_connection_breaks_for_good(
+        self, cacher: Run, bucket: BucketPlace, old: Path
+    ) -> None:
+        bucket.put("k", blob(MIB))
+        bucket.server.inject(Fault(CutAnswer(0), operation="GetObject", times=None))
+        assert "reading k" in cacher("download", "k", old).failed(3)
+
+    def test_the_store_refuses(self, cacher: Run, bucket: BucketPlace, old: Path) -> None:
+        bucket.put("k", b"abc")
+        bucket.server.inject(Fault(Respond(403, "AccessDenied"), times=None))
+        assert "the store refused" in cacher("download", "k", old).failed(4)
+
+    def test_dest_may_not_be_written(
+        self, cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bucket.put("k", b"abc")
+        cacher("download", "k", "-")  # everything is loaded while it may be read
+        with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+            os.chmod(directory, 0o555)
+            monkeypatch.setenv("XDG_CONFIG_HOME", directory)  # nobody may look into ours
+            with Unprivileged():
+                ended = cacher("download", "k", f"{directory}/f")
+            assert os.listdir(directory) == []
+        assert "permission denied" in ended.failed(7)

@@ -1,0 +1,272 @@
+"""`exists`, `list` and `delete`: what is in the store, told and taken away."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run, Spawn
+from tests.cli.stage import BucketPlace, LocalPlace, Place
+from tests.cli.terminal import Terminal
+from tests.fakes.faults import Fault, Respond
+
+ODD = ["a b", "a+b", "ä/ö", "k%41&=?#", "q'\"<>", "~(x)!*;:@$,", "日本/語", "-v", "\U0001f600"]
+"""Keys that some client or other gets wrong on the way."""
+
+
+class TestExists:
+    def test_it_is_there(self, cacher: Run, place: Place) -> None:
+        place.put("k", b"x" * 2048)
+        ended = cacher("exists", "k")
+        assert (ended.status, ended.out, ended.err) == (0, b"", "cacher: hit k (2.0 KiB)\n")
+
+    def test_it_is_not(self, cacher: Run, place: Place) -> None:
+        ended = cacher("exists", "k")
+        assert (ended.status, ended.out, ended.err) == (1, b"", "cacher: miss k\n")
+
+    def test_the_beginning_of_a_key_is_no_key(self, cacher: Run, place: Place) -> None:
+        place.put("deps/linux-1", b"abc")
+        for key in ("deps", "deps/linux", "deps/linux-", "deps/linux-12", "linux-1"):
+            assert cacher("exists", key).status == 1
+        assert cacher("exists", "deps/linux-1").status == 0
+
+    @pytest.mark.parametrize("key", ODD)
+    def test_odd_keys(self, cacher: Run, place: Place, key: str) -> None:
+        place.put(key, b"abc")
+        assert cacher("exists", "--", key).status == 0
+        assert cacher("exists", "--", f"{key}x").status == 1
+
+    @pytest.mark.parametrize("status", [403, 500, 404])
+    def test_doubt_is_no_answer(self, cacher: Run, bucket: BucketPlace, status: int) -> None:
+        bucket.put("k", b"abc")
+        code = "NoSuchBucket" if status == 404 else "Oops"
+        bucket.server.inject(Fault(Respond(status, code), times=None))
+        cacher("exists", "k").failed({403: 4, 500: 3, 404: 4}[status])
+
+    def test_a_bucket_that_is_not_there_is_no_miss(self, cacher: Run, bucket: BucketPlace) -> None:
+        err = cacher("exists", "k", "--bucket", "nobody").failed(4)
+        assert "the bucket 'nobody' does not exist" in err
+
+
+class TestList:
+    def test_tab_separated(self, cacher: Run, place: Place) -> None:
+        before = int(time.time())
+        for key, size in (("b", 20), ("a/x", 3), ("a-x", 0)):
+            place.put(key, b"x" * size)
+        ended = cacher("list")
+        assert ended.status == 0
+        rows = [line.split("\t") for line in ended.text.splitlines()]
+        assert [row[:2] for row in rows] == [["a-x", "0"], ["a/x", "3"], ["b", "20"]]
+        for *_, modified in rows:
+            told = datetime.strptime(modified, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+            assert before - 1 <= told.timestamp() <= time.time()
+        assert ended.err == "cacher: 3 entries, 23 B\n"
+
+    def test_an_empty_store(self, cacher: Run, place: Place) -> None:
+        ended = cacher("list")
+        assert (ended.status, ended.out, ended.err) == (0, b"", "cacher: 0 entries, 0 B\n")
+
+    def test_a_prefix(self, cacher: Run, place: Place) -> None:
+        for key in ("a-1", "a/1", "ab", "b"):
+            place.put(key, b"abc")
+        assert names(cacher("list", "a").out) == ["a-1", "a/1", "ab"]
+        assert names(cacher("list", "a/").out) == ["a/1"]
+        assert names(cacher("list", "a/2").out) == []
+
+    def test_keys_are_below_the_stores_prefix(self, cacher: Run, place: Place) -> None:
+        for key in ("team/a", "team/b/c", "teams/d", "e"):
+            place.put(key, b"abc")
+        assert names(cacher("list", "--prefix", "team").out) == ["a", "b/c"]
+        assert names(cacher("list", "b", "--prefix", "team").out) == ["b/c"]
+
+    def test_sorted_and_reversed(self, cacher: Run, local: LocalPlace) -> None:
+        for age, (key, size) in enumerate((("b", 5), ("c", 1), ("a", 9))):
+            local.put(key, b"x" * size)
+            os.utime(local.root / key, (1e9 - age, 1e9 - age))
+        for argv, expected in (
+            ([], "abc"),
+            (["--reverse"], "cba"),
+            (["--sort", "key"], "abc"),
+            (["--sort=key", "--reverse"], "cba"),
+            (["--sort", "size"], "abc"),
+            (["--sort=size", "--reverse"], "cba"),
+            (["--sort", "age"], "bca"),
+            (["--sort=age", "--reverse"], "acb"),
+        ):
+            assert "".join(names(cacher("list", *argv).out)) == expected
+
+    @pytest.mark.parametrize("key", ODD)
+    def test_odd_keys(self, cacher: Run, place: Place, key: str) -> None:
+        place.put(key, b"abc")
+        assert names(cacher("list").out) == [key]
+        assert json.loads(cacher("list", "--json").out)["key"] == key
+
+    def test_what_steers_a_terminal_is_escaped(self, cacher: Run, bucket: BucketPlace) -> None:
+        bucket.put("a\x1b[31mb\tc", b"abc")
+        assert names(cacher("list").out) == ["a\\x1b[31mb\\tc"]
+
+    def test_a_table_on_a_terminal(self, spawn: Spawn, local: LocalPlace) -> None:
+        local.put("deps/k", b"x" * 2048)
+        with Terminal() as terminal:
+            process = spawn("list", stdout=terminal.slave)
+            told = terminal.read_to_end(process)
+        assert process.returncode == 0
+        (line,) = told.splitlines()
+        assert line.startswith("   2.0 KiB  20")
+        assert line.endswith("Z  deps/k")
+
+    @pytest.mark.parametrize("argv", [[], ["--sort", "size"], ["--json"]])
+    def test_more_than_a_page(self, cacher: Run, bucket: BucketPlace, argv: list[str]) -> None:
+        keys = [f"n/{number:04}" for number in range(2001)]
+        bucket.server.seed(keys)
+        ended = cacher("list", *argv)
+        assert ended.status == 0
+        told = jsons(ended.out) if argv == ["--json"] else names(ended.out)
+        assert sorted(told) == keys
+        assert bucket.server.count(operation="ListObjectsV2") == 3
+
+    def test_a_failure_in_the_middle(self, cacher: Run, bucket: BucketPlace) -> None:
+        bucket.server.seed(f"{number:04}" for number in range(1001))
+        bucket.server.inject(Fault(Respond(403, "AccessDenied"), nth=2, times=None))
+        ended = cacher("list")
+        assert "listing: the store refused" in ended.failed(4)
+        assert len(names(ended.out)) == 1000
+
+
+def names(out: bytes) -> list[str]:
+    return [line.split("\t")[0] for line in out.decode().splitlines()]
+
+
+def jsons(out: bytes) -> list[str]:
+    return [json.loads(line)["key"] for line in out.splitlines()]
+
+
+class TestDelete:
+    def test_keys(self, cacher: Run, place: Place) -> None:
+        for key in ("a", "b/c", "d"):
+            place.put(key, b"abc")
+        ended = cacher("delete", "a", "b/c")
+        assert ended.status == 0
+        assert ended.err == "cacher: deleted 2 entries\n"
+        assert place.keys() == ["d"]
+
+    def test_what_is_not_there_is_deleted_too(self, cacher: Run, place: Place) -> None:
+        place.put("a", b"abc")
+        for _ in range(2):
+            assert cacher("delete", "a", "none").status == 0
+            assert cacher("delete", "a").status == 0
+        assert place.keys() == []
+
+    def test_a_key_is_not_a_prefix(self, cacher: Run, place: Place) -> None:
+        for key in ("a-1", "ab/c"):
+            place.put(key, b"abc")
+        assert cacher("delete", "a", "ab").status == 0
+        assert place.keys() == ["a-1", "ab/c"]
+
+    @pytest.mark.parametrize("key", ODD)
+    def test_odd_keys(self, cacher: Run, place: Place, key: str) -> None:
+        place.put(key, b"abc")
+        place.put("other", b"abc")
+        assert cacher("delete", "--", key, f"{key}x").status == 0
+        assert place.keys() == ["other"]
+
+    @pytest.mark.parametrize("argv", [["a", "none"], ["--prefix", "a"]])
+    def test_a_dry_run(self, cacher: Run, place: Place, argv: list[str]) -> None:
+        place.put("a", b"abc")
+        place.put("b", b"abc")
+        ended = cacher("delete", "--dry-run", *argv)
+        assert (ended.status, ended.out, ended.err) == (0, b"a\n", "cacher: would delete a\n")
+        assert place.keys() == ["a", "b"]
+
+    def test_a_prefix_wants_yes(self, cacher: Run, place: Place) -> None:
+        place.put("a/1", b"abc")
+        assert "needs --yes" in cacher("delete", "--prefix", "a/").failed(2)
+        assert place.keys() == ["a/1"]
+
+    def test_a_prefix(self, cacher: Run, place: Place) -> None:
+        for key in ("a/1", "a/2/3", "ab", "b"):
+            place.put(key, b"abc")
+        assert cacher("delete", "--prefix", "a/", "--yes").status == 0
+        assert place.keys() == ["ab", "b"]
+
+    def test_a_prefix_below_the_stores(self, cacher: Run, place: Place) -> None:
+        for key in ("team/a", "team/b", "a"):
+            place.put(key, b"abc")
+        assert cacher("--prefix", "team", "delete", "--prefix", "a", "--yes").status == 0
+        assert place.keys() == ["a", "team/b"]
+
+    def test_a_variable_that_is_not_set_does_not_empty_the_store(
+        self, cacher: Run, place: Place
+    ) -> None:
+        place.put("a", b"abc")
+        assert "would delete everything" in cacher("delete", "--prefix", "", "--yes").failed(2)
+        cacher("delete", "").failed(2)
+        assert place.keys() == ["a"]
+
+    @pytest.mark.parametrize("argv", [[], ["a", "--prefix", "b"]])
+    def test_either_keys_or_a_prefix(self, cacher: Run, place: Place, argv: list[str]) -> None:
+        place.put("a", b"abc")
+        assert "either keys or --prefix" in cacher("delete", "--yes", *argv).failed(2)
+        assert place.keys() == ["a"]
+
+    @pytest.mark.parametrize(
+        ("answer", "left"), [("y", []), ("n", ["a/1", "a/2"]), ("", ["a/1", "a/2"])]
+    )
+    def test_a_terminal_is_asked(
+        self, spawn: Spawn, local: LocalPlace, answer: str, left: list[str]
+    ) -> None:
+        for key in ("a/1", "a/2"):
+            local.put(key, b"abc")
+        with Terminal() as terminal:
+            process = spawn("delete", "--prefix", "a/", stdin=terminal.slave, stderr=terminal.slave)
+            terminal.read_until("[y/N] ")
+            terminal.write(f"{answer}\n")
+            told = terminal.read_to_end(process)
+        assert process.returncode == (0 if answer == "y" else 2)
+        assert ("deleted 2 entries" in told) == (answer == "y")
+        assert local.keys() == left
+
+    def test_more_than_a_page(self, cacher: Run, bucket: BucketPlace) -> None:
+        bucket.server.seed(f"n/{number:04}" for number in range(2001))
+        bucket.put("other", b"abc")
+        ended = cacher("delete", "--prefix", "n/", "--yes")
+        assert ended.status == 0
+        assert ended.last == "cacher: deleted 2001 entries"
+        assert bucket.keys() == ["other"]
+
+    @pytest.mark.parametrize("status", [501, 405])
+    def test_a_store_without_bulk_delete(
+        self, cacher: Run, bucket: BucketPlace, status: int
+    ) -> None:
+        for key in ("a", "b", "c"):
+            bucket.put(key, b"abc")
+        missing = Fault(Respond(status, "NotImplemented"), operation="DeleteObjects", times=None)
+        bucket.server.inject(missing)
+        assert cacher("delete", "a", "b", "none").status == 0
+        assert bucket.keys() == ["c"]
+
+    def test_every_failure_is_told(self, cacher: Run, bucket: BucketPlace) -> None:
+        for key in ("a", "b", "c"):
+            bucket.put(key, b"abc")
+        bucket.server.inject(Fault(Respond(501), operation="DeleteObjects", times=None))
+        for key in ("a", "c"):
+            denied = Fault(Respond(403, "AccessDenied"), operation="DeleteObject", key=key)
+            bucket.server.inject(denied)
+        ended = cacher("delete", "a", "b", "c")
+        ended.failed(4)
+        assert [warning.split(":")[0] for warning in ended.warnings] == [
+            "a was not deleted",
+            "c was not deleted",
+        ]
+        assert "2 of 3 not deleted" in ended.err
+        assert bucket.keys() == ["a", "c"]
+
+    def test_directories_that_become_empty_go(self, cacher: Run, local: LocalPlace) -> None:
+        local.put("a/b/c", b"abc")
+        assert cacher("delete", "a/b/c").status == 0
+        assert not Path(local.root / "a").exists()
