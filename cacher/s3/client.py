@@ -129,12 +129,14 @@ class Client:
         )
         return reply.headers.get("etag", "")
 
-    def create_upload(self, key: str, metadata: Mapping[str, str]) -> OpenUpload:
+    def create_upload(
+        self, key: str, metadata: Mapping[str, str], pause: Pause | None = None
+    ) -> OpenUpload:
         """Begin a multipart upload."""
         request = Request(
             "POST", f"storing {key}", key, {"uploads": ""}, _metadata_headers(metadata)
         )
-        reply = self.session.call(request, documents.read_upload_id)
+        reply = self.session.call(request, documents.read_upload_id, pause)
         return OpenUpload(reply.value or "", _http_date(reply.headers.get("date", "")))
 
     def put_part(

@@ -57,6 +57,11 @@ class Crew:
         """For the owner: until every thread has ended; raises what made one fail."""
         self.wait_for(lambda: not self._threads)
 
+    def linger(self, ready: Callable[[], bool], seconds: float) -> None:
+        """For an owner that gives up: wait a little for what must not be lost."""
+        with self.changed:
+            self.changed.wait_for(lambda: not self._threads or ready(), seconds)
+
     def stop(self) -> None:
         """Give the job up, and return once no thread works on it any more."""
         with self.changed:

@@ -15,6 +15,10 @@ from cacher.s3.quirks import FEW_PARTS, MAX_PART, MAX_PARTS, MIB
 UPLOAD = "cacher-upload"
 """The metadata name of a random token: after a lost reply it tells our object from another's."""
 
+LINGER = 5.0
+"""Seconds that giving up waits for the id of an upload that is being begun: without it the upload
+would stay in the store."""
+
 GRAIN = 2.0
 """Seconds by which two times that a store tells may be apart and mean the same: HTTP's dates have
 whole seconds, and the date of an answer is later than what it answers."""
@@ -59,7 +63,8 @@ class Multipart:
     def send(self, body: SignedBody, sent: Callable[[], None] = lambda: None) -> None:
         """Queue the next part; `sent` is called, under `crew.changed`, when the store has it."""
         if self._upload is None:
-            self._upload = self._client.create_upload(self._key, self._metadata)
+            self._crew.start(1, self._create)
+            self._crew.wait_for(lambda: self._upload is not None)
         if self._count == MAX_PARTS:
             raise StoreError(
                 f"storing {self._key}: more than {MAX_PARTS} parts",
@@ -113,6 +118,7 @@ class Multipart:
 
     def abort(self) -> None:
         """Stop, and leave nothing in the store. Does nothing after `complete`."""
+        self._crew.linger(lambda: self._upload is not None, LINGER)
         self._crew.stop()
         if self._upload is not None:
             upload, self._upload = self._upload, None
@@ -164,6 +170,12 @@ class Multipart:
                     self._repeated.add(number)
                 sent()
                 crew.changed.notify_all()
+
+    def _create(self) -> None:
+        """In a thread: the id may be on its way when a signal comes, and must not be lost."""
+        upload = self._client.create_upload(self._key, self._metadata, self._crew.pause)
+        with self._crew.changed:
+            self._upload = upload
 
     def _put(self, number: int, body: SignedBody) -> str:
         """Send a part, unless it is of no use any more; its ETag."""

@@ -67,6 +67,17 @@ class TestUpload:
         assert bucket.keys() == bucket.leftovers() == []
 
     @SIGNALS
+    def test_while_the_id_of_the_upload_is_on_its_way(
+        self, spawn: Spawn, bucket: BucketPlace, number: int
+    ) -> None:
+        # Without the id nobody could abort what the store has begun.
+        slow = bucket.server.inject(Fault(Stall(1.0), operation="CreateMultipartUpload"))
+        process = spawn("upload", "k", "f")
+        until(lambda: slow.hits and bucket.leftovers())
+        stop(process, number)
+        assert bucket.keys() == bucket.leftovers() == []
+
+    @SIGNALS
     @pytest.mark.parametrize(
         ("operation", "size"), [("CompleteMultipartUpload", 18 * MIB), ("PutObject", 3)]
     )
