@@ -44,6 +44,7 @@ def environment(server: Server, bucket: str) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": keys.access_key,
         "AWS_SECRET_ACCESS_KEY": keys.secret_key,
         "AWS_REGION": server.region,
+        "AWS_DEFAULT_REGION": server.region,
         "AWS_ENDPOINT_URL": server.endpoint,
         "S3_ENDPOINT_URL": server.endpoint,
     }
