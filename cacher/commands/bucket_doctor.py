@@ -1,54 +1,62 @@
-"""The checks of a store on a bucket, from the name of its host to conditional writes."""
+"""The checks of a store on a bucket, from the credentials to conditional writes."""
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from cacher import credentials
-from cacher.commands.bucket import endpoint_of, require_bucket
+from cacher.commands.bucket import require_bucket
 from cacher.commands.chart import FAIL, OK, WARN, Chart, Skipped, canary_key
+from cacher.commands.network_doctor import examine_network
 from cacher.commands.run import Run
 from cacher.errors import AccessError, StoreError
 from cacher.s3 import probes
 from cacher.s3.client import Client
-from cacher.s3.proxies import Proxies
 from cacher.s3.retry import Patience
-from cacher.s3.transport import Host
 
 _IMPATIENT = Patience(tries=2, dead_tries=1)
 """A diagnosis tells how things are, not how they may become."""
 
 _SKEW = 60.0
-"""Seconds of clock skew worth a warning; most stores refuse 15 minutes, Garage a day."""
+"""Seconds of clock skew worth a warning."""
+
+_TOO_SKEWED = 900.0
+"""Seconds that most stores refuse (AWS, MinIO, Ceph); Garage refuses a day."""
+
+
+class _NoBucket(AccessError):
+    """There is no such bucket, so that nothing more can be asked of it."""
 
 
 def examine_bucket(run: Run, chart: Chart) -> None:
     """All checks; those that need what failed before are skipped."""
-    if not run.settings.bucket and not chart.run("bucket name", lambda: _bucket_name(run)):
-        return
-    if not chart.run("credentials", lambda: _credentials(run, chart)):
-        return
-    if not _examine_network(run, chart):
+    named = bool(run.settings.bucket) or chart.run("bucket name", lambda: _bucket_name(run))
+    known = chart.run("credentials", lambda: _credentials(run, chart))
+    if not examine_network(run, chart) or not named or not known:
         return
     client = run.bucket.client
     client.session.policy = _IMPATIENT
     prefix = f"{run.settings.prefix}/" if run.settings.prefix else ""
-    chart.run("clock", lambda: _clock(client))
-    chart.run("region", lambda: _region(run, client))
+    assumed = client.session.region
+    chart.run("clock", lambda: _clock(client, chart))
+    chart.run("region", lambda: _region(run, client, assumed))
     chart.run("bucket", lambda: _bucket(client))
+    if isinstance(chart.checks[-1].error, _NoBucket):
+        return
     chart.run("list", lambda: _list(client, prefix))
     _examine_writing(chart, client, prefix + canary_key())
     _diagnose_permissions(chart)
 
 
 def smoke(run: Run) -> str:
-    """What `init` checks: that the key may read or write. The region that the store wants.
+    """What `init` checks: that the key may read or write. The region, if the store told it.
 
     Raises the first failure; a key that may do only one of both is fine, with a warning.
     """
     client = run.bucket.client
+    assumed = client.session.region
     prefix = f"{run.settings.prefix}/" if run.settings.prefix else ""
-    key = prefix + canary_key()
     refused: list[AccessError] = []
     try:
         if not client.check_bucket("checking the bucket"):
@@ -57,10 +65,7 @@ def smoke(run: Run) -> str:
     except AccessError as error:
         refused.append(error)
     try:
-        try:
-            probes.canary(client, key)
-        finally:
-            client.delete(key)
+        _write(run, client, prefix + canary_key())
     except AccessError as error:
         refused.append(error)
         if len(refused) == 2:
@@ -69,7 +74,22 @@ def smoke(run: Run) -> str:
     else:
         if refused:
             run.report.warn("this key may only write: nothing will be found with it")
-    return client.session.region
+    return client.session.region if client.session.region != assumed else ""
+
+
+def _write(run: Run, client: Client, key: str) -> None:
+    """Write a canary, and delete it whatever happens. Raises `AccessError` if it was refused."""
+    written = False
+    try:
+        probes.canary(client, key)
+        written = True
+    finally:
+        try:
+            client.delete(key)
+        except AccessError:
+            # Whoever may not write may not delete; others may add and never take away.
+            if written:
+                run.report.warn(f"this key may not delete: {key} stays in the bucket")
 
 
 def _bucket_name(run: Run) -> str:
@@ -87,87 +107,78 @@ def _credentials(run: Run, chart: Chart) -> str:
     return f"from {found.source}: {lengths}"
 
 
-def _examine_network(run: Run, chart: Chart) -> bool:
-    """DNS, TCP and TLS, each only if the one before went well; whether requests can be sent."""
-    host = endpoint_of(run.settings).host
-    proxy = Proxies(run.environ).of(host.scheme, host.name, host.port)
-    reached = _proxy_host(proxy) if proxy else host
-    if proxy:
-        chart.note("proxy", reached.header)
-    if not chart.run("dns", lambda: f"{reached.name} is {', '.join(probes.resolve(reached))}"):
-        return False
-    if not chart.run("tcp", lambda: _tcp(reached)):
-        return False
-
-    def tls() -> str:
-        if host.scheme == "http":
-            raise Skipped("the endpoint is http://, so nothing is encrypted")
-        if proxy:
-            raise Skipped("through the proxy; the requests below tell")
-        ca_file = run.settings.ca_file
-        return probes.handshake(host, (ca_file,) if ca_file else ())
-
-    chart.run("tls", tls)
-    return not chart.failed("tls")
-
-
-def _tcp(host: Host) -> str:
-    probes.connect(host)
-    return f"{host.header} accepts connections"
-
-
-def _proxy_host(proxy: str) -> Host:
-    url = urlsplit(proxy)
-    return Host(url.scheme, url.hostname or "", url.port or (443 if url.scheme == "https" else 80))
-
-
-def _clock(client: Client) -> str:
+def _clock(client: Client, chart: Chart) -> str:
     skew = probes.clock_skew(client)
     if skew is None:
         raise Skipped("the store does not tell its time")
-    if abs(skew) < _SKEW:
-        return f"{skew:+.0f} s against the store"
-    raise AccessError(
-        f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the"
-        " store's",
-        "set the clock; requests are signed with the store's time meanwhile",
-    )
+    if abs(skew) >= _TOO_SKEWED:
+        raise AccessError(
+            f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the"
+            " store's",
+            "set the clock; where the store minds, requests are signed with its time meanwhile",
+        )
+    if abs(skew) >= _SKEW:
+        chart.note("clock", "most stores refuse a clock that is 15 minutes off", WARN)
+    return f"{skew:+.0f} s against the store"
 
 
-def _region(run: Run, client: Client) -> str:
+def _region(run: Run, client: Client, assumed: str) -> str:
+    """The region that requests are signed for, once some have been answered."""
     wanted = run.settings.region
     try:
         told = client.location()
     except (AccessError, StoreError):
-        # Not every key may ask, and not every store answers; the requests before this one tell.
-        told = client.session.region
-    if wanted and told and told != wanted:
-        raise AccessError(f"the store's region is {told}, not {wanted}", f"set --region {told}")
-    return f"{told or client.session.region}" + ("" if wanted else " (learned from the store)")
+        told = ""  # not every key may ask, and not every store answers
+    # A refusal tells the region that is wanted; a name that it merely has may be another (Ceph).
+    region = client.session.region
+    if wanted and region != wanted:
+        raise AccessError(f"the store's region is {region}, not {wanted}", f"set --region {region}")
+    if region != assumed:
+        return f"{region} (learned from the store)"
+    if told and told != region:
+        return f"{region} (the store takes it, and calls its own {told})"
+    return region if wanted else f"{region} (not set; the store takes it)"
 
 
 def _bucket(client: Client) -> str:
-    if not client.check_bucket("asking for the bucket"):
-        raise AccessError(
-            f"this key may not read {client.bucket!r}",
-            f"allow it to (Garage: garage bucket allow --read {client.bucket} --key ID)",
-        )
+    try:
+        refusal = probes.bucket_refusal(client)
+    except AccessError as error:
+        raise _NoBucket(error.message, error.hint) from error
+    with _needing("read", client):
+        if refusal:
+            raise refusal
     return f"{client.bucket} is there"
 
 
+@contextmanager
+def _needing(right: str, client: Client) -> Iterator[None]:
+    """Let a refusal that asks for a diagnosis say how the right is given: this is the diagnosis."""
+    try:
+        yield
+    except AccessError as error:
+        if "`cacher doctor`" in error.hint:
+            allow = f"Garage: garage bucket allow --{right} {client.bucket} --key ID"
+            raise AccessError(error.message, f"allow this key to {right} ({allow})") from error
+        raise
+
+
 def _list(client: Client, prefix: str) -> str:
-    first = next(client.list_objects(prefix, page_size=1), None)
+    with _needing("read", client):
+        first = next(client.list_objects(prefix, page_size=1), None)
     return "the prefix has entries" if first else "the prefix is empty"
 
 
 def _examine_writing(chart: Chart, client: Client, key: str) -> None:
     def write() -> str:
-        probes.canary(client, key)
+        with _needing("write", client):
+            probes.canary(client, key)
         return "a canary was written"
 
     def read() -> str:
         _need(chart, "write")
-        probes.canary_read(client, key)
+        with _needing("read", client):
+            probes.canary_read(client, key)
         return "it was read back"
 
     def conditional() -> str:
@@ -192,7 +203,12 @@ def _examine_writing(chart: Chart, client: Client, key: str) -> None:
         return probes.aborted(client, key)
 
     def delete() -> str:
-        client.delete(key)
+        try:
+            client.delete(key)
+        except AccessError as error:
+            if "write" in _refused(chart):
+                raise Skipped("nothing was written") from error
+            raise
         return "everything was deleted"
 
     try:
@@ -211,10 +227,17 @@ def _need(chart: Chart, name: str) -> None:
         raise Skipped(f"needs {name}")
 
 
+def _refused(chart: Chart) -> set[str]:
+    """The names of the checks that the store refused."""
+    return {check.name for check in chart.checks if isinstance(check.error, AccessError)}
+
+
 def _diagnose_permissions(chart: Chart) -> None:
     """Say what the refusals have in common: a key that may only read, or only write."""
-    refused = {check.name for check in chart.checks if isinstance(check.error, AccessError)}
-    reads, writes = not refused & {"bucket", "list", "read"}, "write" not in refused
+    refused = _refused(chart)
+    writes = "write" not in refused
+    # Where nothing could be written there was nothing to read.
+    reads = "read" not in refused if writes else not refused & {"bucket", "list"}
     if reads and not writes:
         chart.note(
             "permissions", "this key may only read: downloads work, nothing can be stored", WARN

@@ -12,9 +12,10 @@ from cacher.commands.chart import FAIL, Chart, Check, Skipped, canary_key
 from cacher.commands.outcome import Outcome
 from cacher.commands.run import Run
 from cacher.config import Settings
-from cacher.errors import AccessError
+from cacher.errors import IntegrityError, StoreError
 from cacher.report import size_text
-from cacher.store.content import Content
+
+_CANARY = b"\n"
 
 
 def doctor(run: Run) -> Outcome:
@@ -69,41 +70,49 @@ def examine_directory(run: Run, chart: Chart) -> None:
     """The checks of a local store."""
     key = canary_key()
 
-    def directory() -> str:
-        path = run.settings.directory
-        if not os.path.isdir(path):
-            return f"{path} (made when something is stored)"
-        room = os.statvfs(path)
-        return f"{path}, {size_text(room.f_bavail * room.f_frsize)} free"
-
-    def write() -> str:
-        from cacher.destination import spool
-
-        with spool() as file:
-            os.write(file.fileno(), b"\n")
-            run.store.put(key, Content.of(file.fileno(), "the canary"), {})
-        return "a canary was written"
-
     def read() -> str:
         if chart.failed("write"):
             raise Skipped("nothing was written")
-        reader = run.store.open(key)
-        if reader is None:
-            raise AccessError("the canary is not there")
-        with reader:
-            reader.readinto(memoryview(bytearray(16)))
-        return "it was read back"
+        return _read(run, key)
 
-    def remove() -> str:
-        for answer in run.store.delete([key]):
-            if answer.error:
-                raise answer.error
-        return "it was deleted"
-
-    chart.run("directory", directory)
+    chart.run("directory", lambda: _directory(run))
     try:
-        chart.run("write", write)
+        chart.run("write", lambda: _write(run, key))
         chart.run("read", read)
     finally:
-        chart.run("delete", remove)
+        chart.run("delete", lambda: _delete(run, key))
     chart.run("list", lambda: f"{sum(1 for _ in run.store.list())} entries")
+
+
+def _directory(run: Run) -> str:
+    _ = run.store  # raises `UsageError` for what is no directory
+    path = run.settings.directory
+    if not os.path.isdir(path):
+        return f"{path} (made when something is stored)"
+    room = os.statvfs(path)
+    return f"{path}, {size_text(room.f_bavail * room.f_frsize)} free"
+
+
+def _write(run: Run, key: str) -> str:
+    with run.store.create(key, {}) as writer:
+        writer.write(_CANARY)
+        writer.commit()
+    return "a canary was written"
+
+
+def _read(run: Run, key: str) -> str:
+    reader = run.store.open(key)
+    if reader is None:
+        raise StoreError("what was just written is not there")
+    with reader:
+        buffer = bytearray(16)
+        if buffer[: reader.readinto(memoryview(buffer))] != _CANARY:
+            raise IntegrityError("what was read is not what was written")
+    return "it was read back"
+
+
+def _delete(run: Run, key: str) -> str:
+    for answer in run.store.delete([key]):
+        if answer.error:
+            raise answer.error
+    return "it was deleted"

@@ -30,11 +30,12 @@ def init(run: Run, *, check: bool) -> Outcome:
     }
     for name in _FILES:
         if given.get(name):
-            if not os.path.isfile(given[name]):
+            path_given = os.path.expanduser(given[name])
+            if not os.path.isfile(path_given):
                 # Not named here: it may be the secret itself, by mistake.
                 raise UsageError(f"init: --{name} names no file", "it takes a file's name")
             # It is read from other directories later.
-            given[name] = os.path.abspath(given[name])
+            given[name] = os.path.abspath(path_given)
     merged = {name: value for name, value in (file | given).items() if value}
     if "endpoint" not in merged and not run.environ.get("CACHER_ENDPOINT"):
         merged["endpoint"] = config.default_endpoint(run.environ)
@@ -42,7 +43,9 @@ def init(run: Run, *, check: bool) -> Outcome:
     run.use(settings)
     if check:
         region = _check(run, settings)
-        if region and "region" not in given and region != settings.region:
+        if region:
+            if "region" in given:
+                run.report.warn(f"the store's region is {region}, not {given['region']}")
             merged["region"] = region
     config.write_file(path, merged)
     where = settings.directory if settings.is_local else run.store.name if check else ""
@@ -54,7 +57,7 @@ def init(run: Run, *, check: bool) -> Outcome:
 
 
 def _check(run: Run, settings: Settings) -> str:
-    """The smoke test; the region that the store wants, if it has one."""
+    """The smoke test; the region that the store wants in place of the one that was assumed."""
     try:
         if settings.is_local:
             chart = Chart(lambda _check: None)

@@ -6,7 +6,6 @@ Objects that they write are the caller's to delete.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 import ssl
@@ -16,19 +15,26 @@ from email.utils import parsedate_to_datetime
 from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
 from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
+from cacher.s3.crew import Crew
+from cacher.s3.faults import explained
+from cacher.s3.multipart import LINGER
 from cacher.s3.quirks import MIN_PART
 from cacher.s3.session import Request, no_document
 from cacher.s3.tls import client_context
 from cacher.s3.transport import CONNECT_TIMEOUT, Host
+
+CANARY = b"\n"
+"""What is written to find out whether writing is possible."""
 
 
 def resolve(host: Host) -> list[str]:
     """The addresses of a host name (DNS)."""
     try:
         found = socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: a label is empty, or over 63 bytes
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise StoreError(
-            f"{host.name} has no address: {(error.strerror or str(error)).lower()}",
+            f"{host.name} has no address: {(reason or str(error)).lower()}",
             "check the host name in --endpoint, and whether this machine has a network",
         ) from error
     return sorted({str(address[0]) for *_, address in found})
@@ -46,9 +52,12 @@ def connect(host: Host) -> None:
 
 
 def handshake(host: Host, ca_files: tuple[str, ...]) -> str:
-    """A TLS handshake; the protocol and the certificate's last day."""
+    """A TLS handshake; the protocol and the certificate's last day.
+
+    Raises `OSError` for a file of `ca_files` that cannot be used.
+    """
+    context = client_context(ca_files)
     try:
-        context = client_context(ca_files)
         with (
             socket.create_connection((host.name, host.port), CONNECT_TIMEOUT) as plain,
             context.wrap_socket(plain, server_hostname=host.name) as secure,
@@ -78,10 +87,22 @@ def clock_skew(client: Client) -> float | None:
     return client.session.clock() - server
 
 
+def bucket_refusal(client: Client) -> CacherError | None:
+    """Why the bucket may not be read, in the store's words, or None if it may (HeadBucket).
+
+    Raises `AccessError` if there is no such bucket.
+    """
+    doing = "asking for the bucket"
+    if client.check_bucket(doing):
+        return None
+    reply = client.session.call(Request("HEAD", doing, accept=(403,)), no_document)
+    return explained(reply.fault, doing, client.bucket) if reply.fault else None
+
+
 def two_parts(client: Client, key: str) -> int:
-    """A multipart upload of two parts, and a range across their seam read back; the size."""
-    first, last = os.urandom(MIN_PART), b"\n"
-    upload_id = client.create_upload(key, {}).id
+    """A multipart upload of two parts; the size of the object."""
+    first, last = os.urandom(MIN_PART), CANARY
+    upload_id = _begin(client, key)
     try:
         etags = {
             number: client.put_part(key, upload_id, number, MemoryBody(body), client.session.pause)
@@ -96,27 +117,26 @@ def two_parts(client: Client, key: str) -> int:
 
 
 def seam(client: Client, key: str, size: int) -> None:
-    """A ranged read of the last two bytes of the object: only a 206 with that range counts."""
-    reply = client.get(key, (size - 2, size))
-    if reply is None or reply.value is None:
-        raise StoreError("the range was refused")
-    with reply.value as answer:
-        told = answer.headers.get("content-range", "")
-        body = answer.read_all(size)
-        if answer.status != 206 or told != f"bytes {size - 2}-{size - 1}/{size}":
-            raise StoreError(
-                f"a range was answered with {answer.status} and {told or 'no Content-Range'}",
-                "downloads work, but one after the other and without resuming",
-            )
-    if len(body) != 2 or body[1:] != b"\n":
+    """A ranged read across the seam of `two_parts`: only a 206 with that range counts."""
+    span = f"{size - 2}-{size - 1}"
+    headers = {"range": f"bytes={span}"}
+    reply = client.session.call(Request("GET", f"reading {key}", key, headers=headers), bytes)
+    told = reply.headers.get("content-range", "")
+    if reply.status != 206 or told != f"bytes {span}/{size}":
+        raise StoreError(
+            f"a range was answered with {reply.status} and {told or 'no Content-Range'}",
+            "downloads work, but one after the other and without resuming",
+        )
+    body = reply.value or b""
+    if len(body) != 2 or body[1:] != CANARY:
         raise IntegrityError("a range has other bytes than were stored")
 
 
 def aborted(client: Client, key: str) -> str:
     """An upload that is begun and aborted; what is known of it afterwards."""
-    upload_id = client.create_upload(key, {}).id
+    upload_id = _begin(client, key)
     try:
-        client.put_part(key, upload_id, 1, MemoryBody(b"\n"), client.session.pause)
+        client.put_part(key, upload_id, 1, MemoryBody(CANARY), client.session.pause)
     finally:
         client.abort_upload(key, upload_id)
     try:
@@ -137,7 +157,7 @@ def conditional_put(client: Client, key: str) -> str:
 
     `enforced` (412), `ignored` (it is overwritten: Garage, GCS) or `unsupported` (400, 501).
     """
-    body = MemoryBody(b"\n")
+    body = MemoryBody(CANARY)
     request = Request(
         "PUT",
         "a conditional PUT",
@@ -154,15 +174,32 @@ def conditional_put(client: Client, key: str) -> str:
 
 def canary(client: Client, key: str) -> None:
     """A one-byte object, written."""
-    client.put(key, MemoryBody(b"\n"), {})
+    client.put(key, MemoryBody(CANARY), {})
 
 
 def canary_read(client: Client, key: str) -> None:
     """The one-byte object, read back."""
-    reply = client.get(key)
-    if reply is None or reply.value is None:
+    reply = client.session.call(Request("GET", f"reading {key}", key, accept=(404,)), bytes)
+    if reply.fault:
         raise StoreError("what was just written is not there", "is there a cache in between?")
-    with reply.value as answer:
-        body = answer.read_all(1024)
-    if hashlib.sha256(body).digest() != hashlib.sha256(b"\n").digest():
+    if reply.value != CANARY:
         raise IntegrityError("what was read is not what was written")
+
+
+def _begin(client: Client, key: str) -> str:
+    """Begin a multipart upload; its id.
+
+    In a thread, as `Multipart` does: a signal while the id is on its way must not lose it.
+    """
+    crew = Crew(client.session.transport.interrupt)
+    begun: list[str] = []
+    crew.start(1, lambda: begun.append(client.create_upload(key, {}, crew.pause).id))
+    try:
+        crew.join()
+    except BaseException:
+        crew.linger(lambda: bool(begun), LINGER)
+        crew.stop()
+        for upload_id in begun:
+            client.abort_upload(key, upload_id)
+        raise
+    return begun[0]

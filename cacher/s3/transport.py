@@ -117,9 +117,13 @@ class Answer:
         self.headers: Mapping[str, str] = response.headers
 
     def read(self, amount: int) -> bytes:
-        """At most `amount` bytes of the body, undecoded; empty at its proved end."""
+        """What has arrived of the body, at most `amount` bytes, undecoded; empty at its end.
+
+        The end is proved: by the length, or by the last chunk.
+        """
         try:
-            return self._response.read(amount, decode_content=False)
+            # Not `read`, which waits for all of `amount` and loses it when the connection drops.
+            return self._response.read1(amount, decode_content=False)
         except (HTTPError, OSError, ValueError) as error:
             self.close()
             raise _translated(error) from error

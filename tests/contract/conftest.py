@@ -2,7 +2,7 @@
 
 To add a store, write a session-scoped fixture `<name>_subject` that returns a `Subject`, and name
 it in `SUBJECTS`, with the mark of the server it needs (the fixture is asked for by name, too late
-for marks of its own): `pytest.param("garage_subject", id="garage", marks=pytest.mark.garage)`.
+for marks of its own).
 """
 
 from __future__ import annotations
@@ -12,53 +12,93 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cacher.store.base import Store
-from cacher.store.local import LocalStore
+from tests.contract import subjects
 from tests.contract.hands import Hands
-
-MIB = 1 << 20
+from tests.contract.rig import Rig, rigged
+from tests.contract.subjects import Subject
+from tests.fakes.profile import AWS, GARAGE, MIB, MINIO_2021, SWIFT, Profile
+from tests.fakes.s3server import FakeS3Server
+from tests.servers.base import Server
 
 SUBJECTS = [
     pytest.param("local_subject", id="local"),
+    pytest.param("fake_garage_subject", id="fake-garage"),
+    pytest.param("fake_aws_subject", id="fake-aws"),
+    pytest.param("fake_minio_subject", id="fake-minio"),
+    pytest.param("fake_swift_subject", id="fake-swift"),
+    pytest.param("fake_without_ranges_subject", id="fake-without-ranges"),
+    pytest.param("fake_partial_200_subject", id="fake-partial-200"),
+    pytest.param("seaweedfs_subject", id="seaweedfs", marks=pytest.mark.server),
+    pytest.param("juicefs_subject", id="juicefs", marks=pytest.mark.server),
+    pytest.param("garage_subject", id="garage", marks=[pytest.mark.server, pytest.mark.garage]),
 ]
 
-StoreFactory = Callable[[str], Store]
-"""Makes a store whose keys lie under the given prefix."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A kind of store, and what its tests need to know of it."""
-
-    make: StoreFactory
-
-    leftovers: Callable[[], list[str]]
-    """What unfinished writers left behind in the whole store: uploads, temporary files."""
-
-    part_size: int = 5 * MIB
-    """The bytes of a part of the stores that `make` makes: the tests go to both sides of it."""
-
-    ordered: bool = True
-    """Whether listings come in UTF-8 byte order."""
-
-    crowd: int = 1001
-    """How many keys fill more than one page of a listing."""
+SHORT_PAGES = 50
+"""Entries on a page of the fakes' listings, but for the first one's: as good, and quicker."""
 
 
 @pytest.fixture(scope="session")
 def local_subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    root = tmp_path_factory.mktemp("local") / "root"
+    return subjects.directory(tmp_path_factory.mktemp("local") / "root")
 
-    def leftovers() -> list[str]:
-        temporary = root / ".cacher" / "tmp"
-        return sorted(os.listdir(temporary)) if temporary.exists() else []
 
-    return Subject(make=lambda prefix: LocalStore(str(root), prefix), leftovers=leftovers)
+def _fake(profile: Profile, part_size: int) -> Iterator[Subject]:
+    with FakeS3Server(profile) as server:
+        yield subjects.fake_bucket(server, part_size=part_size)
+
+
+@pytest.fixture(scope="session")
+def fake_garage_subject() -> Iterator[Subject]:
+    yield from _fake(GARAGE, 5 * MIB)
+
+
+@pytest.fixture(scope="session")
+def fake_aws_subject() -> Iterator[Subject]:
+    yield from _fake(replace(AWS, page_size=SHORT_PAGES), 5 * MIB)
+
+
+@pytest.fixture(scope="session")
+def fake_minio_subject() -> Iterator[Subject]:
+    yield from _fake(replace(MINIO_2021, page_size=SHORT_PAGES), MIB)
+
+
+@pytest.fixture(scope="session")
+def fake_swift_subject() -> Iterator[Subject]:
+    yield from _fake(replace(SWIFT, page_size=SHORT_PAGES), 5 * MIB)
+
+
+@pytest.fixture(scope="session")
+def fake_without_ranges_subject() -> Iterator[Subject]:
+    yield from _fake(replace(GARAGE, ranges="ignored", page_size=SHORT_PAGES), 3 * MIB)
+
+
+@pytest.fixture(scope="session")
+def fake_partial_200_subject() -> Iterator[Subject]:
+    yield from _fake(replace(GARAGE, ranges="partial-200", page_size=SHORT_PAGES), 3 * MIB)
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_subject(seaweedfs: Server) -> Subject:
+    return subjects.real_bucket(seaweedfs, ordered=False)  # it lists directory by directory
+
+
+@pytest.fixture(scope="session")
+def juicefs_subject(juicefs: Server) -> Subject:
+    # While an object is replaced, one's headers may come with another's bytes, or with none of
+    # its metadata: botocore sees the same.
+    return subjects.real_bucket(juicefs, atomic=False)
+
+
+@pytest.fixture(scope="session")
+def garage_subject(garage: Server) -> Subject:
+    return subjects.real_bucket(garage)
 
 
 @pytest.fixture(scope="session", params=SUBJECTS)
@@ -84,6 +124,7 @@ def store(subject: Subject, prefix: str) -> Iterator[Store]:
     yield store
     store.close()
     assert subject.leftovers() == []
+    assert subject.complaints() == []
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +144,22 @@ def crowded(subject: Subject) -> Iterator[tuple[Store, list[str]]]:
     assert {deletion.error for deletion in store.delete(keys)} == {None}
     assert list(store.list()) == []
     store.close()
+
+
+RigMaker = Callable[..., Rig]
+
+
+@pytest.fixture
+def make_rig(tmp_path: Path) -> Iterator[RigMaker]:
+    """Makes rigs of any profile, as `rigged` does."""
+    with ExitStack() as rigs:
+        yield lambda *given, **options: rigs.enter_context(rigged(tmp_path, *given, **options))
+
+
+@pytest.fixture
+def rig(make_rig: RigMaker) -> Rig:
+    """A rig with Garage's manners."""
+    return make_rig()
 
 
 @pytest.fixture

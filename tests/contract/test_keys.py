@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cacher.store.base import Store
-from tests.contract.conftest import Subject
 from tests.contract.hands import Hands
+from tests.contract.subjects import Subject
 
 ODD_KEYS = [
     "a b",

@@ -11,8 +11,8 @@ import pytest
 from cacher.errors import IntegrityError
 from cacher.store.base import SHA256
 from cacher.store.content import Content
-from tests.contract.conftest import Subject
 from tests.contract.hands import Hands, Tally, blob, digest, drain
+from tests.contract.subjects import Subject
 
 
 class TestRoundTrip:

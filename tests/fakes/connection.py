@@ -127,7 +127,7 @@ class Connection:
             self._sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         cut = isinstance(action, Reset) and action.when == "mid-body"
         wanted = action.body_bytes if isinstance(action, Reset) and cut else request.length
-        body = self._stream.read(wanted)
+        body = self._stream.read(min(wanted, request.length))
         record.body_length = len(body)
         if cut or len(body) < request.length:
             return self._reset()

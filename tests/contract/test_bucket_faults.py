@@ -1,0 +1,343 @@
+"""A bucket store on a bad day: what breaks off, hangs or is refused costs time and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+
+from cacher.errors import AccessError, Stopped, StoreError
+from cacher.s3.body import PIECE as SENT
+from cacher.s3.ranges import PIECE, RANGE
+from cacher.s3.transport import Transport
+from tests.contract.conftest import RigMaker
+from tests.contract.hands import Hands, Tally, blob
+from tests.contract.rig import PART, Rig
+from tests.fakes.faults import Action, CutAnswer, Reset, Respond, Stall
+from tests.fakes.profile import GARAGE
+from tests.fakes.request import Request
+
+BIG = blob(2 * RANGE + 1, 3)  # three ranges
+PARTS = blob(3 * PART + 1, 4)  # four parts
+
+Take = Callable[..., bytes]
+When = Literal["before-body", "mid-body", "before-answer", "executed"]
+
+read_each_way = pytest.mark.parametrize("take", [Hands.read, Hands.save], ids=["read", "save"])
+store_each_way = pytest.mark.parametrize("how", ["file", "stream"])
+WHENS: list[When] = ["before-body", "mid-body", "before-answer", "executed"]
+
+
+def of_size(request: Request) -> bool:
+    """Whether a whole range of `BIG` is asked for, or the rest of one, and not the last byte."""
+    return not request.headers["range"].endswith(f"-{len(BIG) - 1}")
+
+
+def store(rig: Rig, how: str, data: bytes, tally: Tally | None = None) -> None:
+    """Store `data` under `k`."""
+    if how == "file":
+        rig.hands.put("k", data, meter=tally or Tally())
+        return
+    with rig.store.create("k", {}, tally or Tally()) as writer:
+        writer.write(data)
+        writer.commit()
+
+
+class TestCutBodies:
+    """What has arrived is kept, and the rest is asked for."""
+
+    @read_each_way
+    @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+    @pytest.mark.parametrize("after", [0, 1, 1000, 3 * PIECE, 4 * PIECE - 1])
+    def test_it_is_resumed(self, rig: Rig, take: Take, after: int, reset: bool) -> None:
+        data = blob(4 * PIECE, 5)
+        stored = rig.server.put_object("k", data)
+        rig.fault(CutAnswer(after, reset=reset), "GetObject")
+        tally = Tally()
+        assert take(rig.hands, "k", meter=tally) == data
+        assert tally.total == len(data)
+        _, second = rig.server.requests  # one more request, for one version
+        assert second.headers["if-match"] == f'"{stored.etag}"'
+        start = int(second.headers["range"].removeprefix("bytes=").partition("-")[0])
+        assert start <= after  # what a reset overtakes is lost
+        assert reset or after - start < PIECE
+
+    @read_each_way
+    def test_in_several_ranges(self, rig: Rig, take: Take) -> None:
+        rig.server.put_object("k", BIG)
+        rig.fault(CutAnswer(RANGE // 3), "GetObject", where=of_size, times=2)
+        rig.fault(CutAnswer(0, reset=True), "GetObject", times=2)
+        tally = Tally()
+        assert take(rig.hands, "k", meter=tally) == BIG
+        assert tally.total == len(BIG)
+        assert rig.server.count(operation="GetObject") == 3 + 4
+
+    @read_each_way
+    @pytest.mark.parametrize("ranges", ["ignored", "partial-200"])
+    def test_without_ranges(
+        self, make_rig: RigMaker, take: Take, ranges: Literal["ignored", "partial-200"]
+    ) -> None:
+        rig = make_rig(replace(GARAGE, ranges=ranges))
+        data = blob(4 * PIECE, 5)
+        rig.server.put_object("k", data)
+        whole = rig.fault(
+            CutAnswer(2 * PIECE + 7),
+            "GetObject",
+            where=lambda request: ranges == "ignored" or "range" not in request.headers,
+        )
+        tally = Tally()
+        assert take(rig.hands, "k", meter=tally) == data
+        assert (whole.hits, tally.total) == (1, len(data))
+
+    @read_each_way
+    def test_it_goes_on_as_long_as_bytes_come(self, rig: Rig, take: Take) -> None:
+        data = blob(20 * PIECE, 5)
+        rig.server.put_object("k", data)
+        rig.fault(CutAnswer(PIECE + 1), "GetObject", times=15)
+        assert take(rig.hands, "k") == data
+        assert rig.server.count(operation="GetObject") == 16
+
+    @read_each_way
+    def test_it_ends_where_none_come(self, rig: Rig, take: Take) -> None:
+        rig.server.put_object("k", b"abc")
+        fault = rig.fault(CutAnswer(0), "GetObject", times=None)
+        with pytest.raises(StoreError, match="reading k"):
+            take(rig.hands, "k")
+        assert 3 <= fault.hits <= 10
+
+
+class TestSilence:
+    """A connection without a byte for too long is given up."""
+
+    @pytest.fixture
+    def rig(self, make_rig: RigMaker) -> Rig:
+        return make_rig(transport=Transport(stall_timeout=0.3))
+
+    @read_each_way
+    def test_in_the_middle(self, rig: Rig, take: Take) -> None:
+        rig.server.put_object("k", BIG)
+        rig.fault(Stall(60, after=1000), "GetObject", where=of_size, times=2)
+        began = time.monotonic()
+        assert take(rig.hands, "k") == BIG
+        assert 0.3 <= time.monotonic() - began < 10
+        assert rig.server.count(operation="GetObject") == 3 + 2
+
+    @pytest.mark.parametrize("operation", ["GetObject", "ListObjectsV2"])
+    def test_before_the_answer(self, rig: Rig, operation: str) -> None:
+        rig.server.put_object("k", b"abc")
+        rig.fault(Stall(60), operation)
+        assert rig.hands.read("k") == b"abc"
+        assert rig.hands.keys() == ["k"]
+        assert rig.server.count(operation=operation) == 2
+
+    def test_for_ever(self, rig: Rig) -> None:
+        fault = rig.fault(Stall(60), "GetObject", times=None)
+        with pytest.raises(StoreError, match="no byte for too long"):
+            rig.store.open("k")
+        assert fault.hits == 3  # each one costs people a whole time-out
+
+
+class TestResets:
+    @store_each_way
+    @pytest.mark.parametrize("when", WHENS)
+    def test_of_a_put(self, rig: Rig, how: str, when: When) -> None:
+        data = blob(PART, 6)
+        rig.fault(Reset(when, SENT + 1), "PutObject")
+        tally = Tally()
+        store(rig, how, data, tally)
+        assert rig.server.objects["k"].body == data
+        assert rig.seen() == [("PutObject", 0), ("PutObject", 200)]
+        assert tally.total == len(data)
+
+    @store_each_way
+    @pytest.mark.parametrize("when", WHENS)
+    @pytest.mark.parametrize("operation", ["UploadPart", "CompleteMultipartUpload"])
+    def test_of_an_upload_in_parts(self, rig: Rig, how: str, when: When, operation: str) -> None:
+        fault = rig.fault(Reset(when, 50), operation)
+        tally = Tally()
+        store(rig, how, PARTS, tally)
+        assert fault.hits == 1
+        assert rig.server.objects["k"].body == PARTS
+        assert tally.total == len(PARTS)
+
+    @pytest.mark.parametrize("when", ["before-body", "before-answer"])
+    def test_of_other_requests(self, rig: Rig, when: When) -> None:
+        rig.server.put_object("k", b"abc")
+        for attempt in (
+            lambda: rig.store.head("k"),
+            lambda: rig.hands.read("k"),
+            rig.hands.keys,
+            lambda: [gone.error for gone in rig.store.delete(["k", "l"])],
+            lambda: [gone.error for gone in rig.store.delete(["k"])],
+        ):
+            rig.server.forget()
+            rig.server.clear_faults()
+            rig.fault(Reset(when))
+            assert attempt()
+            assert [status == 0 for _, status in rig.seen()] == [True, False]
+        assert rig.server.objects == {}
+
+    def test_a_create_that_is_done_all_the_same_leaves_one_upload(self, rig: Rig) -> None:
+        """Nobody knows its id: all that can be done is to say so (lifecycle rules end it)."""
+        rig.fault(Reset("executed"), "CreateMultipartUpload")
+        store(rig, "stream", PARTS)
+        assert rig.server.objects["k"].body == PARTS
+        (orphan,) = rig.server.uploads.values()
+        assert orphan.attempts == []
+        rig.store.client.abort_upload("k", orphan.id)
+
+
+class TestIdleConnections:
+    """Servers close kept-alive connections as they like: that is no failure to wait for."""
+
+    def test_closed_while_idle(self, make_rig: RigMaker) -> None:
+        rig = make_rig(chance=0.5)
+        rig.server.put_object("k", b"abc")
+        rig.fault(CutAnswer(100), "GetObject")  # the whole answer, and then the end
+        assert rig.hands.read("k") == b"abc"
+        assert rig.hands.read("k") == b"abc"
+        assert rig.server.count() == 2
+        assert rig.pauses.seconds == []
+
+    @pytest.mark.parametrize("method", ["GET", "PUT"])
+    def test_closed_just_as_it_is_used_again(self, make_rig: RigMaker, method: str) -> None:
+        rig = make_rig(chance=0.5)
+        rig.hands.put("k", b"abc")
+        rig.fault(Reset("before-body"), method=method)
+        if method == "GET":
+            assert rig.hands.read("k") == b"abc"
+        else:
+            rig.hands.put("k", b"abcd")
+        assert [status == 0 for _, status in rig.seen()] == [False, True, False]
+        assert rig.pauses.seconds == []
+
+    def test_a_fresh_one_that_is_reset_is_waited_for(self, make_rig: RigMaker) -> None:
+        rig = make_rig(chance=0.5)
+        rig.fault(Reset("before-body"))
+        rig.hands.put("k", b"abc")
+        assert rig.pauses.seconds == [0.125]
+
+    def test_connections_are_used_again(self, rig: Rig) -> None:
+        rig.hands.put("k", b"abc")
+        for _ in range(5):
+            assert rig.store.head("k") is not None
+            assert rig.hands.read("k") == b"abc"
+            assert rig.store.head("missing") is None
+            assert rig.store.open("missing") is None
+            assert rig.hands.keys() == ["k"]
+        rig.hands.put("empty", b"")
+        assert rig.hands.read("empty") == b""
+        assert {record.connection for record in rig.server.requests} == {1}
+
+
+class TestRefusals:
+    def test_busy(self, make_rig: RigMaker) -> None:
+        rig = make_rig(chance=0.5)
+        rig.fault(Respond(503, "SlowDown"), times=3)
+        rig.hands.put("k", b"abc")
+        assert rig.pauses.seconds == [0.125, 0.25, 0.5]  # half of a ceiling that doubles
+
+    def test_busy_and_it_says_how_long(self, make_rig: RigMaker) -> None:
+        rig = make_rig(chance=0.5)
+        rig.fault(Respond(503, "SlowDown", headers={"Retry-After": "7"}))
+        rig.fault(Respond(503, "SlowDown", headers={"Retry-After": "99999"}))
+        rig.fault(
+            Respond(503, "SlowDown", headers={"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"})
+        )
+        rig.server.put_object("k", b"abc")
+        assert rig.hands.read("k") == b"abc"
+        assert rig.pauses.seconds == [7.0, 20.0, 0.5]
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            *(Respond(status) for status in (408, 429, 499, 500, 502, 503, 504, 520)),
+            Respond(400, "RequestTimeout"),
+            Respond(409, "OperationAborted"),
+            Respond(410, "DisconnectError"),
+            Respond(400, "ThrottlingException"),
+            Respond(500, "InternalError", executed=True),
+        ],
+        ids=lambda answer: f"{answer.status}{answer.code}",
+    )
+    @store_each_way
+    def test_that_pass(self, rig: Rig, answer: Respond, how: str) -> None:
+        for operation in ("CreateMultipartUpload", "UploadPart"):
+            rig.fault(replace(answer, executed=False), operation)
+        rig.fault(answer, "CompleteMultipartUpload")
+        store(rig, how, PARTS)
+        assert rig.server.objects["k"].body == PARTS
+
+    def test_that_do_not(self, make_rig: RigMaker) -> None:
+        rig = make_rig(chance=0.5)
+        fault = rig.fault(Respond(500, "InternalError"), times=None)
+        with pytest.raises(StoreError, match="InternalError"):
+            rig.hands.put("k", b"abc")
+        assert (fault.hits, len(rig.pauses.seconds)) == (6, 5)
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 411, 413, 501, 507])
+    def test_that_are_final(self, rig: Rig, status: int) -> None:
+        fault = rig.fault(Respond(status, "SomeCode"), times=None)
+        with pytest.raises((AccessError, StoreError), match="SomeCode"):
+            rig.hands.put("k", b"abc")
+        assert fault.hits == 1
+
+    def test_before_the_body_has_come(self, make_rig: RigMaker) -> None:
+        """The store answers at once and cuts the connection, while we are still sending."""
+        rig = make_rig(part_size=16 * PART)
+        fault = rig.fault(Respond(403, "AccessDenied", "no room for you", early=True), "PutObject")
+        with pytest.raises(AccessError, match="no room for you"):
+            rig.hands.put("k", blob(16 * PART))
+        assert fault.hits == 1
+
+
+@store_each_way
+@pytest.mark.parametrize(
+    ("action", "kind"),
+    [
+        (Respond(403, "AccessDenied"), AccessError),
+        (Respond(500, "InternalError"), StoreError),
+        (Reset("mid-body", 1000), StoreError),
+        (Reset("before-answer"), StoreError),
+        (Respond(403, "AccessDenied", early=True), AccessError),
+    ],
+    ids=["refused", "failing", "cut", "unanswered", "refused early"],
+)
+@pytest.mark.parametrize("number", ["1", "3"])
+class TestAFailingPart:
+    def test_nothing_is_left(
+        self, rig: Rig, how: str, action: Action, kind: type[Exception], number: str
+    ) -> None:
+        rig.server.put_object("k", b"older")
+        rig.fault(action, "UploadPart", query={"partNumber": number}, times=None)
+        with pytest.raises(kind, match=f"part {number}"):
+            store(rig, how, PARTS + blob(8 * PART))
+        assert rig.server.uploads == {}
+        assert rig.server.objects["k"].body == b"older"
+        assert rig.server.count(operation="AbortMultipartUpload") == 1
+        assert rig.server.count(operation="CompleteMultipartUpload") == 0
+
+
+class TestStopping:
+    def test_a_signal_while_parts_are_on_their_way(self, rig: Rig) -> None:
+        rig.fault(Stall(60), "UploadPart", times=None)
+        began = time.monotonic()
+        with pytest.raises(Stopped), rig.store.create("k", {}) as writer:
+            writer.write(PARTS)
+            raise Stopped(15)
+        assert time.monotonic() - began < 5
+        assert rig.server.uploads == {}
+        assert rig.server.objects == {}
+
+    def test_a_reader_closed_while_ranges_are_on_their_way(self, rig: Rig) -> None:
+        rig.server.put_object("k", BIG)
+        rig.fault(Stall(60, after=1000), "GetObject", nth=2, times=None)
+        began = time.monotonic()
+        buffer = memoryview(bytearray(100))
+        with rig.hands.opened("k") as reader:
+            assert reader.readinto(buffer) == 100
+        assert time.monotonic() - began < 5
+        assert bytes(buffer) == BIG[:100]
