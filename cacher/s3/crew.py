@@ -28,7 +28,11 @@ class Crew:
         for _ in range(count):
             thread = threading.Thread(target=self._run, args=(work,), daemon=True)
             self._threads.append(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                # It waits for the thread to run; a signal then may break its lock (`_let_go`).
+                raise error.__context__ or error from None
 
     def check(self) -> None:
         """For the threads: raises `Cancelled` once the job is given up."""
@@ -48,10 +52,13 @@ class Crew:
 
     def wait_for(self, ready: Callable[[], bool]) -> None:
         """For the owner: until `ready()`; raises what made a thread fail."""
-        with self.changed:
+        self.changed.acquire()
+        try:
             self.changed.wait_for(lambda: self._failure is not None or ready())
             if self._failure is not None:
                 raise self._failure
+        finally:
+            self._let_go()
 
     def join(self) -> None:
         """For the owner: until every thread has ended; raises what made one fail."""
@@ -64,6 +71,7 @@ class Crew:
 
     def stop(self) -> None:
         """Give the job up, and return once no thread works on it any more."""
+        self._let_go()
         with self.changed:
             self._cancelled = True
             self.changed.notify_all()
@@ -73,6 +81,18 @@ class Crew:
             while thread.is_alive():
                 self._interrupt()
                 thread.join(0.1)
+
+    def _let_go(self) -> None:
+        """For the owner: release `changed`, as often as it was taken, or not at all.
+
+        A signal's exception may come in the lines of `threading` that take it and give it back:
+        then it is still held when nobody is in its block, or the other way round.
+        """
+        try:
+            while True:
+                self.changed.release()
+        except RuntimeError:
+            pass  # it is not ours
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -154,3 +155,46 @@ def test_pausing_takes_the_time_it_takes() -> None:
     with Crew(idle) as crew:
         crew.start(1, lambda: crew.pause(0.0))
         crew.join()
+
+
+class Signal(BaseException):
+    """What a signal's handler raises, wherever the owner is."""
+
+
+def test_a_signal_while_the_lock_changes_hands() -> None:
+    """It may come right after the owner has got the lock: then no block gives it back."""
+    with Crew(idle) as crew:
+        crew.start(2, lambda: crew.pause(LONG))
+        crew.changed.acquire()
+        crew.changed.acquire()
+        began = time.monotonic()
+        crew.stop()
+        assert time.monotonic() - began < LONG / 2
+
+
+def test_a_signal_while_the_owner_begins_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come when the lock is released already, for those who will wake the owner."""
+    with Crew(idle) as crew:
+
+        def struck(_ready: Callable[[], bool]) -> bool:
+            crew.changed.release()
+            raise Signal
+
+        monkeypatch.setattr(crew.changed, "wait_for", struck)
+        with pytest.raises(Signal):
+            crew.wait_for(lambda: False)
+
+
+def test_a_signal_while_a_thread_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come in `threading`'s own wait for it, which then fails for the lock."""
+
+    def struck(_thread: threading.Thread) -> None:
+        try:
+            raise Signal
+        finally:
+            threading.Lock().release()  # as it is not held: RuntimeError
+
+    with Crew(idle) as crew:
+        monkeypatch.setattr(threading.Thread, "start", struck)
+        with pytest.raises(Signal):
+            crew.start(1, lambda: None)
