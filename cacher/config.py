@@ -220,7 +220,8 @@ def _parse(name: str, value: str, source: str) -> str | int | float | None:
         return _PARSERS.get(name, str)(value)
     except (ValueError, UsageError) as error:
         shown = _shown_endpoint(value) if name == "endpoint" else value
-        raise UsageError(f"{source}: {shown!r}: {error}") from error
+        hint = "`cacher --help` says what it takes"
+        raise UsageError(f"{source}: {shown!r}: {error}", hint) from error
 
 
 def _shown_endpoint(value: str) -> str:

@@ -160,7 +160,8 @@ class _Fetching:
 
     def _failure(self, reason: str, hint: str = "") -> SourceError:
         redirected = f" (redirected to {shown(self._url)})" if self._url != self._asked else ""
-        return SourceError(f"fetching {shown(self._asked)}{redirected}: {reason}", hint)
+        text = f"fetching {shown(self._asked)}{redirected}: {reason}"
+        return SourceError(text, hint or "check the URL; --url may be given several times")
 
     def _open(self) -> Answer:
         """The answer at the end of the redirects."""
