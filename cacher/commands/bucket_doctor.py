@@ -29,6 +29,10 @@ class _NoBucket(AccessError):
     """There is no such bucket, so that nothing more can be asked of it."""
 
 
+class _Forbidden(AccessError):
+    """The key is good, as far as the store says, but it may not do this."""
+
+
 def examine_bucket(run: Run, chart: Chart) -> None:
     """All checks; those that need what failed before are skipped."""
     named = bool(run.settings.bucket) or chart.run("bucket name", lambda: _bucket_name(run))
@@ -159,7 +163,7 @@ def _needing(right: str, client: Client) -> Iterator[None]:
     except AccessError as error:
         if "`cacher doctor`" in error.hint:
             allow = f"Garage: garage bucket allow --{right} {client.bucket} --key ID"
-            raise AccessError(error.message, f"allow this key to {right} ({allow})") from error
+            raise _Forbidden(error.message, f"allow this key to {right} ({allow})") from error
         raise
 
 
@@ -206,7 +210,7 @@ def _examine_writing(chart: Chart, client: Client, key: str) -> None:
         try:
             client.delete(key)
         except AccessError as error:
-            if "write" in _refused(chart):
+            if "write" in _refused(chart, AccessError):
                 raise Skipped("nothing was written") from error
             raise
         return "everything was deleted"
@@ -227,14 +231,14 @@ def _need(chart: Chart, name: str) -> None:
         raise Skipped(f"needs {name}")
 
 
-def _refused(chart: Chart) -> set[str]:
+def _refused(chart: Chart, kind: type[AccessError]) -> set[str]:
     """The names of the checks that the store refused."""
-    return {check.name for check in chart.checks if isinstance(check.error, AccessError)}
+    return {check.name for check in chart.checks if isinstance(check.error, kind)}
 
 
 def _diagnose_permissions(chart: Chart) -> None:
     """Say what the refusals have in common: a key that may only read, or only write."""
-    refused = _refused(chart)
+    refused = _refused(chart, _Forbidden)
     writes = "write" not in refused
     # Where nothing could be written there was nothing to read.
     reads = "read" not in refused if writes else not refused & {"bucket", "list"}

@@ -39,7 +39,8 @@ def doctor(run: Run) -> Outcome:
         return Outcome("healthy", "everything works", fields)
     failures = sum(check.state == FAIL for check in chart.checks)
     text = f"{failures} of {len(chart.checks)} checks failed; the first: {error.message}"
-    return Outcome("unhealthy", fields=fields, error=type(error)(text, error.hint))
+    hint = error.hint or "mend this first; other failures may come from it"
+    return Outcome("unhealthy", fields=fields, error=type(error)(text, hint))
 
 
 def examine(run: Run, chart: Chart) -> None:

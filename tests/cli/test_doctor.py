@@ -1,0 +1,339 @@
+"""`doctor` where all is well or little is not: what it looks at, and that it leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cli.charts import CHECKS, Chart
+from tests.cli.conftest import Run, Spawn
+from tests.cli.stage import BucketPlace, LocalPlace
+from tests.cli.test_signals import LONG, SIGNALS, stop, until
+from tests.fakes.faults import CutAnswer, Fault, Replace, Reset, Respond, Stall
+
+LOST_REPLIES = [
+    ("PutObject", "write"),
+    ("UploadPart", "multipart"),
+    ("AbortMultipartUpload", "abort"),
+    ("DeleteObject", "delete"),
+]
+"""Requests that are executed but never answered, and the first check that must fail.
+
+Not `CreateMultipartUpload`, whose reply holds the id that aborting needs.
+"""
+
+LOCAL_CHECKS = ["directory", "write", "read", "delete", "list"]
+
+
+class TestLocal:
+    def test_all_is_well(self, cacher: Run, local: LocalPlace) -> None:
+        local.put("a/b", b"abc")
+        ended = cacher("doctor")
+        assert (ended.status, ended.err) == (0, "cacher: everything works\n")
+        chart = Chart(ended)
+        assert chart.names("fail", "warn", "skip") == []
+        assert chart.names("ok")[-5:] == LOCAL_CHECKS
+        assert str(local.root) in chart["directory"].text
+        assert " free" in chart["directory"].text
+        assert chart["list"].text == "1 entries"
+        assert local.keys() == ["a/b"]
+        assert local.leftovers() == []
+
+    def test_the_embedded_default(self, cacher: Run, tmp_path: Path) -> None:
+        ended = cacher("doctor")
+        store = tmp_path / "home/.cache/cacher/store"
+        assert ended.status == 0
+        chart = Chart(ended)
+        assert chart["config"].text.startswith("no config file")
+        assert chart["endpoint"].text == f"{store.as_uri()} (from default)"
+        assert chart["directory"].text == f"{store} (made when something is stored)"
+        assert LocalPlace(store).keys() == LocalPlace(store).leftovers() == []
+
+    def test_a_file_where_the_directory_should_be(
+        self, cacher: Run, local: LocalPlace, tmp_path: Path
+    ) -> None:
+        local.root.write_bytes(b"abc")
+        ended = cacher("doctor")
+        assert "is not a directory" in ended.failed(2)
+        assert Chart(ended).names("fail")[:2] == ["directory", "write"]
+        assert local.root.read_bytes() == b"abc"
+
+    def test_a_directory_that_cannot_be_made(
+        self, cacher: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CACHER_ENDPOINT", "file:///proc/cacher-store")  # not even by root
+        ended = cacher("doctor")
+        assert "cacher: hint: mend this first" in ended.failed(3)
+        assert Chart(ended).names("fail")[0] == "write"
+        assert Chart(ended)["read"] == ("skip", "read", "nothing was written")
+
+    def test_an_entry_that_is_lost_at_once(
+        self, cacher: Run, local: LocalPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("cacher.store.local.LocalStore.open", lambda *_: None)
+        ended = cacher("doctor")
+        assert "what was just written is not there" in ended.failed(3)
+        assert Chart(ended).names("fail") == ["read"]
+        assert Chart(ended)["delete"].state == "ok"
+        assert local.keys() == local.leftovers() == []
+
+
+class TestBucket:
+    def test_all_is_well(self, cacher: Run, bucket: BucketPlace) -> None:
+        bucket.put("a/b", b"abc")
+        ended = cacher("doctor")
+        assert (ended.status, ended.err) == (0, "cacher: everything works\n")
+        chart = Chart(ended)
+        assert chart.names("fail", "warn") == []
+        assert chart.names("skip") == ["tls"]
+        assert [line.name for line in chart.lines][-len(CHECKS) :] == list(CHECKS)
+        assert "from CACHER_S3_KEY_ID and CACHER_S3_SECRET" in chart["credentials"].text
+        assert f"secret of {len(bucket.server.secret_key)}" in chart["credentials"].text
+        assert bucket.server.secret_key not in ended.text
+        assert bucket.server.access_key not in ended.text
+        assert bucket.keys() == ["a/b"]
+
+    def test_it_has_really_been_tried(self, cacher: Run, bucket: BucketPlace) -> None:
+        assert cacher("doctor").status == 0
+        counts = {
+            operation: bucket.server.count(operation=operation)
+            for operation in (
+                "CreateMultipartUpload",
+                "UploadPart",
+                "CompleteMultipartUpload",
+                "AbortMultipartUpload",
+                "ListParts",
+                "ListObjectsV2",
+                "DeleteObject",
+            )
+        }
+        assert counts == {
+            "CreateMultipartUpload": 2,
+            "UploadPart": 3,
+            "CompleteMultipartUpload": 1,
+            "AbortMultipartUpload": 1,
+            "ListParts": 1,
+            "ListObjectsV2": 1,
+            "DeleteObject": 1,
+        }
+        first, last, _aborted = bucket.server.select(operation="UploadPart")
+        assert first.body_length >= 5 << 20  # no store takes less
+        assert last.body_length == 1
+        plain, ranged = bucket.server.select(operation="GetObject")
+        assert "range" not in plain.headers
+        assert ranged.headers["range"].startswith("bytes=")
+        conditional = bucket.server.select(operation="PutObject")[1]
+        assert conditional.headers["if-none-match"] == "*"
+        assert conditional.status == 200  # as Garage has it
+        assert bucket.keys() == []
+
+    def test_it_stays_below_the_prefix(self, cacher: Run, bucket: BucketPlace) -> None:
+        bucket.put("team/k", b"abc")
+        ended = cacher("doctor", "--prefix", "team")
+        assert ended.status == 0
+        assert Chart(ended)["list"].text == "the prefix has entries"
+        keys = {record.key for record in bucket.server.requests} - {""}
+        assert len(keys) == 1
+        assert keys.pop().startswith("team/cacher-doctor-")
+        assert bucket.keys() == ["team/k"]
+
+    def test_the_source_of_each_setting(
+        self, cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        config = tmp_path / "home/.config/cacher/config.toml"
+        config.parent.mkdir(parents=True)
+        config.write_text(f'jobs = 2\nbucket = "{bucket.server.bucket}"\n')
+        monkeypatch.delenv("CACHER_BUCKET")
+        ended = cacher("doctor", "--part-size", "8MiB")
+        assert ended.status == 0
+        chart = Chart(ended)
+        assert chart["config"].text == str(config)
+        assert chart["jobs"].text == f"2 (from {config})"
+        assert chart["part-size"].text == f"{8 << 20} (from --part-size)"
+        assert chart["endpoint"].text == f"{bucket.server.endpoint} (from CACHER_ENDPOINT)"
+        assert chart.lines[3].text == f"{bucket.server.bucket} (from {config})"
+        assert "timeout" not in chart
+
+    def test_a_config_that_is_wrong(self, cacher: Run, tmp_path: Path) -> None:
+        config = tmp_path / "home/.config/cacher/config.toml"
+        config.parent.mkdir(parents=True)
+        config.write_text("job = 2\n")
+        ended = cacher("doctor")
+        assert "unknown key 'job' (line 1)" in ended.failed(2)
+        assert [(line.state, line.name) for line in Chart(ended).lines] == [("fail", "config")]
+
+    def test_json(self, cacher: Run, bucket: BucketPlace) -> None:
+        told = cacher("doctor", "--json").json
+        assert told["command"] == "doctor"
+        assert told["outcome"] == "healthy"
+        assert told["status"] == 0
+        assert told["warnings"] == []
+        assert "error" not in told
+        checks = told["checks"]
+        assert [check["name"] for check in checks][-len(CHECKS) :] == list(CHECKS)
+        assert all(set(check) == {"name", "state", "text"} for check in checks)
+        assert {check["state"] for check in checks} == {"ok", "skip"}
+
+    def test_json_of_a_failure(
+        self, cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CACHER_REGION", "elsewhere")
+        ended = cacher("doctor", "--json")
+        ended.failed(4)
+        told = ended.json
+        assert (told["outcome"], told["status"]) == ("unhealthy", 4)
+        assert told["error"]["kind"] == "access"
+        assert told["error"]["hint"] == "set --region garage"
+        failed = [check["name"] for check in told["checks"] if check["state"] == "fail"]
+        assert failed == ["region"]
+
+    def test_quiet_leaves_the_lines(self, cacher: Run, bucket: BucketPlace) -> None:
+        ended = cacher("doctor", "-q")
+        assert ended.err == ""
+        assert Chart(ended)["delete"].state == "ok"
+
+
+class TestCleaning:
+    @SIGNALS
+    @pytest.mark.parametrize(
+        ("operation", "nth", "seconds"),
+        [
+            ("ListObjectsV2", 1, LONG),
+            ("PutObject", 1, LONG),
+            ("GetObject", 1, LONG),
+            ("PutObject", 2, LONG),
+            ("CreateMultipartUpload", 1, 1.0),  # without the id nobody could abort it
+            ("UploadPart", 1, LONG),
+            ("UploadPart", 2, LONG),
+            ("CompleteMultipartUpload", 1, LONG),
+            ("GetObject", 2, LONG),
+            ("CreateMultipartUpload", 2, 1.0),
+            ("UploadPart", 3, LONG),
+            ("AbortMultipartUpload", 1, LONG),
+            ("ListParts", 1, LONG),
+            ("DeleteObject", 1, LONG),
+        ],
+    )
+    def test_signals(
+        self,
+        spawn: Spawn,
+        bucket: BucketPlace,
+        operation: str,
+        nth: int,
+        seconds: float,
+        number: int,
+    ) -> None:
+        hang = bucket.server.inject(Fault(Stall(seconds), operation=operation, nth=nth))
+        process = spawn("doctor")
+        until(lambda: hang.hits)
+        if operation != "ListObjectsV2":
+            until(lambda: bucket.keys() or bucket.server.count(operation="DeleteObject"))
+        stop(process, number)
+        assert bucket.keys() == bucket.leftovers() == []
+
+    def test_a_timeout(self, cacher: Run, bucket: BucketPlace) -> None:
+        hang = bucket.server.inject(Fault(Stall(LONG), operation="UploadPart", nth=2))
+        err = cacher("doctor", "--timeout", "1").failed(3)
+        assert "not done after 1 s" in err
+        assert hang.hits == 1
+        assert bucket.keys() == bucket.leftovers() == []
+
+    def test_nobody_reads_the_lines(self, spawn: Spawn, bucket: BucketPlace) -> None:
+        hang = bucket.server.inject(Fault(Stall(0.5), operation="GetObject"))
+        process = spawn("doctor")
+        until(lambda: hang.hits)
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(LONG) == 128 + signal.SIGPIPE
+        assert bucket.keys() == bucket.leftovers() == []
+
+    @pytest.mark.parametrize(
+        ("operation", "check", "skipped"),
+        [
+            ("HeadBucket", "clock", ["tls"]),
+            ("ListObjectsV2", "list", ["tls"]),
+            (
+                "PutObject",
+                "write",
+                ["tls", "read", "conditional", "multipart", "range", "abort"],
+            ),
+            ("GetObject", "read", ["tls"]),
+            ("CreateMultipartUpload", "multipart", ["tls", "range"]),
+            ("UploadPart", "multipart", ["tls", "range"]),
+            ("CompleteMultipartUpload", "multipart", ["tls", "range"]),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "action", [Respond(500, "InternalError"), Reset("before-answer")], ids=["500", "reset"]
+    )
+    def test_it_goes_on_after_a_failure(
+        self,
+        cacher: Run,
+        bucket: BucketPlace,
+        operation: str,
+        check: str,
+        skipped: list[str],
+        action: Respond | Reset,
+    ) -> None:
+        bucket.server.inject(Fault(action, operation=operation, times=None))
+        ended = cacher("doctor")
+        ended.failed(3)
+        chart = Chart(ended)
+        assert chart.names("fail")[0] == check
+        assert chart.names("skip") == skipped
+        assert chart["delete"].state == "ok"
+        assert "the first: " in ended.err
+        assert "cacher: hint: " in ended.err
+        assert bucket.keys() == bucket.leftovers() == []
+
+    @pytest.mark.parametrize(("operation", "check"), LOST_REPLIES)
+    def test_replies_that_are_lost(
+        self, cacher: Run, bucket: BucketPlace, operation: str, check: str
+    ) -> None:
+        bucket.server.inject(Fault(Reset("executed"), operation=operation, times=None))
+        ended = cacher("doctor")
+        ended.failed(3)
+        assert Chart(ended).names("fail")[0] == check
+        assert bucket.keys() == bucket.leftovers() == []
+
+    @pytest.mark.parametrize(("nth", "fails"), [(1, "read"), (2, "range")])
+    def test_answers_that_are_cut_off(
+        self, cacher: Run, bucket: BucketPlace, nth: int, fails: str
+    ) -> None:
+        cut = Fault(CutAnswer(0, reset=True), operation="GetObject", nth=nth, times=None)
+        bucket.server.inject(cut)
+        ended = cacher("doctor")
+        ended.failed(3)
+        assert Chart(ended).names("fail")[0] == fails
+        assert cut.hits >= 2  # it was tried again
+        assert bucket.keys() == []
+
+    def test_what_is_read_is_not_what_was_written(self, cacher: Run, bucket: BucketPlace) -> None:
+        bucket.server.inject(Fault(Replace(b"other"), operation="GetObject"))
+        ended = cacher("doctor")
+        assert "what was read is not what was written" in ended.failed(5)
+        assert Chart(ended).names("fail") == ["read"]
+        assert bucket.keys() == []
+
+    def test_an_abort_that_is_refused_is_told(self, cacher: Run, bucket: BucketPlace) -> None:
+        failure = Respond(500, "InternalError", executed=True)
+        bucket.server.inject(Fault(failure, operation="AbortMultipartUpload", times=None))
+        ended = cacher("doctor")
+        ended.failed(3)
+        assert Chart(ended).names("fail") == ["abort"]
+        assert bucket.keys() == bucket.leftovers() == []
+
+    def test_a_canary_that_cannot_be_deleted_is_told(
+        self, cacher: Run, bucket: BucketPlace
+    ) -> None:
+        bucket.server.inject(
+            Fault(Respond(403, "AccessDenied"), operation="DeleteObject", times=None)
+        )
+        ended = cacher("doctor")
+        (left,) = bucket.keys()
+        assert f"deleting {left}" in ended.failed(4)
+        assert Chart(ended).names("fail") == ["delete"]
+        assert os.listdir() == []

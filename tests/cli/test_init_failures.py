@@ -1,0 +1,226 @@
+"""`init` where something is wrong: nothing is written, and an older config file is as it was."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.cli.charts import Serve
+from tests.cli.configs import config_below, flags_of, read, unnamed_servers
+from tests.cli.conftest import Run, Spawn
+from tests.cli.stage import BucketPlace, LocalPlace, Unprivileged
+from tests.cli.test_signals import LONG, SIGNALS, stop, until
+from tests.fakes.certificates import write_certificate
+from tests.fakes.faults import Fault, Respond, Stall
+from tests.fakes.profile import DEFAULT_KEY
+
+SECRET = "MARKED-s3cret-0123456789abcdef"
+
+OLD = 'endpoint = "file:///old"\njobs = "2"\n'
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    with unnamed_servers(monkeypatch) as start:
+        yield start
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return config_below(tmp_path)
+
+
+@pytest.fixture
+def old(config: Path) -> Iterator[Path]:
+    """An older config file, which must be left alone."""
+    config.parent.mkdir(parents=True)
+    config.write_text(OLD)
+    yield config
+    assert config.read_text() == OLD
+    assert os.listdir(config.parent) == ["config.toml"]
+
+
+class TestFailure:
+    @pytest.mark.parametrize(
+        ("name", "says"),
+        [
+            ("CACHER_S3_SECRET", "Invalid signature"),
+            ("CACHER_S3_KEY_ID", "No such key"),
+        ],
+    )
+    def test_wrong_credentials(
+        self,
+        cacher: Run,
+        old: Path,
+        serve: Serve,
+        monkeypatch: pytest.MonkeyPatch,
+        name: str,
+        says: str,
+    ) -> None:
+        place = serve()
+        monkeypatch.setenv(name, "wrong")
+        ended = cacher("init", *flags_of(place))
+        err = ended.failed(4)
+        assert says in err
+        assert "nothing was written" in err
+        assert "--no-check writes the config all the same" in err
+
+    def test_no_credentials(
+        self, cacher: Run, old: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place = serve()
+        for name in ("CACHER_S3_KEY_ID", "CACHER_S3_SECRET"):
+            monkeypatch.delenv(name)
+        assert "no credentials for" in cacher("init", *flags_of(place)).failed(2)
+
+    def test_no_bucket(self, cacher: Run, old: Path, serve: Serve) -> None:
+        place = serve()
+        err = cacher("init", "--endpoint", place.server.endpoint).failed(2)
+        assert "no bucket for" in err
+
+    def test_a_bucket_that_is_not_there(self, cacher: Run, old: Path, serve: Serve) -> None:
+        err = cacher("init", *flags_of(serve()), "--bucket", "nowhere").failed(4)
+        assert "the bucket 'nowhere' does not exist" in err
+
+    def test_a_store_that_is_not_there(self, cacher: Run, old: Path, serve: Serve) -> None:
+        place = serve()
+        ended = cacher("init", *flags_of(place), "--endpoint", "http://127.0.0.1:1", "--json")
+        assert "connection refused" in ended.failed(3)
+        assert ended.json["error"]["kind"] == "store"
+        assert ended.json["status"] == 3
+
+    def test_a_store_that_fails(self, cacher: Run, old: Path, bucket: BucketPlace) -> None:
+        bucket.server.inject(Fault(Respond(500), operation="PutObject", times=None))
+        flags = flags_of(bucket)
+        assert "the store failed" in cacher("init", *flags).failed(3)
+        assert bucket.keys() == []
+
+    def test_a_certificate_that_is_not_trusted(
+        self, cacher: Run, old: Path, serve: Serve, tmp_path: Path
+    ) -> None:
+        place = serve(tls=write_certificate(tmp_path))
+        err = cacher("init", *flags_of(place)).failed(3)
+        assert "certificate not accepted" in err
+        assert "--ca-file FILE adds" in err
+
+    def test_nothing_new_is_written_either(self, cacher: Run, config: Path, serve: Serve) -> None:
+        cacher("init", *flags_of(serve()), "--bucket", "nowhere").failed(4)
+        assert not config.parent.exists()
+
+    def test_no_check(self, cacher: Run, config: Path, serve: Serve) -> None:
+        place = serve()
+        ended = cacher("init", *flags_of(place), "--bucket", "nowhere", "--no-check")
+        assert ended.status == 0
+        assert ended.err == f"cacher: wrote {config}, unchecked\n"
+        assert read(config) == {"endpoint": place.server.endpoint, "bucket": "nowhere"}
+        assert place.server.requests == []
+
+    @pytest.mark.parametrize("more", [[], ["--no-check"]])
+    def test_a_bad_value(self, cacher: Run, old: Path, more: list[str]) -> None:
+        assert "--jobs" in cacher("init", "--jobs", "0", *more).failed(2)
+        login = cacher("init", "--endpoint", f"http://me:{SECRET}@h", *more).failed(2)
+        assert SECRET not in login
+
+    def test_an_older_file_that_is_no_config(self, cacher: Run, config: Path) -> None:
+        config.parent.mkdir(parents=True)
+        config.write_text("endpont = 1\n")
+        assert "unknown key 'endpont' (line 1)" in cacher("init").failed(2)
+        assert config.read_text() == "endpont = 1\n"
+
+    def test_a_directory_that_cannot_be_made(self, cacher: Run, old: Path) -> None:
+        err = cacher("init", "--endpoint", "file:///proc/cacher-store").failed(3)
+        assert "nothing was written" in err
+
+    @pytest.mark.parametrize("flag", ["--key-file", "--secret-file", "--ca-file"])
+    def test_a_secret_in_place_of_its_file(
+        self, cacher: Run, old: Path, serve: Serve, flag: str
+    ) -> None:
+        err = cacher("init", *flags_of(serve()), flag, SECRET).failed(2)
+        assert f"{flag} names no file" in err
+        assert SECRET not in err
+
+    def test_none_will_not(self, cacher: Run, old: Path, serve: Serve) -> None:
+        place = serve(keys=[replace(DEFAULT_KEY, read=False, write=False)])
+        err = cacher("init", *flags_of(place)).failed(4)
+        assert "Operation is not allowed for this key" in err
+
+
+class TestWriting:
+    def test_it_appears_whole(
+        self, cacher: Run, config: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[tuple[str, int, bool]] = []
+        publish = os.replace
+
+        def watch(source: str, target: str) -> None:
+            if target == str(config):
+                status = os.stat(source)
+                text = Path(source).read_text()
+                seen.append((text, stat.S_IMODE(status.st_mode), config.exists()))
+            publish(source, target)
+
+        monkeypatch.setattr(os, "replace", watch)
+        assert cacher("init").status == 0
+        assert seen == [(config.read_text(), 0o600, False)]
+
+    def test_an_older_file_becomes_private(self, cacher: Run, config: Path) -> None:
+        config.parent.mkdir(parents=True)
+        config.write_text("jobs = 2\n")
+        config.chmod(0o644)
+        assert cacher("init").status == 0
+        assert read(config)["jobs"] == "2"
+
+    def test_it_cannot_be_published(
+        self, cacher: Run, old: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "replace", fail)
+            ended = cacher("init", "--no-check")
+        assert f"cannot write {old}: input/output error" in ended.failed(7)
+
+    def test_there_is_room_for_half_of_it(self, spawn: Spawn, old: Path) -> None:
+        def limit() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40))
+
+        process = spawn("init", "--no-check", "--prefix", "p" * 50, preexec_fn=limit)
+        _, err = process.communicate(timeout=LONG)
+        assert process.returncode == 7
+        assert f"cannot write {old}: file too large" in err.decode()
+
+    def test_a_directory_that_may_not_be_written(
+        self, cacher: Run, local: LocalPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cacher("init", "--no-check")  # everything is loaded while it may be read
+        with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+            os.chmod(directory, 0o555)
+            with Unprivileged():
+                ended = cacher("init", "--no-check", "--config", f"{directory}/config.toml")
+            assert os.listdir(directory) == []
+        assert "permission denied" in ended.failed(7)
+        assert "--config names another file" in ended.err
+
+    def test_a_file_where_the_directory_should_be(self, cacher: Run) -> None:
+        Path("f").write_bytes(b"abc")
+        ended = cacher("init", "--config", "f/config.toml", "--json")
+        assert "cannot write f/config.toml" in ended.failed(7)
+        assert ended.json["error"]["kind"] == "local"
+        assert os.listdir() == ["f"]
+
+    @SIGNALS
+    def test_signals(self, spawn: Spawn, old: Path, bucket: BucketPlace, number: int) -> None:
+        hang = bucket.server.inject(Fault(Stall(LONG), operation="PutObject"))
+        process = spawn("init", *flags_of(bucket))
+        until(lambda: hang.hits and bucket.keys())
+        stop(process, number)
+        assert bucket.keys() == []
