@@ -165,7 +165,7 @@ def write_file(path: str, settings: Mapping[str, str]) -> None:
     lines = ["# Written by `cacher init`. Credentials are never in here, only where they are."]
     lines += [f"{name} = {_toml(settings[name])}" for name, *_ in SETTINGS if name in settings]
     directory = os.path.dirname(os.path.abspath(path))
-    temporary = os.path.join(directory, f".config.toml.{os.getpid()}")
+    temporary = os.path.join(directory, f".config.toml.{os.urandom(4).hex()}")
     try:
         os.makedirs(directory, exist_ok=True)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)

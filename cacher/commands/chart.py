@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cacher.errors import CacherError
+from cacher.errors import CacherError, LocalError
 
 OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
 
@@ -44,6 +44,9 @@ class Chart:
             self._add(Check(name, SKIP, str(skipped)))
         except CacherError as error:
             self._add(Check(name, FAIL, error.message, error))
+        except OSError as error:
+            local = LocalError(f"{name}: {(error.strerror or str(error)).lower()}")
+            self._add(Check(name, FAIL, local.message, local))
         else:
             return True
         return False
