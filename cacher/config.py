@@ -143,7 +143,7 @@ def read_file(path: str, *, required: bool) -> dict[str, str]:
         document = tomllib.loads(content.decode())
     except ValueError as error:
         raise UsageError(
-            f"{path} is not TOML: {error}", "`cacher init` writes a new one"
+            f"{path} is not TOML: {error}", "mend it, or remove it and run `cacher init`"
         ) from error
     known = {name for name, *_ in SETTINGS}
     settings = {}
