@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _refuse(LocalError(f"writing stdout: {_reason(error)}"), None)
         return LocalError.status
     finally:
+        signals.disarm()
         stdio.let_go()
 
 
