@@ -58,7 +58,6 @@ def build() -> Parser:
         epilog=EPILOG,
         parents=[shared],
     )
-    parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(
         dest="command", metavar="COMMAND", prog="cacher", parser_class=Parser
     )
@@ -78,7 +77,7 @@ def build() -> Parser:
     download.add_argument(
         "--url", action="append", default=[], help="where to fetch it on a miss; tried in turn"
     )
-    download.add_argument("--sha256", metavar="HEX", default="", help="the digest it must have")
+    download.add_argument("--sha256", metavar="HEX", help="the digest it must have")
     download.add_argument(
         "--no-store", action="store_true", help="do not store what was fetched from a URL"
     )
@@ -87,7 +86,7 @@ def build() -> Parser:
     _add_key(upload)
     upload.add_argument("file", metavar="FILE", help="a file; - is stdin")
     upload.add_argument("--force", action="store_true", help="replace an entry that exists")
-    upload.add_argument("--sha256", metavar="HEX", default="", help="the digest it must have")
+    upload.add_argument("--sha256", metavar="HEX", help="the digest it must have")
 
     _add_key(command("exists", "exit 0 if there is an entry KEY, 1 if there is none"))
 
@@ -151,6 +150,9 @@ def _shared_options(leave_out: str = "") -> Parser:
                 default=argparse.SUPPRESS,
                 help=f"{text} ({variable})",
             )
+    group.add_argument(
+        "--version", action="store_true", default=argparse.SUPPRESS, help="print the version"
+    )
     for flags, name, variable, text in SWITCHES:
         group.add_argument(
             *flags,

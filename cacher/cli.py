@@ -50,7 +50,7 @@ def _dispatch(given: list[str]) -> int:
     try:
         options = arguments.build().parse_args(given)
         _apply_switches(options, os.environ)
-        if options.version or options.command == "version":
+        if getattr(options, "version", False) or options.command == "version":
             _print("version", "shown", options, version=__version__)
             return 0
         if options.command is None:

@@ -138,6 +138,9 @@ def read_file(path: str, *, required: bool) -> dict[str, str]:
             ) from error
         return {}
     except OSError as error:
+        if isinstance(error, PermissionError) and not required:
+            # HOME may be somebody else's in a container, and nobody asked for this file.
+            return {}
         raise UsageError(f"cannot read {path}: {(error.strerror or '').lower()}") from error
     try:
         document = tomllib.loads(content.decode())

@@ -14,6 +14,8 @@ from cacher.commands.run import Run
 from cacher.commands.wanted import Download, Upload
 from cacher.errors import UsageError
 
+_STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
 
 def _key(run: Run, options: Namespace) -> str:
     """The key that the options name, as failures tell it from here on."""
@@ -24,8 +26,8 @@ def _key(run: Run, options: Namespace) -> str:
 def _download(run: Run, options: Namespace) -> Outcome:
     from cacher.commands.download import download
 
-    if options.dest == "-" and options.json:
-        raise UsageError("--json and DEST - both want stdout", "give DEST a name")
+    if options.dest in _STDOUT and options.json:
+        raise UsageError(f"--json and DEST {options.dest} both want stdout", "give DEST a name")
     key = _key(run, options)
     sha256 = check_sha256(options.sha256)
     wanted = Download(key, options.dest, options.url, sha256, store_it=not options.no_store)

@@ -131,7 +131,7 @@ class _Fetching:
         self._meter = meter
         self._sized = sized
         self._digest = hashlib.sha256(usedforsecurity=False)
-        self._position = 0
+        self._position = self._furthest = 0
         self._validator = ""
         self._size: int | None = None
         self._whole = proved
@@ -217,7 +217,10 @@ class _Fetching:
             self._begin(answer)
         while piece := answer.read(PIECE):
             self._write(piece)
-            attempts.progress()
+            if self._position > self._furthest:
+                # Only what is new counts: an origin may cut every answer at the same place.
+                self._furthest = self._position
+                attempts.progress()
         if self._size is not None and self._position != self._size:
             raise TransportError(Trouble.BROKEN, "the answer ended early")
 
@@ -233,7 +236,7 @@ class _Fetching:
         if answer.headers.get("accept-ranges", "").lower() == "none":
             self._validator = ""
         length = answer.headers.get("content-length", "")
-        self._size = int(length) if length.isdigit() else None
+        self._size = int(length) if length.isascii() and length.isdigit() else None
         chunked = "chunked" in answer.headers.get("transfer-encoding", "").lower()
         self._whole = self._proved or chunked or self._size is not None
         if self._size is not None:

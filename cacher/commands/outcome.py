@@ -37,8 +37,12 @@ def entry_fields(store: str, key: str, size: int, seconds: float, sha256: str) -
     }
 
 
-def check_sha256(text: str) -> str:
-    """A hex SHA-256 in lower case; empty for none. Raises `UsageError` for anything else."""
-    if text and not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+def check_sha256(text: str | None) -> str:
+    """A hex SHA-256 in lower case; empty for None. Raises `UsageError` for anything else."""
+    if text is None:
+        return ""
+    if not text:
+        raise UsageError("--sha256 is empty", "is the variable set?")
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
         raise UsageError(f"--sha256 {text!r}: not 64 hex digits")
     return text.lower()

@@ -108,6 +108,7 @@ class Run:
 
     def key(self, template: str, hash_from: Sequence[str]) -> str:
         """The key that a template resolves to on this machine, legal under the prefix in force."""
+        prefix = self.settings.prefix  # first, so that --timeout covers the hashing
         machine = os.uname()
         key = keys.resolve(
             template,
@@ -116,7 +117,7 @@ class Run:
             system=machine.sysname,
             machine=machine.machine,
         )
-        keys.check_key(key, self.settings.prefix)
+        keys.check_key(key, prefix)
         return key
 
     def close(self) -> None:

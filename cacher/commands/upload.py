@@ -130,10 +130,12 @@ def _kept(run: Run, wanted: Upload, existing: Entry, fd: int, *, regular: bool) 
         content = Content.of(fd, wanted.file)
         size = content.size
         same_size = size == existing.size
-        sha256 = content.sha256() if same_size and existing.sha256 else ""
+        compared = same_size and existing.sha256
+        sha256 = content.sha256() if compared or wanted.sha256 else ""
     else:
         # Read to its end, so that the program that writes it does not fail.
         size, sha256 = _drain(fd)
+    _expect_upload(wanted, sha256)
     if size != existing.size:
         run.report.warn(
             f"{wanted.key} is stored already, with {existing.size} bytes in place of {size}"

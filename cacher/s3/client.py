@@ -29,8 +29,9 @@ from cacher.s3.transport import Answer
 
 Pause = Callable[[float], None]
 
-_CLEANING = Patience(tries=3, dead_tries=2)
-"""Cleaning up after a failure must not take longer than people wait for it."""
+_CLEANING = Patience(tries=3, dead_tries=1)
+_CLEANING_PATIENCE = 5.0
+"""Cleaning up after a failure must not take longer than people wait for it (seconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,7 @@ class Client:
             key,
             {"uploadId": upload_id},
             accept=quirks.ABORTED,
+            answer_within=_CLEANING_PATIENCE,
             policy=_CLEANING,
         )
         self.session.call(request, no_document)

@@ -276,9 +276,10 @@ def _manager(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
         return urllib3.ProxyManager(
             proxy, proxy_headers=headers, proxy_ssl_context=options.get("ssl_context"), **options
         )
-    except (HTTPError, ValueError) as error:
-        # Without the URL, which may hold a password.
-        raise ProxyError("not the URL of an HTTP proxy", error) from None
+    except (HTTPError, ValueError):
+        # Without what was raised: it shows the URL, or a part of it, which may be a password.
+        reason = "not the URL of an HTTP proxy"
+        raise ProxyError(reason, ValueError(reason)) from None
 
 
 _Connection = TypeVar("_Connection", bound=HTTPConnection)

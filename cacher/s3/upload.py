@@ -62,9 +62,11 @@ def put_file(
     jobs: int,
     meter: Meter,
     unchanged: Callable[[], None],
+    sha256: str = "",
 ) -> str:
     """Store a file; the object's ETag, if it is told.
 
+    `sha256` is the digest that it had when it was looked at, if that is known.
     `unchanged` raises if the file is no longer what it was; it is asked before anything is
     published. `meter` is told of the bytes sent, negative ones for those to be sent again.
     """
@@ -72,8 +74,12 @@ def put_file(
     if len(parts.bodies) < 2:
         # Read once: what is signed and what is sent are the same bytes, whatever the file does.
         data = parts.bodies[0].load() if parts.bodies else b""
+        whole = MemoryBody(data, meter)
         unchanged()
-        return client.put(key, MemoryBody(data, meter), metadata)
+        if sha256 and whole.sha256 != sha256:
+            # Written to through a mapping, or its times were put back.
+            raise LocalError("the file changed while it was read; nothing was stored")
+        return client.put(key, whole, metadata)
     multipart = Multipart(client, key, metadata, min(jobs, len(parts.bodies)))
     try:
         for body in parts.bodies:

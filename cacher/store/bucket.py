@@ -9,7 +9,7 @@ from cacher.errors import UsageError
 from cacher.s3.client import Client, ObjectHead
 from cacher.s3.download import Download
 from cacher.s3.upload import FileParts, Upload, put_file
-from cacher.store.base import Data, Deletion, Entry, Meter, unmetered
+from cacher.store.base import SHA256, Data, Deletion, Entry, Meter, unmetered
 from cacher.store.checked import CheckedReader
 from cacher.store.content import Content
 
@@ -81,6 +81,7 @@ class BucketStore:
             jobs=self._jobs,
             meter=meter,
             unchanged=content.unchanged,
+            sha256=metadata.get(SHA256, ""),
         )
         return Entry(key, content.size, etag=etag, metadata=dict(metadata))
 

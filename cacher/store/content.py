@@ -20,18 +20,20 @@ class Content:
     fd: int
     size: int
     name: str
-    mtime_ns: int
+    times_ns: tuple[int, int]
+    """Of the last change of the bytes, and of anything: the first can be put back."""
 
     @classmethod
     def of(cls, fd: int, name: str) -> Self:
         """What is in the file now."""
         status = os.fstat(fd)
-        return cls(fd, status.st_size, name, status.st_mtime_ns)
+        return cls(fd, status.st_size, name, (status.st_mtime_ns, status.st_ctime_ns))
 
     def unchanged(self) -> None:
         """Raises `LocalError` if the file was written to since."""
         status = os.fstat(self.fd)
-        if (status.st_size, status.st_mtime_ns) != (self.size, self.mtime_ns):
+        times = (status.st_mtime_ns, status.st_ctime_ns)
+        if (status.st_size, times) != (self.size, self.times_ns):
             raise LocalError(
                 f"{self.name} changed while it was read; nothing was stored",
                 "store it once nothing writes to it any more",

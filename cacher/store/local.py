@@ -15,8 +15,8 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from cacher.errors import CacherError, IntegrityError
-from cacher.store.base import Deletion, Entry, Meter, unmetered
+from cacher.errors import CacherError, IntegrityError, LocalError
+from cacher.store.base import SHA256, Deletion, Entry, Meter, unmetered
 from cacher.store.checked import CheckedReader
 from cacher.store.content import Content
 from cacher.store.local_files import (
@@ -97,6 +97,10 @@ class LocalStore:
             for count in copy(source, target, content.size):
                 writer.filled(count)
             content.unchanged()
+            recorded = metadata.get(SHA256, "")
+            if recorded and Content.of(writer.fd, content.name).sha256() != recorded:
+                # Written to through a mapping, or its times were put back.
+                raise LocalError(f"{content.name} changed while it was read; nothing was stored")
             return writer.commit()
 
     def list(self, prefix: str = "") -> Iterator[Entry]:

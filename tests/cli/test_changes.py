@@ -1,0 +1,80 @@
+"""What changes under our hands, or never ends: a file without its times, an origin that cuts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cacher.store.content import Content
+from tests.cli.conftest import Run
+from tests.cli.stage import BucketPlace, Place, blob, sha256
+from tests.fakes.origin import Origin, Reply
+
+
+def test_a_file_that_changes_without_its_times(
+    cacher: Run, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As through a mapping: only the bytes tell."""
+    Path("f").write_bytes(b"old")
+    true = Content.sha256
+
+    def then_changed(content: Content) -> str:
+        digest = true(content)
+        if content.name == "f":
+            Path("f").write_bytes(b"new")
+        return digest
+
+    monkeypatch.setattr(Content, "sha256", then_changed)
+    monkeypatch.setattr(Content, "unchanged", lambda _content: None)
+    assert "changed while it was read" in cacher("upload", "k", "f").failed(7)
+    assert place.keys() == place.leftovers() == []
+
+
+def test_times_that_are_put_back(cacher: Run, bucket: BucketPlace) -> None:
+    Path("f").write_bytes(b"old")
+    fd = os.open("f", os.O_RDONLY)
+    content = Content.of(fd, "f")
+    Path("f").write_bytes(b"new")
+    os.utime("f", ns=(content.times_ns[0], content.times_ns[0]))
+    with pytest.raises(Exception, match="changed while it was read"):
+        content.unchanged()
+    os.close(fd)
+
+
+@pytest.mark.parametrize("etag", ["", 'W/"x"'])
+def test_an_origin_that_always_cuts_is_given_up(
+    cacher: Run, bucket: BucketPlace, etag: str
+) -> None:
+    with Origin() as origin:
+        origin.script("/cut", Reply(body=blob(1 << 20), cut=500_000, etag=etag))
+        origin.script("/mirror", Reply(body=b"whole"))
+        urls = ("--url", origin.url("/cut"), "--url", origin.url("/mirror"))
+        assert cacher("download", "k", "d", *urls).status == 0
+        assert len(origin.seen) <= 8
+    assert Path("d").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("command", [("download", "k", "d"), ("upload", "k", "f")])
+def test_an_empty_digest_is_none(cacher: Run, place: Place, command: tuple[str, ...]) -> None:
+    Path("f").write_bytes(b"abc")
+    assert "--sha256 is empty" in cacher(*command, "--sha256", "").failed(2)
+    assert place.keys() == []
+
+
+def test_another_digest_than_told_with_an_entry_there(cacher: Run, place: Place) -> None:
+    Path("f").write_bytes(b"abc")
+    assert cacher("upload", "k", "f").status == 0
+    assert cacher("upload", "k", "f", "--sha256", sha256(b"abc")).status == 0
+    assert "expected" in cacher("upload", "k", "f", "--sha256", sha256(b"other")).failed(5)
+
+
+@pytest.mark.parametrize("password", ["S3CR3T", "S3CR3T/x", "S3CR3T#"])
+def test_a_proxys_password_is_not_shown(
+    cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://u:{password}@127.0.0.1:99999")
+    ended = cacher("exists", "k", "--json")
+    assert ended.status == 3
+    assert "S3CR3T" not in ended.err + ended.out.decode()
