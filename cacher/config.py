@@ -73,13 +73,19 @@ def config_path(flag: str | None, environ: Mapping[str, str]) -> tuple[str, bool
     named = flag or environ.get("CACHER_CONFIG", "")
     if named:
         return named, True
-    base = environ.get("XDG_CONFIG_HOME") or os.path.join(_home(environ), ".config")
+    home = _home(environ)
+    base = environ.get("XDG_CONFIG_HOME") or (home and os.path.join(home, ".config"))
+    if not base:
+        return "", False
     return os.path.join(base, "cacher", "config.toml"), False
 
 
 def default_endpoint(environ: Mapping[str, str]) -> str:
     """The embedded default: a local store in the user's cache directory."""
-    base = environ.get("XDG_CACHE_HOME") or os.path.join(_home(environ), ".cache")
+    home = _home(environ)
+    base = environ.get("XDG_CACHE_HOME") or (home and os.path.join(home, ".cache"))
+    if not base:
+        return ""
     return "file://" + quote(os.path.join(os.path.abspath(base), "cacher", "store"))
 
 
@@ -119,6 +125,8 @@ def resolve(
             if environ.get(variable):
                 values["ca-file"], sources["ca_file"] = environ[variable], variable
                 break
+    if not values["endpoint"] and sources["endpoint"] == "default":
+        raise UsageError("no --endpoint, and no HOME for a local store", "set CACHER_ENDPOINT")
     parsed = {
         attribute(name): _parse(name, value, sources[attribute(name)])
         for name, value in values.items()
@@ -196,7 +204,9 @@ def parse_size(text: str) -> int:
 
 
 def _home(environ: Mapping[str, str]) -> str:
-    return environ.get("HOME") or os.path.expanduser("~")
+    """The user's directory; empty where there is none, as for a number without a name."""
+    home = environ.get("HOME") or os.path.expanduser("~")
+    return "" if home.startswith("~") else home
 
 
 def _fallback(name: str, environ: Mapping[str, str]) -> str:

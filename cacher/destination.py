@@ -7,6 +7,7 @@ temporary file: beside a file, so that a rename publishes it, or unnamed, for a 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable
@@ -49,10 +50,8 @@ def is_stream(dest: str) -> bool:
 
     A rename would replace `/dev/null` or `/dev/stdout` themselves.
     """
-    if dest == "-":
+    if _descriptor(dest) is not None:
         return True
-    if os.path.abspath(dest).startswith(("/dev/", "/proc/")) and os.path.exists(dest):
-        return not os.path.abspath(dest).startswith("/dev/shm/")  # noqa: S108 - just a name
     try:
         mode = os.stat(dest).st_mode
     except OSError:
@@ -64,10 +63,16 @@ def open_stream(dest: str) -> int:
     """A descriptor to write the stream `dest` to, which the caller closes."""
     try:
         # Opening /dev/stdout anew would begin at its front again, over what it holds.
-        fd = _OPEN_ALREADY.get(dest)
+        fd = _descriptor(dest)
         return os.open(dest, os.O_WRONLY) if fd is None else os.dup(fd)
     except OSError as error:
         raise _failed(error, f"opening {dest}") from error
+
+
+def _descriptor(dest: str) -> int | None:
+    """The number of an open descriptor that `dest` is a name of."""
+    number = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d{1,9})", dest)
+    return int(number[1]) if number else _OPEN_ALREADY.get(dest)
 
 
 def check(dest: str) -> None:

@@ -177,6 +177,8 @@ class _Fetching:
 
     def _follow(self, location: str) -> None:
         """Go where a redirect leads."""
+        # http.client reads headers as Latin-1; what is not ASCII is sent as the bytes it came as.
+        location = "".join(c if c.isascii() else f"%{ord(c):02X}" for c in location)
         try:
             target = urljoin(self._url, location)
         except ValueError:

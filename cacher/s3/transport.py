@@ -27,6 +27,7 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
+from cacher.errors import UsageError
 from cacher.s3.proxies import Proxies
 from cacher.s3.tls import client_context
 
@@ -262,9 +263,21 @@ class Transport:
             if name not in self._managers:
                 options: dict[str, Any] = {"maxsize": self._connections, "block": False}
                 if scheme == "https" or proxy.startswith("https:"):
-                    options["ssl_context"] = client_context(self._ca_files)
+                    options["ssl_context"] = _context(self._ca_files)
                 self._managers[name] = _manager(proxy, options)
             return self._managers[name]
+
+
+def _context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
+    try:
+        return client_context(ca_files)
+    except OSError as error:
+        # Not the network's fault, so nothing to try again.
+        names = " or ".join(ca_files) or "the system's files"
+        raise UsageError(
+            f"cannot use the certificates in {names}: {(error.strerror or str(error)).lower()}",
+            "--ca-file names a file of PEM certificates",
+        ) from error
 
 
 def _manager(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:

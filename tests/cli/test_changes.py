@@ -78,3 +78,41 @@ def test_a_proxys_password_is_not_shown(
     ended = cacher("exists", "k", "--json")
     assert ended.status == 3
     assert "S3CR3T" not in ended.err + ended.out.decode()
+
+
+def test_names_of_open_descriptors(cacher: Run, place: Place, tmp_path: Path) -> None:
+    place.put("k", b"new")
+    with open(tmp_path / "out", "w+b", buffering=0) as out:
+        out.write(b"header ")
+        assert cacher("download", "k", f"/dev/fd/{out.fileno()}").status == 0
+        assert cacher("download", "k", f"/proc/self/fd/{out.fileno()}").status == 0
+    assert (tmp_path / "out").read_bytes() == b"header newnew"
+
+
+def test_a_file_that_is_named_through_proc(cacher: Run, place: Place) -> None:
+    place.put("k", b"new")
+    Path("d").write_bytes(b"a longer one")
+    assert cacher("download", "k", "/proc/self/cwd/d").status == 0
+    assert Path("d").read_bytes() == b"new"
+
+
+def test_a_redirect_in_raw_utf8(cacher: Run, place: Place) -> None:
+    with Origin() as origin:
+        origin.script("/a", Reply(302, headers={"Location": "/ä".encode().decode("latin-1")}))
+        origin.script("/%C3%A4", Reply(body=b"abc"))
+        assert cacher("download", "k", "d", "--url", origin.url("/a")).status == 0
+    assert Path("d").read_bytes() == b"abc"
+
+
+def test_certificates_that_are_none(cacher: Run, place: Place) -> None:
+    Path("ca").write_text("no certificate\n")
+    ended = cacher("download", "k", "d", "--url", "https://127.0.0.1:1/x", "--ca-file", "ca")
+    assert "cannot use the certificates in ca" in ended.failed(2)
+
+
+def test_nobodys_home(cacher: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert "no HOME for a local store" in cacher("exists", "k").failed(2)
+    assert os.listdir() == []

@@ -110,7 +110,14 @@ class TestBucket:
         place = serve(keys=[MARKED])
         for name, text in (("id", MARKED.id), ("secret", SECRET), ("ca", "")):
             Path(name).write_text(f"{text}\n")
-        files = ("--key-file", "id", "--secret-file", "./secret", "--ca-file", "../work/ca")
+        files = (
+            "--key-file",
+            "id",
+            "--secret-file",
+            "./secret",
+            "--ca-file",
+            f"../{Path.cwd().name}/ca",
+        )
         assert cacher("init", *flags_of(place), *files).status == 0
         written = read(config)
         here = os.getcwd()
