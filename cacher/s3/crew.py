@@ -51,12 +51,17 @@ class Crew:
         self.check()
 
     def wait_for(self, ready: Callable[[], bool]) -> None:
-        """For the owner: until `ready()`; raises what made a thread fail."""
+        """For the owner: until `ready()`; raises what made a thread fail.
+
+        And `Cancelled`, if another thread of the owner's has given the job up.
+        """
         self.changed.acquire()
         try:
-            self.changed.wait_for(lambda: self._failure is not None or ready())
+            self.changed.wait_for(lambda: self._failure is not None or self._cancelled or ready())
             if self._failure is not None:
                 raise self._failure
+            if not ready():
+                raise Cancelled
         finally:
             self._let_go()
 

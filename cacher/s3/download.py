@@ -38,13 +38,24 @@ class Download:
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer` with the next bytes; 0 at the end."""
         if self._stream is None:
-            serial = _Serial(self._spans, self._cursor)
+            serial = _Serial(self._spans, self._cursor, self._crew())
             self._stream = (
                 serial
                 if self._jobs < 2
                 else _Parallel(self._spans, self._cursor, self._crew(), self._jobs)
             )
         return self._stream.readinto(buffer)
+
+    def tail(self, count: int) -> bytes:
+        """The last `count` bytes, or all if there are fewer, by a request of its own."""
+        start = max(self.size - count, 0)
+        if start == self.size:
+            return b""
+        cursor = Cursor(self._version.unmetered(), (start, self.size))
+        try:
+            return b"".join(iter(lambda: cursor.read(PIECE), b""))
+        finally:
+            cursor.close()
 
     def save(self, fd: int, landed: Callable[[int], None]) -> int:
         """Write the object at offset 0 of the regular file `fd`; its size.
@@ -76,6 +87,15 @@ class Download:
                 landed(end)
         return self.size
 
+    def cancel(self) -> None:
+        """Let a `readinto` that waits in another thread fail soon, and all that come after it.
+
+        To be called again as long as it has not: it may have been on its way to a socket.
+        """
+        if self._stream is not None:
+            self._stream.cancel()
+            self._interrupt()
+
     def close(self) -> None:
         """Stop all that is under way."""
         if self._stream is not None:
@@ -92,7 +112,10 @@ class Download:
         return Cursor(self._version, self._spans[number], answer, crew)
 
     def _crew(self) -> Crew:
-        return Crew(self._version.client.session.transport.interrupt)
+        return Crew(self._interrupt)
+
+    def _interrupt(self) -> None:
+        self._version.client.session.transport.interrupt()
 
     def _place(
         self,
@@ -118,7 +141,8 @@ _Opener = Callable[[int, Crew | None], Cursor]
 class _Serial:
     """Ranges one after the other."""
 
-    def __init__(self, spans: list[tuple[int, int]], opener: _Opener) -> None:
+    def __init__(self, spans: list[tuple[int, int]], opener: _Opener, crew: Crew) -> None:
+        self._crew = crew
         self._todo = deque(range(len(spans)))
         self._opener = opener
         self._open: Cursor | None = None
@@ -126,7 +150,7 @@ class _Serial:
     def readinto(self, buffer: memoryview) -> int:
         while self._open is not None or self._todo:
             if self._open is None:
-                self._open = self._opener(self._todo.popleft(), None)
+                self._open = self._opener(self._todo.popleft(), self._crew)
             piece = self._open.read(min(len(buffer), PIECE))
             if piece:
                 buffer[: len(piece)] = piece
@@ -138,6 +162,9 @@ class _Serial:
         if self._open is not None:
             self._open.close()
             self._open = None
+
+    def cancel(self) -> None:
+        self._crew.stop()
 
 
 class _Parallel:
@@ -174,6 +201,9 @@ class _Parallel:
         return count
 
     def close(self) -> None:
+        self._crew.stop()
+
+    def cancel(self) -> None:
         self._crew.stop()
 
     def _work(self) -> None:

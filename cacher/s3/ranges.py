@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cacher.errors import EntryChanged, StoreError
 from cacher.s3.client import Client, ObjectHead, read_head
@@ -38,6 +38,10 @@ class Version:
     ranged: bool
     """Whether the store has ranges at all."""
     meter: Meter
+
+    def unmetered(self) -> Version:
+        """The same version, for bytes that come a second time."""
+        return replace(self, meter=lambda _count: None)
 
     def spans(self) -> list[tuple[int, int]]:
         """The ranges [start, end) to fetch; just one, if the store has no ranges."""

@@ -72,10 +72,21 @@ class Reader(Protocol):
         """
         ...
 
+    def tail(self, count: int) -> bytes:
+        """The last `count` bytes, or all if there are fewer; at any time, and not proved yet."""
+        ...
+
     def save(self, fd: int) -> str:
         """Write the whole entry at offset 0 of the regular file `fd`; the hex SHA-256 of it.
 
         Raises `IntegrityError` when that is not the recorded one. Not to be mixed with `readinto`.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Make a `readinto` that waits in another thread fail soon; then only `close` is left.
+
+        To be called again and again until it has failed.
         """
         ...
 

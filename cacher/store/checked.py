@@ -37,12 +37,20 @@ class Source(Protocol):
         """Fill the front of `buffer` with the next bytes, in order; 0 at the end."""
         ...
 
+    def tail(self, count: int) -> bytes:
+        """The last `count` bytes, or all if there are fewer, whatever was read so far."""
+        ...
+
     def save(self, fd: int, landed: Callable[[int], None]) -> int:
         """Write all the bytes at their places in `fd`, in any order; how many there were.
 
         Calls `landed(end)`, from the calling thread only, whenever the bytes [0, end) have become
         complete in the file; `end` never shrinks.
         """
+        ...
+
+    def cancel(self) -> None:
+        """Make a `readinto` that waits in another thread fail soon."""
         ...
 
     def close(self) -> None:
@@ -63,6 +71,7 @@ class CheckedReader:
         self._digest = hashlib.sha256(usedforsecurity=False)
         self._count = 0
         self._sha256 = ""
+        self._proved = False
 
     @property
     def entry(self) -> Entry:
@@ -71,7 +80,10 @@ class CheckedReader:
 
     @property
     def sha256(self) -> str:
-        """The hex SHA-256 of the bytes once their end is proved; an empty string before."""
+        """The hex SHA-256 of the bytes once their end is proved; an empty string before.
+
+        And after `readinto`, if none is recorded: who reads a stream takes what digests it needs.
+        """
         return self._sha256
 
     def readinto(self, buffer: memoryview) -> int:
@@ -82,15 +94,22 @@ class CheckedReader:
         """
         if not buffer.nbytes:
             raise ValueError("an empty buffer cannot tell the end from no room")
-        if self._sha256:
+        if self._proved:
             return 0
         self._refuse_other_size()
         count = self._source.readinto(buffer)
-        if count:
+        if not count:
+            self._prove()
+        elif self._entry.sha256:
             self._take(buffer[:count])
         else:
-            self._prove()
+            self._add(count)
         return count
+
+    def tail(self, count: int) -> bytes:
+        """The last `count` bytes, or all if there are fewer, as the source has them: unproved."""
+        self._refuse_other_size()
+        return self._source.tail(count)
 
     def save(self, fd: int) -> str:
         """Write the whole entry at offset 0 of the regular file `fd`; the hex SHA-256 of it.
@@ -100,13 +119,22 @@ class CheckedReader:
         to the entry's size. Raises `IntegrityError`, `LocalError` when the file cannot be read
         back, and what the source raises.
         """
-        if self._count or self._sha256:
+        if self._count or self._proved:
             raise ValueError("this reader has been read from already")
         self._refuse_other_size()
         window = memoryview(bytearray(WINDOW))
         total = self._source.save(fd, lambda end: self._follow(fd, end, window))
         self._follow(fd, total, window)
-        return self._prove()
+        self._prove()
+        self._sha256 = self._digest.hexdigest()
+        return self._sha256
+
+    def cancel(self) -> None:
+        """Make a `readinto` that waits in another thread fail soon; then only `close` is left.
+
+        To be called again and again until it has failed.
+        """
+        self._source.cancel()
 
     def close(self) -> None:
         """Close the source, read to its end or not."""
@@ -138,21 +166,25 @@ class CheckedReader:
 
     def _take(self, data: memoryview) -> None:
         self._digest.update(data)
-        self._count += data.nbytes
+        self._add(data.nbytes)
+
+    def _add(self, count: int) -> None:
+        self._count += count
         if self._count > self._entry.size:
             self._refuse_count(self._count)
 
-    def _prove(self) -> str:
+    def _prove(self) -> None:
         entry = self._entry
         if self._count != entry.size:
             self._refuse_count(self._count)
-        found = self._digest.hexdigest()
-        if entry.sha256 and found != entry.sha256.lower():
-            raise IntegrityError(
-                f"{entry.key} has digest {found[:SHORT]}…, recorded {entry.sha256[:SHORT]}…"
-            )
-        self._sha256 = found
-        return found
+        if entry.sha256:
+            found = self._digest.hexdigest()
+            if found != entry.sha256.lower():
+                raise IntegrityError(
+                    f"{entry.key} has digest {found[:SHORT]}…, recorded {entry.sha256[:SHORT]}…"
+                )
+            self._sha256 = found
+        self._proved = True
 
     def _refuse_count(self, count: int) -> None:
         key, size = self._entry.key, self._entry.size

@@ -180,6 +180,11 @@ class _LocalSource:
         self._meter(count)
         return count
 
+    def tail(self, count: int) -> bytes:
+        start = max(self.size - count, 0)
+        with at_store(self._doing):
+            return os.pread(self._fd, self.size - start, start)
+
     def save(self, fd: int, landed: Callable[[int], None]) -> int:
         source = End(self._fd, lambda error: store_fault(error, self._doing))
         target = End(fd, lambda error: local_fault(error, self._saving))
@@ -189,6 +194,9 @@ class _LocalSource:
             self._meter(count)
             landed(done)
         return done
+
+    def cancel(self) -> None:
+        pass  # reading a file does not wait
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from cacher.errors import AccessError, Stopped, StoreError
 from cacher.s3.body import PIECE as SENT
 from cacher.s3.ranges import PIECE, RANGE
-from cacher.s3.transport import Transport
+from cacher.s3.transport import Cancelled, Transport
 from tests.contract.conftest import RigMaker
 from tests.contract.hands import Hands, Tally, blob
 from tests.contract.rig import PART, Rig
@@ -341,3 +342,28 @@ class TestStopping:
             assert reader.readinto(buffer) == 100
         assert time.monotonic() - began < 5
         assert bytes(buffer) == BIG[:100]
+
+    @pytest.mark.parametrize("data", [BIG, BIG[:1000]], ids=["ranges", "one answer"])
+    def test_a_reader_cancelled_while_another_thread_waits(self, rig: Rig, data: bytes) -> None:
+        rig.server.put_object("k", data)
+        rig.fault(Stall(60, after=500), "GetObject", times=None)
+        ended = threading.Event()
+        waits = threading.Event()
+
+        def read() -> None:
+            buffer = memoryview(bytearray(100))
+            with pytest.raises(Cancelled):
+                while reader.readinto(buffer):
+                    waits.set()
+            ended.set()
+
+        with rig.hands.opened("k") as reader:
+            thread = threading.Thread(target=read)
+            thread.start()
+            if len(data) < RANGE:
+                assert waits.wait(10)
+            began = time.monotonic()
+            while not ended.wait(0.1):
+                reader.cancel()
+            assert time.monotonic() - began < 5
+            thread.join()

@@ -178,6 +178,18 @@ class TestMeter:
         assert totals == (size, size, size, size)
 
 
+class TestTail:
+    def test_the_end_can_be_looked_at_first(self, hands: Hands, size: int) -> None:
+        data = blob(size)
+        hands.create("k", data)
+        tally = Tally()
+        with hands.opened("k", tally) as reader:
+            assert reader.tail(512) == data[-512:]
+            assert drain(reader) == data
+            assert reader.tail(1) == data[-1:]
+        assert tally.total == size
+
+
 class TestLeavingEarly:
     def test_a_reader_closed_at_once(self, hands: Hands, size: int) -> None:
         hands.put("k", blob(size))

@@ -26,6 +26,7 @@ class FakeSource:
         self.size = size
         self.position = 0
         self.closed = 0
+        self.cancelled = False
 
     def readinto(self, buffer: memoryview) -> int:
         piece = self.data[self.position : self.position + min(self.step, len(buffer))]
@@ -45,6 +46,12 @@ class FakeSource:
                 end = min(end + self.step, len(self.data))
             landed(end)
         return len(self.data)
+
+    def tail(self, count: int) -> bytes:
+        return self.data[-count:]
+
+    def cancel(self) -> None:
+        self.cancelled = True
 
     def close(self) -> None:
         self.closed += 1
@@ -168,6 +175,28 @@ def test_a_digest_recorded_in_capitals_is_the_same() -> None:
 def test_no_digest_recorded(fd: int) -> None:
     reader = CheckedReader(FakeSource(DATA), Entry("k", len(DATA)))
     assert reader.save(fd) == hashlib.sha256(DATA).hexdigest()
+
+
+def test_a_stream_without_a_record_is_only_counted() -> None:
+    reader = CheckedReader(FakeSource(DATA), Entry("k", len(DATA)))
+    assert drain(reader, 4096) == DATA
+    assert reader.sha256 == ""
+    assert reader.readinto(memoryview(bytearray(1))) == 0
+    short = CheckedReader(FakeSource(DATA[:-1]), Entry("k", len(DATA)))
+    with pytest.raises(IntegrityError, match="truncated"):
+        drain(short, 4096)
+
+
+def test_the_tail_can_be_looked_at_first() -> None:
+    reader = CheckedReader(FakeSource(DATA), entry())
+    assert reader.tail(10) == DATA[-10:]
+    assert drain(reader, 4096) == DATA
+
+
+def test_a_cancelled_reader_cancels_its_source() -> None:
+    source = FakeSource(DATA)
+    CheckedReader(source, entry()).cancel()
+    assert source.cancelled
 
 
 def test_misuse_is_not_taken_for_an_end(fd: int) -> None:

@@ -198,3 +198,20 @@ def test_a_signal_while_a_thread_starts(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(threading.Thread, "start", struck)
         with pytest.raises(Signal):
             crew.start(1, lambda: None)
+
+
+def test_an_owner_that_waits_elsewhere_learns_that_the_job_is_given_up() -> None:
+    """The owner may let another thread read for it, and give up itself."""
+    crew = Crew(idle)
+    heard = threading.Event()
+
+    def read() -> None:
+        with pytest.raises(Cancelled):
+            crew.wait_for(lambda: False)
+        heard.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    crew.stop()
+    assert heard.wait(LONG)
+    reader.join()

@@ -1,0 +1,1 @@
+"""Bytes on the move: knows nothing of S3."""
