@@ -1,0 +1,103 @@
+"""A way down into directories and back up, by descriptors alone.
+
+Each is opened below its parent without following a link, so no path is too long and nothing
+outside can be reached. Knows directories; must not know what is done in them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Generic, Self, TypeVar
+
+OPEN = 64
+"""How many directories are kept open at most, however deep the way goes. A process may have 1024
+descriptors, or 256."""
+
+FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+Payload = TypeVar("Payload")
+
+
+class _Frame(Generic[Payload]):
+    __slots__ = ("fd", "identity", "name", "payload")
+
+    def __init__(self, fd: int, name: bytes, payload: Payload) -> None:
+        self.fd = fd
+        self.name = name
+        self.payload = payload
+        self.identity: tuple[int, int] | None = None
+        """Device and inode, once `fd` was closed to spare descriptors."""
+
+
+class Descent(Generic[Payload]):
+    """A stack of directories, from `root`, which stays the caller's, to the current one.
+
+    `payload` is whatever belongs to a directory. Methods raise `OSError`.
+    """
+
+    def __init__(self, root: int, payload: Payload) -> None:
+        self._frames = [_Frame(root, b"", payload)]
+        self._first_open = 1
+        """The first frame below the root that is open."""
+
+    @property
+    def fd(self) -> int:
+        """The current directory."""
+        return self._frames[-1].fd
+
+    @property
+    def payload(self) -> Payload:
+        """What belongs to the current directory."""
+        return self._frames[-1].payload
+
+    @property
+    def depth(self) -> int:
+        """How many directories below the root: 0 there."""
+        return len(self._frames) - 1
+
+    @property
+    def names(self) -> list[bytes]:
+        """The names from the root down."""
+        return [frame.name for frame in self._frames[1:]]
+
+    def enter(self, name: bytes, payload: Payload) -> int:
+        """Go down into the directory `name`, not through a link; its descriptor."""
+        fd = os.open(name, FLAGS, dir_fd=self.fd)
+        self._frames.append(_Frame(fd, name, payload))
+        if len(self._frames) - self._first_open > OPEN:
+            frame = self._frames[self._first_open]
+            status = os.fstat(frame.fd)
+            frame.identity = (status.st_dev, status.st_ino)
+            os.close(frame.fd)
+            frame.fd = -1
+            self._first_open += 1
+        return fd
+
+    def leave(self) -> None:
+        """Go back up. Raises `OSError` if the directory above is not where it was."""
+        frame = self._frames[-1]
+        above = self._frames[-2]
+        if above.fd < 0:
+            fd = os.open(b"..", FLAGS, dir_fd=frame.fd)
+            status = os.fstat(fd)
+            if (status.st_dev, status.st_ino) != above.identity:
+                os.close(fd)
+                raise OSError(f"{os.fsdecode(above.name)} was moved meanwhile")
+            above.fd = fd
+            self._first_open -= 1
+        self._frames.pop()
+        os.close(frame.fd)
+
+    def close(self) -> None:
+        """Close all but the root, wherever the way is."""
+        while len(self._frames) > 1:
+            frame = self._frames.pop()
+            if frame.fd >= 0:
+                os.close(frame.fd)
+        self._first_open = 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()

@@ -1,0 +1,226 @@
+"""Which paths are meant: globs for what is wanted, .gitignore's lines for what is not.
+
+Paths are bytes, relative, with single slashes and none at either end. Knows no files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cacher.errors import UsageError
+
+_ANY_DEPTH = rb"(?:[^/]+/)*"
+
+
+class Globs:
+    """Paths, and globs of paths, below a root: `*` and `?` within a name, `**` any number of names.
+
+    What is below a path that matches is meant, too. `[` and `\\` are as in .gitignore.
+    """
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._globs = [_Glob.of(pattern) for pattern in patterns]
+
+    def matches(self, path: bytes) -> bool:
+        """Whether the path, or a directory that it is in, matches any pattern."""
+        found = False
+        for glob in self._globs:
+            if glob.below.match(path):
+                glob.used = found = True
+        return found
+
+    def may_contain(self, directory: bytes) -> bool:
+        """Whether something below a directory that does not match may match."""
+        names = directory.split(b"/")
+        return any(glob.leads(names) for glob in self._globs)
+
+    def unmatched(self) -> list[str]:
+        """The patterns that have matched nothing so far."""
+        return [glob.pattern for glob in self._globs if not glob.used]
+
+
+@dataclass(slots=True)
+class _Glob:
+    pattern: str
+    below: re.Pattern[bytes]
+    segments: list[re.Pattern[bytes] | None]
+    """One for each name; None is `**`."""
+    used: bool = False
+
+    @classmethod
+    def of(cls, pattern: str) -> _Glob:
+        text = os.fsencode(pattern)
+        while text.startswith(b"./"):
+            text = text[2:].lstrip(b"/")
+        names = [name for name in text.rstrip(b"/").split(b"/") if name not in (b"", b".")]
+        if not names or text.startswith(b"/") or b".." in names:
+            raise UsageError(
+                f"the pattern {pattern!r} is no path below the directory",
+                "paths are relative to DIR, without ..",
+            )
+        segments = [None if name == b"**" else _compiled(_name(name)) for name in names]
+        whole = _path(names)
+        return cls(pattern, re.compile(whole + rb"(?:/|\Z)", re.DOTALL), segments)
+
+    def leads(self, names: list[bytes]) -> bool:
+        """Whether a path that begins with these names, and has more, may match."""
+        for name, segment in zip(names, self.segments, strict=False):
+            if segment is None:
+                return True
+            if not segment.match(name):
+                return False
+        return len(names) < len(self.segments)
+
+
+class Ignore:
+    """What lines of a .gitignore at the root leave out (gitignore(5)).
+
+    The last that matches decides, `!` takes back. A directory that is left out is not looked into:
+    that is for the caller to keep.
+    """
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        rules = [rule for pattern in patterns if (rule := _rule(pattern))]
+        self._rules = rules[::-1]
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def ignores(self, path: bytes, *, is_directory: bool) -> bool:
+        """Whether the last line that matches the path leaves it out."""
+        for rule in self._rules:
+            if (is_directory or not rule.directories_only) and rule.whole.match(path):
+                return not rule.takes_back
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    whole: re.Pattern[bytes]
+    takes_back: bool
+    directories_only: bool
+
+
+def _rule(pattern: str) -> _Rule | None:
+    text = os.fsencode(pattern)
+    text = _without_trailing_spaces(text)
+    if not text or text.startswith(b"#"):
+        return None
+    takes_back = text.startswith(b"!")
+    text = text[takes_back:]
+    directories_only = text.endswith(b"/")
+    text = text[: -1 if directories_only else None]
+    anchored = b"/" in text
+    names = text.removeprefix(b"/").split(b"/")
+    if not any(names):
+        return None
+    whole = _path(names) if anchored else _ANY_DEPTH + _name(names[0])
+    return _Rule(_compiled(whole), takes_back, directories_only)
+
+
+def _without_trailing_spaces(text: bytes) -> bytes:
+    """gitignore(5): "Trailing spaces are ignored unless they are quoted with backslash"."""
+    while text.endswith(b" ") and not re.search(rb"(?<!\\)(?:\\\\)*\\ \Z", text):
+        text = text[:-1]
+    return text
+
+
+def _compiled(pattern: bytes) -> re.Pattern[bytes]:
+    return re.compile(pattern + rb"\Z", re.DOTALL)
+
+
+def _path(names: list[bytes]) -> bytes:
+    """The regular expression of a whole path."""
+    parts = []
+    last = len(names) - 1
+    for number, name in enumerate(names):
+        if name == b"**" and number < last:
+            parts.append(_ANY_DEPTH)
+        elif name == b"**":
+            parts.append(rb".+")
+        else:
+            parts.append(_name(name) + (b"/" if number < last else b""))
+    return b"".join(parts)
+
+
+def _name(glob: bytes) -> bytes:
+    """The regular expression of one name (wildmatch: no wildcard matches a slash)."""
+    parts = []
+    position = 0
+    while position < len(glob):
+        byte = glob[position : position + 1]
+        position += 1
+        if byte == b"*":
+            parts.append(rb"[^/]*")
+        elif byte == b"?":
+            parts.append(rb"[^/]")
+        elif byte == b"[":
+            told, position = _class(glob, position)
+            parts.append(told)
+        elif byte == b"\\" and position < len(glob):
+            parts.append(re.escape(glob[position : position + 1]))
+            position += 1
+        else:
+            parts.append(re.escape(byte))
+    return b"".join(parts)
+
+
+_POSIX = {
+    b"alnum": rb"a-zA-Z0-9",
+    b"alpha": rb"a-zA-Z",
+    b"blank": rb" \t",
+    b"cntrl": rb"\x00-\x1f\x7f",
+    b"digit": rb"0-9",
+    b"graph": rb"!-~",
+    b"lower": rb"a-z",
+    b"print": rb" -~",
+    b"punct": rb"!-/:-@\[-`{-~",
+    b"space": rb" \t-\r",
+    b"upper": rb"A-Z",
+    b"xdigit": rb"0-9a-fA-F",
+}
+
+_NOTHING = rb"(?!)"
+
+
+def _class(glob: bytes, position: int) -> tuple[bytes, int]:
+    """The bracket expression after `[`, and where it ends; one that does not matches nothing."""
+    negated = glob[position : position + 1] in (b"!", b"^")
+    position += negated
+    members: list[bytes] = []
+    first = True
+    while position < len(glob):
+        byte = glob[position : position + 1]
+        if byte == b"]" and not first:
+            body = b"".join(members)
+            sign = rb"^/" if negated else b""
+            inner = rb"[%b%b]" % (sign, body) if body or negated else _NOTHING
+            return (inner if negated else rb"(?!/)" + inner), position + 1
+        first = False
+        if glob.startswith(b"[:", position) and (end := glob.find(b":]", position)) > 0:
+            posix = _POSIX.get(glob[position + 2 : end])
+            if posix is None:
+                return _NOTHING, len(glob)
+            members.append(posix)
+            position = end + 2
+            continue
+        low, position = _member(glob, position)
+        if glob[position : position + 1] == b"-" and glob[position + 1 : position + 2] not in (
+            b"",
+            b"]",
+        ):
+            high, position = _member(glob, position + 1)
+            if low <= high:
+                members.append(re.escape(low) + b"-" + re.escape(high))
+        else:
+            members.append(re.escape(low))
+    return _NOTHING, len(glob)
+
+
+def _member(glob: bytes, position: int) -> tuple[bytes, int]:
+    if glob[position : position + 1] == b"\\" and position + 1 < len(glob):
+        position += 1
+    return glob[position : position + 1], position + 1

@@ -1,0 +1,268 @@
+"""A directory becomes a tar stream, as it is read: nothing of it is kept but one buffer.
+
+Knows files and tar headers; must not know what becomes of the stream.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cacher.errors import LocalError, UsageError
+from cacher.stream import headers
+from cacher.stream.headers import BLOCK, header
+from cacher.stream.walk import DIRECTORY, FILE, OPEN_FILE, SPECIAL, SYMLINK, Selection, Walk
+
+__all__ = ["Packed", "Selection", "pack"]
+
+BUFFER = 1024 * 1024
+"""Bytes, in whole blocks. One buffer, used again and again: fresh ones cost more in page faults
+than everything else together."""
+
+_ZEROS = bytes(BLOCK)
+
+_CHANGED_HINT = "store it once nothing writes to it any more; --changed warn stores it as it was"
+
+
+@dataclass(slots=True)
+class Packed:
+    """What has been packed: `size` is bytes of file contents, hard links counted once."""
+
+    members: int = 0
+    size: int = 0
+    skipped: int = 0
+    """Sockets, FIFOs and devices, which were left out."""
+    vanished: int = 0
+    changed: int = 0
+
+
+def pack(
+    directory: str,
+    write: Callable[[memoryview], None],
+    selection: Selection,
+    *,
+    keep_owner: bool = False,
+    tolerate_changes: bool = False,
+) -> Packed:
+    """Write a directory as a tar archive, in views of one buffer that `write` must be done with.
+
+    Without `keep_owner` everything belongs to 0. With `tolerate_changes` a file that changes is
+    filled up or cut to the size that it had, and one that vanishes is left out. Raises `LocalError`
+    and `UsageError`, and what `write` raises.
+    """
+    try:
+        root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except NotADirectoryError:
+        raise UsageError(f"{directory} is not a directory") from None
+    except OSError as error:
+        raise LocalError(f"cannot read {directory}: {_reason(error)}") from error
+    try:
+        packer = _Packer(write, keep_owner=keep_owner, tolerate_changes=tolerate_changes)
+        packer.pack(directory, root, selection)
+        return packer.packed
+    finally:
+        os.close(root)
+
+
+class _Packer:
+    def __init__(
+        self, write: Callable[[memoryview], None], *, keep_owner: bool, tolerate_changes: bool
+    ) -> None:
+        self.packed = Packed()
+        self._write = write
+        self._keep_owner = keep_owner
+        self._tolerates = tolerate_changes
+        self._view = memoryview(bytearray(BUFFER))
+        self._used = 0
+        self._links: dict[tuple[int, int], bytes] = {}
+        """The first path of each file that has several."""
+
+    def pack(self, directory: str, root: int, selection: Selection) -> None:
+        """All of it, and the end of the archive."""
+        try:
+            walk = Walk(root, selection, self._lost)
+        except OSError as error:
+            raise LocalError(f"cannot read {directory}: {_reason(error)}") from error
+        try:
+            self._walk(walk, root, selection)
+        finally:
+            walk.close()
+        if missing := not selection.allow_missing and walk.unmatched():
+            raise LocalError(
+                f"nothing in {directory} matches {missing[0]}",
+                "--allow-missing stores what there is",
+            )
+        if not self.packed.members:
+            raise LocalError(f"nothing of {directory} is left to be stored")
+        self._put(headers.end())
+        self._flush()
+
+    def _walk(self, walk: Walk, root: int, selection: Selection) -> None:
+        if not selection.include:
+            self._directory(b".", root)
+        file, packed = self._file, self.packed
+        for path, name, kind in walk:
+            if kind == FILE:
+                file(path, name, walk.directory)
+            elif kind == DIRECTORY:
+                self._directory(path, walk.directory)
+            elif kind == SYMLINK:
+                self._symlink(path, name, walk.directory)
+            else:
+                assert kind == SPECIAL  # noqa: S101 - there is no other
+                packed.skipped += 1
+
+    def _directory(self, path: bytes, fd: int) -> None:
+        status = os.fstat(fd)
+        self._member(path + b"/", status, headers.DIRECTORY)
+
+    def _symlink(self, path: bytes, name: bytes, directory: int) -> None:
+        try:
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            target = os.readlink(name, dir_fd=directory)
+        except OSError as error:
+            # EINVAL: it is no link any more.
+            self._lost(path, error)
+            return
+        if not self._is_linked(path, status):
+            self._member(path, status, headers.SYMLINK, target)
+
+    def _file(self, path: bytes, name: bytes, directory: int) -> None:
+        try:
+            fd = os.open(name, OPEN_FILE, dir_fd=directory)
+        except OSError as error:
+            self._lost(path, error)
+            return
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                self._replaced(path)
+            elif status.st_nlink == 1 or not self._is_linked(path, status):
+                self._member(path, status, headers.FILE)
+                self._content(path, fd, status)
+        finally:
+            os.close(fd)
+
+    def _content(self, path: bytes, fd: int, before: os.stat_result) -> None:
+        """Exactly as many bytes as the header says, whatever the file has by now."""
+        left = size = before.st_size
+        view, used = self._view, self._used
+        while left:
+            if used == BUFFER:
+                self._used = used
+                self._flush()
+                used = 0
+            try:
+                count = os.readv(fd, [view[used : used + left]])
+            except OSError as error:
+                raise LocalError(f"cannot read {_shown(path)}: {_reason(error)}") from error
+            if not count:
+                break
+            used += count
+            left -= count
+        self._used = used
+        if left:
+            self._fill(left)
+        after = os.fstat(fd)
+        if left or after.st_size != size or after.st_mtime_ns != before.st_mtime_ns:
+            self._changed(path)
+        if size % BLOCK:
+            padding = BLOCK - size % BLOCK
+            self._view[self._used : self._used + padding] = _ZEROS[:padding]
+            self._used += padding
+        self.packed.size += size
+
+    def _fill(self, count: int) -> None:
+        """Zeros, for a file that became shorter."""
+        while count:
+            piece = min(count, BUFFER - self._used)
+            if not piece:
+                self._flush()
+                continue
+            self._view[self._used : self._used + piece] = bytes(piece)
+            self._used += piece
+            count -= piece
+
+    def _member(
+        self, path: bytes, status: os.stat_result, kind: bytes, target: bytes = b""
+    ) -> None:
+        """The header of a member."""
+        block = header(
+            path,
+            status.st_mode & 0o7777,
+            status.st_size if kind == headers.FILE else 0,
+            status.st_mtime_ns,
+            kind,
+            target,
+            status.st_uid if self._keep_owner else 0,
+            status.st_gid if self._keep_owner else 0,
+        )
+        self.packed.members += 1
+        self._put(block)
+
+    def _is_linked(self, path: bytes, status: os.stat_result) -> bool:
+        """Whether the file is stored already under another name: then that is said instead."""
+        if status.st_nlink == 1:
+            return False
+        identity = (status.st_dev, status.st_ino)
+        first = self._links.setdefault(identity, path)
+        if first is path:
+            return False
+        self._member(path, status, headers.HARD_LINK, first)
+        return True
+
+    def _put(self, data: bytes) -> None:
+        used = self._used
+        if used + len(data) > BUFFER:
+            self._flush()
+            used = 0
+        if len(data) > BUFFER:
+            # A name of a megabyte; it is not worth a thought.
+            self._write(memoryview(data))
+            return
+        self._view[used : used + len(data)] = data
+        self._used = used + len(data)
+
+    def _flush(self) -> None:
+        self._write(self._view[: self._used])
+        self._used = 0
+
+    def _lost(self, path: bytes, error: OSError) -> None:
+        """What was there a moment ago cannot be opened."""
+        if isinstance(error, FileNotFoundError):
+            if not self._tolerates:
+                raise LocalError(
+                    f"{_shown(path)} vanished while it was packed; nothing was stored",
+                    "--changed warn leaves out what vanishes",
+                ) from error
+            self.packed.vanished += 1
+        elif error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EINVAL):
+            self._replaced(path)
+        else:
+            raise LocalError(
+                f"cannot read {_shown(path)}: {_reason(error)}", "--exclude leaves it out"
+            ) from error
+
+    def _replaced(self, path: bytes) -> None:
+        """Something else has its name by now, so it has vanished as well."""
+        self._changed(path)
+        self.packed.changed -= 1
+        self.packed.vanished += 1
+
+    def _changed(self, path: bytes) -> None:
+        if not self._tolerates:
+            raise LocalError(
+                f"{_shown(path)} changed while it was packed; nothing was stored", _CHANGED_HINT
+            )
+        self.packed.changed += 1
+
+
+def _shown(path: bytes) -> str:
+    return os.fsdecode(path)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
