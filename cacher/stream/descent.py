@@ -7,6 +7,7 @@ outside can be reached. Knows directories; must not know what is done in them.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Generic, Self, TypeVar
 
 OPEN = 64
@@ -73,8 +74,11 @@ class Descent(Generic[Payload]):
             self._first_open += 1
         return fd
 
-    def leave(self) -> None:
-        """Go back up. Raises `OSError` if the directory above is not where it was."""
+    def leave(self, finish: Callable[[int], None] | None = None) -> None:
+        """Go back up. Raises `OSError` if the directory above is not where it was.
+
+        `finish` is called with the directory's descriptor once nothing more is looked up in it.
+        """
         frame = self._frames[-1]
         above = self._frames[-2]
         if above.fd < 0:
@@ -86,7 +90,11 @@ class Descent(Generic[Payload]):
             above.fd = fd
             self._first_open -= 1
         self._frames.pop()
-        os.close(frame.fd)
+        try:
+            if finish:
+                finish(frame.fd)
+        finally:
+            os.close(frame.fd)
 
     def close(self) -> None:
         """Close all but the root, wherever the way is."""

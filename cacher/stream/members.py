@@ -1,0 +1,298 @@
+"""Tar, read: v7, ustar, GNU and PAX headers from a stream that may be hostile.
+
+POSIX.1-2017, pax, and the GNU tar manual, "Basic Tar Format". Knows bytes; must not know what a
+member is unpacked to. What is not understood is refused, never guessed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+
+from cacher.errors import IntegrityError
+from cacher.stream.pax import Records, read_records
+
+BLOCK = 512
+
+FILE, HARD_LINK, SYMLINK, CHARACTER, DEVICE, DIRECTORY, FIFO = (b"%d" % n for n in range(7))
+
+_LINKS = (HARD_LINK, SYMLINK)
+
+_FILES = (b"\0", b"0", b"7")
+"""Types of regular files: v7's, ustar's, and "contiguous", which POSIX lets be the same."""
+
+_VOLUME = b"V"
+"""GNU's label of an archive: nothing to unpack."""
+
+_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"x", b"g", b"L", b"K"
+
+_EXTENDED_LIMIT = 1024 * 1024
+"""Bytes of an extended header or a long name: no path on any system has as many."""
+
+_ZEROS = bytes(BLOCK)
+_ADLER = 65521
+_SECOND = 1_000_000_000
+
+
+class Member:
+    """What a header says of a member; its content comes next in the stream."""
+
+    __slots__ = ("gid", "kind", "link", "mode", "mtime_ns", "name", "size", "uid")
+
+    def __init__(
+        self,
+        name: bytes,
+        kind: bytes,
+        mode: int,
+        size: int,
+        mtime_ns: int,
+        link: bytes,
+        uid: int,
+        gid: int,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.mode = mode
+        self.size = size
+        self.mtime_ns = mtime_ns
+        self.link = link
+        self.uid = uid
+        self.gid = gid
+
+
+class Archive:
+    """The members of a tar stream.
+
+    `feed` gives the next piece of it, an empty one at the end, and may take back the one before.
+    Users and groups are read only for `owners`. More than `limit` bytes are refused. Raises
+    `IntegrityError`, and what `feed` raises.
+    """
+
+    def __init__(self, feed: Callable[[], memoryview], limit: int, *, owners: bool = False) -> None:
+        self._feed = feed
+        self._owners = owners
+        self._limit = limit
+        self._total = 0
+        self._piece = memoryview(b"")
+        self._at = 0
+        self._global: Records = {}
+
+    def next(self) -> Member | None:
+        """The next member, once all of the last one's content was taken; None at the proved end."""
+        records: Records = {}
+        while True:
+            block = self._block()
+            if block == _ZEROS:
+                self._require_end()
+                return None
+            kind = block[156:157]
+            if kind == _PAX:
+                records |= read_records(self._extended(block))
+            elif kind == _PAX_GLOBAL:
+                self._global |= read_records(self._extended(block))
+            elif kind == _GNU_NAME:
+                records[b"path"] = self._extended(block).split(b"\0", 1)[0]
+            elif kind == _GNU_LINK:
+                records[b"linkpath"] = self._extended(block).split(b"\0", 1)[0]
+            elif kind == _VOLUME:
+                self.skip(_size(block))
+            else:
+                return self._member(block, records)
+
+    def whole(self, size: int) -> memoryview | None:
+        """All of a content, if it lies in one piece; good until anything else is asked for."""
+        at = self._at
+        end = at + size
+        if end + (-size % BLOCK) > len(self._piece):
+            return None
+        self._at = end + (-size % BLOCK)
+        return self._piece[at:end]
+
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """A content in pieces, each good until the next is asked for; all must be taken."""
+        left = size
+        while left:
+            if self._at == len(self._piece):
+                self._more()
+            piece = self._piece[self._at : self._at + left]
+            self._at += len(piece)
+            left -= len(piece)
+            yield piece
+        if size % BLOCK:
+            self._pass(BLOCK - size % BLOCK)
+
+    def skip(self, size: int) -> None:
+        """Pass over a content."""
+        self._pass(size + (-size % BLOCK))
+
+    def _member(self, block: bytes, records: Records) -> Member:
+        _require_sum(block)
+        name = _text(block, 0, 100)
+        if block[257:263] == b"ustar\0" and block[345]:
+            name = _text(block, 345, 155) + b"/" + name
+        kind = block[156:157]
+        size, mode = _number(block, 124, 12, name), _number(block, 100, 8, name)
+        link = _text(block, 157, 100) if kind in _LINKS else b""
+        uid = _number(block, 108, 8, name) if self._owners else 0
+        gid = _number(block, 116, 8, name) if self._owners else 0
+        if self._global:
+            records = self._global | records
+        if b"mtime" in records:
+            mtime_ns = _time(records[b"mtime"], name)
+        else:
+            mtime_ns = _number(block, 136, 12, name) * _SECOND
+        if records:
+            if any(key.startswith(b"GNU.sparse.") for key in records):
+                raise _refused(records.get(b"GNU.sparse.name", name), "sparse")
+            name = records.get(b"path", name)
+            link = records.get(b"linkpath", link)
+            size = _decimal(records, b"size", size, name)
+            uid = _decimal(records, b"uid", uid, name)
+            gid = _decimal(records, b"gid", gid, name)
+        if kind in _FILES:
+            kind = DIRECTORY if kind == b"\0" and name.endswith(b"/") else FILE
+        elif kind not in (HARD_LINK, SYMLINK, CHARACTER, DEVICE, DIRECTORY, FIFO):
+            raise _refused(name, "sparse" if kind == b"S" else "unknown", kind)
+        if size < 0:
+            raise IntegrityError(f"{shown(name)}: a size below zero")
+        if self._total - len(self._piece) + self._at + size > self._limit:
+            raise self._too_large(name)
+        return Member(name, kind, mode & 0o7777, size, mtime_ns, link, uid, gid)
+
+    def _extended(self, block: bytes) -> bytes:
+        """The content of an extended header."""
+        _require_sum(block)
+        size = _size(block)
+        if not 0 <= size <= _EXTENDED_LIMIT:
+            name = _text(block, 0, 100)
+            raise IntegrityError(f"{shown(name)}: an extended header of {size} bytes")
+        return b"".join(map(bytes, self.pieces(size)))
+
+    def _block(self) -> bytes:
+        """The next header."""
+        at = self._at
+        end = at + BLOCK
+        if end <= len(self._piece):
+            self._at = end
+            return bytes(self._piece[at:end])
+        return b"".join(map(bytes, self.pieces(BLOCK)))
+
+    def _pass(self, count: int) -> None:
+        while count:
+            if self._at == len(self._piece):
+                self._more()
+            step = min(count, len(self._piece) - self._at)
+            self._at += step
+            count -= step
+
+    def _more(self) -> None:
+        """The next piece, which there must be."""
+        if not self._advance():
+            raise IntegrityError("the archive is cut off")
+
+    def _advance(self) -> bool:
+        self._piece, self._at = self._feed(), 0
+        self._total += len(self._piece)
+        if self._total > self._limit:
+            raise self._too_large(b"")
+        return bool(self._piece)
+
+    def _require_end(self) -> None:
+        """Nothing but zeros to the end of the stream: tar fills up its last record with them."""
+        while True:
+            rest = bytes(self._piece[self._at :])
+            if rest.count(0) != len(rest):
+                raise IntegrityError("something follows the end of the archive")
+            if not self._advance():
+                return
+
+    def _too_large(self, name: bytes) -> IntegrityError:
+        about = f"{shown(name)}: " if name else ""
+        return IntegrityError(
+            f"{about}it unpacks to more than {self._limit} bytes", "--max-unpacked allows more"
+        )
+
+
+def shown(name: bytes) -> str:
+    """A member's name for a message, however long it is."""
+    text = name.decode(errors="backslashreplace") or "a member without a name"
+    return text if len(text) <= 200 else f"{text[:100]}…{text[-99:]}"
+
+
+def _text(block: bytes, start: int, size: int) -> bytes:
+    end = block.find(0, start, start + size)
+    return block[start : end if end >= 0 else start + size]
+
+
+def _require_sum(block: bytes) -> None:
+    """The sum of the header's bytes, where its own field counts as spaces.
+
+    Compared modulo 65521: the low half of Adler-32 is one and the sum, ten times as fast.
+    """
+    field = block[148:156]
+    told = field.strip(b" \0")
+    try:
+        expected = int(told, 8)
+    except ValueError:
+        expected = -1
+    found = (zlib.adler32(block) & 0xFFFF) - 1 - sum(field) + 8 * 32
+    if (found - expected) % _ADLER and expected != _signed_sum(block):
+        raise IntegrityError(
+            f"{shown(_text(block, 0, 100))}: what should be its header is none",
+            "it may be no tar archive, or damaged",
+        )
+
+
+def _signed_sum(block: bytes) -> int:
+    """As some old programs took it, with bytes from -128 to 127."""
+    plain = block[:148] + b" " * 8 + block[156:]
+    return sum(byte - 256 if byte > 127 else byte for byte in plain)
+
+
+def _size(block: bytes) -> int:
+    return _number(block, 124, 12, _text(block, 0, 100))
+
+
+def _number(block: bytes, start: int, size: int, name: bytes) -> int:
+    """Octal digits, or GNU's binary form, whose first bit is set."""
+    field = block[start : start + size]
+    if field[0] & 0x80:
+        bits = 8 * size - 1
+        value = int.from_bytes(field, "big") & ((1 << bits) - 1)
+        return value - (1 << bits) if value >> (bits - 1) else value
+    told = field.strip(b" \0")
+    if not told:
+        return 0
+    try:
+        if told.isdigit():
+            return int(told, 8)
+    except ValueError:
+        pass
+    raise IntegrityError(f"{shown(name)}: a number in its header is none")
+
+
+def _decimal(records: Records, key: bytes, default: int, name: bytes) -> int:
+    told = records.get(key)
+    if told is None:
+        return default
+    if not told.isdigit() or len(told) > 20:
+        raise IntegrityError(f"{shown(name)}: its {key.decode()} is no number")
+    return int(told)
+
+
+def _time(told: bytes, name: bytes) -> int:
+    """Nanoseconds of a decimal number of seconds."""
+    digits = told.removeprefix(b"-")
+    seconds, _, fraction = digits.partition(b".")
+    if not seconds.isdigit() or len(seconds) > 12 or not (fraction.isdigit() or not fraction):
+        raise IntegrityError(f"{shown(name)}: its mtime is no time")
+    value = int(seconds) * _SECOND + int(fraction[:9].ljust(9, b"0"))
+    return -value if digits is not told and told.startswith(b"-") else value
+
+
+def _refused(name: bytes, what: str, kind: bytes = b"") -> IntegrityError:
+    if what == "sparse":
+        return IntegrityError(
+            f"{shown(name)}: sparse members are not supported", "pack it without --sparse"
+        )
+    return IntegrityError(f"{shown(name)}: members of type {kind!r} are not supported")

@@ -1,0 +1,277 @@
+"""A tar stream becomes files below one directory, and reaches nothing outside of it.
+
+Every name is looked up by descriptors, from directories that this run has made, without following a
+link; what has no place there is refused. Knows members and files; must not know where the
+stream comes from, nor what becomes of the directory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cacher.errors import IntegrityError, LocalError, UsageError
+from cacher.stream import members
+from cacher.stream.globs import Globs
+from cacher.stream.members import Archive, Member, shown
+from cacher.stream.places import Places
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
+"""How file systems without hard links refuse one, or the one too many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of an archive is wanted; `max_size` is bytes of the whole tar stream."""
+
+    strip: int = 0
+    only: Sequence[str] = ()
+    keep_owner: bool = False
+    max_size: int = 100 * 1024**3
+
+
+@dataclass(slots=True)
+class Unpacked:
+    """What an archive has: `size` is bytes of file contents; `restored` members were wanted."""
+
+    members: int = 0
+    size: int = 0
+    skipped: int = 0
+    """FIFOs, which were left out."""
+    restored: int = 0
+    root_told: bool = False
+    """Whether the archive says what the root is to be like."""
+
+
+def unpack(feed: Callable[[], memoryview], root: int, wanted: Wanted) -> Unpacked:
+    """Unpack the tar stream that `feed` gives in pieces into the empty, private directory `root`.
+
+    Raises `IntegrityError` for an archive that is damaged or unsafe, `LocalError`, and what
+    `feed` raises. What is there by then stays there: the whole directory is to be thrown away.
+    """
+    unpacker = _Unpacker(root, wanted)
+    try:
+        unpacker.run(Archive(feed, wanted.max_size, owners=wanted.keep_owner))
+    finally:
+        unpacker.places.close()
+    return unpacker.unpacked
+
+
+class _Unpacker:
+    def __init__(self, root: int, wanted: Wanted) -> None:
+        self.unpacked = Unpacked()
+        self._umask = _umask()
+        self._strip = wanted.strip
+        self._globs = Globs(wanted.only) if wanted.only else None
+        self._owner = _give_owner if wanted.keep_owner else None
+        self.places = Places(root, self._umask, self._owner)
+
+    def run(self, archive: Archive) -> None:
+        """All members, to the proved end."""
+        unpacked = self.unpacked
+        while (member := archive.next()) is not None:
+            unpacked.members += 1
+            if member.kind == members.FILE:
+                unpacked.size += member.size
+            try:
+                self._member(archive, member)
+            except OSError as error:
+                raise _failed(error, member) from error
+        try:
+            self.places.finish()
+        except OSError as error:
+            raise LocalError(f"writing a directory: {_reason(error)}") from error
+        unpacked.root_told = self.places.root_told
+
+    def _member(self, archive: Archive, member: Member) -> None:
+        kind = member.kind
+        path = self._path(member.name, member)
+        if kind in (members.CHARACTER, members.DEVICE):
+            raise IntegrityError(f"{shown(member.name)}: it is a device, which is refused")
+        if path is None or (self._globs and not self._globs.matches(path)):
+            archive.skip(member.size)
+            return
+        if kind == members.FIFO:
+            self.unpacked.skipped += 1
+            return
+        if kind == members.DIRECTORY:
+            archive.skip(member.size)
+            self.places.directory(path, member)
+        else:
+            parent, _, name = path.rpartition(b"/")
+            directory = self.places.go(parent, member)
+            if not name:
+                raise IntegrityError(f"{shown(member.name)}: the root is no directory")
+            if kind == members.FILE:
+                self._file(archive, member, name, directory)
+            elif kind == members.SYMLINK:
+                archive.skip(member.size)
+                self._symlink(member, name, directory)
+            else:
+                archive.skip(member.size)
+                self._hard_link(member, path, name, directory)
+        self.unpacked.restored += 1
+
+    def _path(self, name: bytes, member: Member) -> bytes | None:
+        """Where a name of the archive belongs; None where `strip` leaves nothing of it."""
+        parts = name.split(b"/")
+        if b"" in parts or b"." in parts or b".." in parts:
+            if not name or parts[0] == b"":
+                raise IntegrityError(f"{shown(member.name)}: {shown(name)} is an absolute path")
+            if b".." in parts:
+                raise IntegrityError(f"{shown(member.name)}: {shown(name)} leads upwards")
+            parts = [part for part in parts if part not in (b"", b".")]
+        if not self._strip:
+            return b"/".join(parts)
+        return b"/".join(parts[self._strip :]) if len(parts) > self._strip else None
+
+    def _file(self, archive: Archive, member: Member, name: bytes, directory: int) -> None:
+        mode = member.mode
+        fd = self._create(name, mode & 0o777, directory, member)
+        try:
+            size = member.size
+            content = archive.whole(size)
+            if content is None:
+                for piece in archive.pieces(size):
+                    _write(fd, piece)
+            elif size:
+                _write(fd, content)
+            if self._owner:
+                self._owner(fd, member)
+                os.fchmod(fd, mode)
+            elif mode & self._umask or mode & 0o7000:
+                os.fchmod(fd, mode)
+            os.utime(fd, ns=(member.mtime_ns, member.mtime_ns))
+        finally:
+            os.close(fd)
+
+    def _create(self, name: bytes, mode: int, directory: int, member: Member) -> int:
+        try:
+            return os.open(name, _CREATE, mode, dir_fd=directory)
+        except FileExistsError:
+            self._make_way(name, directory, member)
+            return os.open(name, _CREATE, mode, dir_fd=directory)
+
+    def _make_way(self, name: bytes, directory: int, member: Member) -> None:
+        """Remove an earlier member of the same name: the later one counts, as with tar."""
+        if stat.S_ISDIR(self.places.existing(name, member).st_mode):
+            raise IntegrityError(f"{shown(member.name)}: there is a directory of that name")
+        os.unlink(name, dir_fd=directory)
+
+    def _symlink(self, member: Member, name: bytes, directory: int) -> None:
+        if not member.link:
+            raise IntegrityError(f"{shown(member.name)}: a symbolic link to nothing")
+        try:
+            os.symlink(member.link, name, dir_fd=directory)
+        except FileExistsError:
+            self._make_way(name, directory, member)
+            os.symlink(member.link, name, dir_fd=directory)
+        if self._owner:
+            os.chown(name, member.uid, member.gid, dir_fd=directory, follow_symlinks=False)
+        times = (member.mtime_ns, member.mtime_ns)
+        os.utime(name, ns=times, dir_fd=directory, follow_symlinks=False)
+
+    def _hard_link(self, member: Member, path: bytes, name: bytes, directory: int) -> None:
+        target = self._path(member.link, member)
+        if target is None or (self._globs and not self._globs.matches(target)):
+            raise UsageError(
+                f"{shown(member.name)} is a hard link to {shown(member.link)}, which is left out",
+                "restore both, or neither",
+            )
+        if target == path:
+            raise IntegrityError(f"{shown(member.name)}: a hard link to itself")
+        try:
+            there, other, is_ours = self.places.linked(target)
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._no_target(member) from None
+        try:
+            self._link(there, other, directory, name, member)
+        finally:
+            if is_ours:
+                os.close(there)
+
+    def _link(self, there: int, other: bytes, here: int, name: bytes, member: Member) -> None:
+        try:
+            status = os.stat(other, dir_fd=there, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._no_target(member) from None
+        if stat.S_ISDIR(status.st_mode):
+            raise IntegrityError(f"{shown(member.name)}: a hard link to a directory")
+        try:
+            _hard_link(there, other, here, name)
+        except FileExistsError:
+            self._make_way(name, here, member)
+            _hard_link(there, other, here, name)
+
+    def _no_target(self, member: Member) -> IntegrityError:
+        return IntegrityError(
+            f"{shown(member.name)}: a hard link to {shown(member.link)}, "
+            "which is no member before it"
+        )
+
+
+def _hard_link(there: int, other: bytes, here: int, name: bytes) -> None:
+    """A second name; a copy, on a file system that has no second names."""
+    try:
+        os.link(other, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _copy(there, other, here, name)
+
+
+def _copy(there: int, other: bytes, here: int, name: bytes) -> None:
+    status = os.stat(other, dir_fd=there, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(other, dir_fd=there), name, dir_fd=here)
+        return
+    source = os.open(other, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=there)
+    try:
+        fd = os.open(name, _CREATE, 0o600, dir_fd=here)
+        try:
+            buffer = memoryview(bytearray(256 * 1024))
+            while count := os.readv(source, [buffer]):
+                _write(fd, buffer[:count])
+            os.fchmod(fd, stat.S_IMODE(status.st_mode))
+            os.utime(fd, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        finally:
+            os.close(fd)
+    finally:
+        os.close(source)
+
+
+def _write(fd: int, data: memoryview) -> None:
+    count = os.write(fd, data)
+    while count < len(data):
+        data = data[count:]
+        count = os.write(fd, data)
+
+
+def _give_owner(fd: int, member: Member) -> None:
+    """Before the mode: giving a file away takes its setuid bit."""
+    os.fchown(fd, member.uid, member.gid)
+
+
+def _umask() -> int:
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
+def _failed(error: OSError, member: Member) -> LocalError:
+    hint = ""
+    if error.errno in _NO_SPACE:
+        hint = "free some space"
+    elif isinstance(error, PermissionError) and error.errno == errno.EPERM:
+        hint = "without --owner, what is restored belongs to who restores it"
+    return LocalError(f"writing {shown(member.name)}: {_reason(error)}", hint)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
