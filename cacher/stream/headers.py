@@ -72,9 +72,7 @@ def header(
     if fraction or not 0 <= seconds <= _MAX_SIZE:
         if not records and 1_000_000_000 <= seconds <= 9_999_999_999:
             # By far the most frequent.
-            before = _TIME_HEADER + (b"30 mtime=%d.%09d\n" % (seconds, fraction)).ljust(
-                BLOCK, b"\0"
-            )
+            before = TIME_HEADER + (b"30 mtime=%d.%09d\n" % (seconds, fraction)).ljust(BLOCK, b"\0")
             return before + _block(short, mode, size, seconds, kind, link, uid, gid, prefix)
         records += _record(b"mtime", _decimal(mtime_ns))
     block = _block(
@@ -163,4 +161,8 @@ def _is_text(name: bytes) -> bool:
     return True
 
 
-_TIME_HEADER = _block(b"././@PaxHeader", 0o644, 30, 0, PAX, b"", 0, 0, b"")
+TIME_RECORD = 30
+"""Bytes of a record of a time with nanoseconds, from 2001 to 2286."""
+
+TIME_HEADER = _block(b"././@PaxHeader", 0o644, TIME_RECORD, 0, PAX, b"", 0, 0, b"")
+"""The header before a record of a time with nanoseconds and nothing else: always the same."""

@@ -6,10 +6,12 @@ member is unpacked to. What is not understood is refused, never guessed.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterator
 
 from cacher.errors import IntegrityError
+from cacher.stream.headers import TIME_HEADER, TIME_RECORD
 from cacher.stream.pax import Records, read_records
 
 BLOCK = 512
@@ -17,6 +19,9 @@ BLOCK = 512
 FILE, HARD_LINK, SYMLINK, CHARACTER, DEVICE, DIRECTORY, FIFO = (b"%d" % n for n in range(7))
 
 _LINKS = (HARD_LINK, SYMLINK)
+
+_LINKS = (HARD_LINK, SYMLINK)
+_KINDS = (HARD_LINK, SYMLINK, CHARACTER, DEVICE, DIRECTORY, FIFO)
 
 _FILES = (b"\0", b"0", b"7")
 """Types of regular files: v7's, ustar's, and "contiguous", which POSIX lets be the same."""
@@ -31,6 +36,16 @@ _EXTENDED_LIMIT = 1024 * 1024
 
 _ZEROS = bytes(BLOCK)
 _ADLER = 65521
+
+_PLAIN = re.compile(
+    rb"([0-7]{7})\0([0-7]{7})\0([0-7]{7})\0([0-7]{11})\0([0-7]{11})\0([0-7]{6})\0 "
+).match
+"""Mode, user, group, size, time and sum as everybody writes them, from byte 100 of a header."""
+
+_PLAIN_TIME = re.compile(rb"30 mtime=([0-9]{10})\.([0-9]{9})\n").match
+
+_SUM = 8 * 32 - 1
+"""The field of the sum counts as eight spaces; Adler-32 begins at one."""
 _SECOND = 1_000_000_000
 
 
@@ -64,8 +79,7 @@ class Archive:
     """The members of a tar stream.
 
     `feed` gives the next piece of it, an empty one at the end, and may take back the one before.
-    Users and groups are read only for `owners`. More than `limit` bytes are refused. Raises
-    `IntegrityError`, and what `feed` raises.
+    More than `limit` bytes are refused. Raises `IntegrityError`, and what `feed` raises.
     """
 
     def __init__(self, feed: Callable[[], memoryview], limit: int, *, owners: bool = False) -> None:
@@ -80,14 +94,18 @@ class Archive:
     def next(self) -> Member | None:
         """The next member, once all of the last one's content was taken; None at the proved end."""
         records: Records = {}
+        mtime_ns = None
         while True:
             block = self._block()
-            if block == _ZEROS:
-                self._require_end()
-                return None
             kind = block[156:157]
             if kind == _PAX:
-                records |= read_records(self._extended(block))
+                if block == TIME_HEADER:
+                    told = self._block()
+                    mtime_ns = _plain_time(told)
+                    if mtime_ns is None:
+                        records |= read_records(told[:TIME_RECORD])
+                else:
+                    records |= read_records(self._extended(block))
             elif kind == _PAX_GLOBAL:
                 self._global |= read_records(self._extended(block))
             elif kind == _GNU_NAME:
@@ -96,8 +114,11 @@ class Archive:
                 records[b"linkpath"] = self._extended(block).split(b"\0", 1)[0]
             elif kind == _VOLUME:
                 self.skip(_size(block))
+            elif block == _ZEROS:
+                self._require_end()
+                return None
             else:
-                return self._member(block, records)
+                return self._member(block, kind, records, mtime_ns)
 
     def whole(self, size: int) -> memoryview | None:
         """All of a content, if it lies in one piece; good until anything else is asked for."""
@@ -125,39 +146,34 @@ class Archive:
         """Pass over a content."""
         self._pass(size + (-size % BLOCK))
 
-    def _member(self, block: bytes, records: Records) -> Member:
-        _require_sum(block)
-        name = _text(block, 0, 100)
-        if block[257:263] == b"ustar\0" and block[345]:
-            name = _text(block, 345, 155) + b"/" + name
-        kind = block[156:157]
-        size, mode = _number(block, 124, 12, name), _number(block, 100, 8, name)
-        link = _text(block, 157, 100) if kind in _LINKS else b""
-        uid = _number(block, 108, 8, name) if self._owners else 0
-        gid = _number(block, 116, 8, name) if self._owners else 0
-        if self._global:
-            records = self._global | records
-        if b"mtime" in records:
-            mtime_ns = _time(records[b"mtime"], name)
+    def _member(self, block: bytes, kind: bytes, records: Records, mtime_ns: int | None) -> Member:
+        name = _name(block)
+        plain = _PLAIN(block, 100)
+        if plain is not None:
+            mode, uid, gid, size, seconds, total = [int(digits, 8) for digits in plain.groups()]
+            if (zlib.adler32(block) - total - sum(block[148:156]) + _SUM) & 0xFFFF:
+                _require_sum(block)
         else:
-            mtime_ns = _number(block, 136, 12, name) * _SECOND
-        if records:
-            if any(key.startswith(b"GNU.sparse.") for key in records):
-                raise _refused(records.get(b"GNU.sparse.name", name), "sparse")
-            name = records.get(b"path", name)
-            link = records.get(b"linkpath", link)
-            size = _decimal(records, b"size", size, name)
-            uid = _decimal(records, b"uid", uid, name)
-            gid = _decimal(records, b"gid", gid, name)
+            _require_sum(block)
+            mode, size = _number(block, 100, 8, name), _number(block, 124, 12, name)
+            uid, gid = _number(block, 108, 8, name), _number(block, 116, 8, name)
+            seconds = _number(block, 136, 12, name)
+        link = _text(block, 157, 100) if kind in _LINKS else b""
+        if mtime_ns is None:
+            mtime_ns = seconds * _SECOND
+        member = Member(name, kind, mode & 0o7777, size, mtime_ns, link, uid, gid)
+        if records or self._global:
+            _apply(self._global | records, member)
         if kind in _FILES:
-            kind = DIRECTORY if kind == b"\0" and name.endswith(b"/") else FILE
-        elif kind not in (HARD_LINK, SYMLINK, CHARACTER, DEVICE, DIRECTORY, FIFO):
-            raise _refused(name, "sparse" if kind == b"S" else "unknown", kind)
-        if size < 0:
-            raise IntegrityError(f"{shown(name)}: a size below zero")
-        if self._total - len(self._piece) + self._at + size > self._limit:
-            raise self._too_large(name)
-        return Member(name, kind, mode & 0o7777, size, mtime_ns, link, uid, gid)
+            is_old_directory = kind == b"\0" and member.name.endswith(b"/")
+            member.kind = DIRECTORY if is_old_directory else FILE
+        elif kind not in _KINDS:
+            raise _refused(member.name, "sparse" if kind == b"S" else "unknown", kind)
+        if member.size < 0:
+            raise IntegrityError(f"{shown(member.name)}: a size below zero")
+        if self._total - len(self._piece) + self._at + member.size > self._limit:
+            raise self._too_large(member.name)
+        return member
 
     def _extended(self, block: bytes) -> bytes:
         """The content of an extended header."""
@@ -217,6 +233,33 @@ def shown(name: bytes) -> str:
     """A member's name for a message, however long it is."""
     text = name.decode(errors="backslashreplace") or "a member without a name"
     return text if len(text) <= 200 else f"{text[:100]}…{text[-99:]}"
+
+
+def _name(block: bytes) -> bytes:
+    name = block[:100].split(b"\0", 1)[0]
+    if block[345] and block[257:263] == b"ustar\0":
+        return _text(block, 345, 155) + b"/" + name
+    return name
+
+
+def _apply(records: Records, member: Member) -> None:
+    """What extended headers say goes before what the header does."""
+    name = records.get(b"path", member.name)
+    if any(key.startswith(b"GNU.sparse.") for key in records):
+        raise _refused(records.get(b"GNU.sparse.name", name), "sparse")
+    member.name = name
+    member.link = records.get(b"linkpath", member.link)
+    member.size = _decimal(records, b"size", member.size, name)
+    member.uid = _decimal(records, b"uid", member.uid, name)
+    member.gid = _decimal(records, b"gid", member.gid, name)
+    if b"mtime" in records:
+        member.mtime_ns = _time(records[b"mtime"], name)
+
+
+def _plain_time(block: bytes) -> int | None:
+    """The nanoseconds of a record as we write it."""
+    told = _PLAIN_TIME(block)
+    return int(told[1]) * _SECOND + int(told[2]) if told else None
 
 
 def _text(block: bytes, start: int, size: int) -> bytes:

@@ -47,6 +47,8 @@ class Places:
         self._descent: Descent[_Told] = Descent(root, self._told)
         self._parent = b""
         """The path of the current directory."""
+        self.raw = b""
+        """How the archive wrote the path of the current directory, where that is known."""
         self.root_told = False
         self.folds = _folds(root)
 

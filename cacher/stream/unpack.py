@@ -21,6 +21,8 @@ from cacher.stream.places import Places
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
+_NO_NAMES = (b"", b".", b"..")
+
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 """How file systems without hard links refuse one, or the one too many."""
@@ -57,7 +59,7 @@ def unpack(feed: Callable[[], memoryview], root: int, wanted: Wanted) -> Unpacke
     """
     unpacker = _Unpacker(root, wanted)
     try:
-        unpacker.run(Archive(feed, wanted.max_size, owners=wanted.keep_owner))
+        unpacker.run(Archive(feed, wanted.max_size))
     finally:
         unpacker.places.close()
     return unpacker.unpacked
@@ -74,12 +76,24 @@ class _Unpacker:
 
     def run(self, archive: Archive) -> None:
         """All members, to the proved end."""
-        unpacked = self.unpacked
+        unpacked, places, file = self.unpacked, self.places, self._file
+        is_plain = not self._strip and self._globs is None
         while (member := archive.next()) is not None:
             unpacked.members += 1
-            if member.kind == members.FILE:
-                unpacked.size += member.size
             try:
+                if member.kind == members.FILE:
+                    unpacked.size += member.size
+                    parent, slash, name = member.name.rpartition(b"/")
+                    if (
+                        is_plain
+                        and parent == places.raw
+                        and name not in _NO_NAMES
+                        and (parent or not slash)
+                    ):
+                        # Most members are files beside the one before.
+                        file(archive, member, name, places.fd)
+                        unpacked.restored += 1
+                        continue
                 self._member(archive, member)
             except OSError as error:
                 raise _failed(error, member) from error
@@ -103,9 +117,11 @@ class _Unpacker:
         if kind == members.DIRECTORY:
             archive.skip(member.size)
             self.places.directory(path, member)
+            self.places.raw = member.name.removesuffix(b"/") if path else b""
         else:
             parent, _, name = path.rpartition(b"/")
             directory = self.places.go(parent, member)
+            self.places.raw = member.name.rpartition(b"/")[0]
             if not name:
                 raise IntegrityError(f"{shown(member.name)}: the root is no directory")
             if kind == members.FILE:
