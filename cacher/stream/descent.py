@@ -52,9 +52,19 @@ class Descent(Generic[Payload]):
         return self._frames[-1].payload
 
     @property
+    def payloads(self) -> list[Payload]:
+        """What belongs to the directories from the root to the current one."""
+        return [frame.payload for frame in self._frames]
+
+    @property
     def depth(self) -> int:
         """How many directories below the root: 0 there."""
         return len(self._frames) - 1
+
+    @property
+    def name(self) -> bytes:
+        """The name of the current directory."""
+        return self._frames[-1].name
 
     @property
     def names(self) -> list[bytes]:

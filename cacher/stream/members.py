@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 
 from cacher.errors import IntegrityError
-from cacher.stream.headers import TIME_HEADER, TIME_RECORD
+from cacher.stream.headers import TIME_HEADER
 from cacher.stream.pax import Records, read_records
 
 BLOCK = 512
@@ -82,9 +82,8 @@ class Archive:
     More than `limit` bytes are refused. Raises `IntegrityError`, and what `feed` raises.
     """
 
-    def __init__(self, feed: Callable[[], memoryview], limit: int, *, owners: bool = False) -> None:
+    def __init__(self, feed: Callable[[], memoryview], limit: int) -> None:
         self._feed = feed
-        self._owners = owners
         self._limit = limit
         self._total = 0
         self._piece = memoryview(b"")
@@ -93,19 +92,37 @@ class Archive:
 
     def next(self) -> Member | None:
         """The next member, once all of the last one's content was taken; None at the proved end."""
+        return self._timed() or self._any()
+
+    def _timed(self) -> Member | None:
+        """A member as we write most of them, if that is what comes next: a time, then a header.
+
+        Nothing is taken otherwise, so that whatever is odd about it goes the long way.
+        """
+        at = self._at
+        blocks = bytes(self._piece[at : at + 3 * BLOCK])
+        if not blocks.startswith(TIME_HEADER) or len(blocks) < 3 * BLOCK or self._global:
+            return None
+        header = blocks[2 * BLOCK :]
+        time, plain, kind = _PLAIN_TIME(blocks, BLOCK), _PLAIN(header, 100), header[156:157]
+        if time is None or plain is None or (kind != FILE and kind != DIRECTORY):
+            return None
+        mode, uid, gid, size, _seconds, total = [int(digits, 8) for digits in plain.groups()]
+        if (zlib.adler32(header) - total - sum(header[148:156]) + _SUM) & 0xFFFF:
+            return None
+        if self._total - len(self._piece) + at + size > self._limit:
+            return None
+        self._at = at + 3 * BLOCK
+        mtime_ns = int(time[1]) * _SECOND + int(time[2])
+        return Member(_name(header), kind, mode & 0o7777, size, mtime_ns, b"", uid, gid)
+
+    def _any(self) -> Member | None:
         records: Records = {}
-        mtime_ns = None
         while True:
             block = self._block()
             kind = block[156:157]
             if kind == _PAX:
-                if block == TIME_HEADER:
-                    told = self._block()
-                    mtime_ns = _plain_time(told)
-                    if mtime_ns is None:
-                        records |= read_records(told[:TIME_RECORD])
-                else:
-                    records |= read_records(self._extended(block))
+                records |= read_records(self._extended(block))
             elif kind == _PAX_GLOBAL:
                 self._global |= read_records(self._extended(block))
             elif kind == _GNU_NAME:
@@ -118,7 +135,7 @@ class Archive:
                 self._require_end()
                 return None
             else:
-                return self._member(block, kind, records, mtime_ns)
+                return self._member(block, kind, records)
 
     def whole(self, size: int) -> memoryview | None:
         """All of a content, if it lies in one piece; good until anything else is asked for."""
@@ -146,7 +163,7 @@ class Archive:
         """Pass over a content."""
         self._pass(size + (-size % BLOCK))
 
-    def _member(self, block: bytes, kind: bytes, records: Records, mtime_ns: int | None) -> Member:
+    def _member(self, block: bytes, kind: bytes, records: Records) -> Member:
         name = _name(block)
         plain = _PLAIN(block, 100)
         if plain is not None:
@@ -159,8 +176,7 @@ class Archive:
             uid, gid = _number(block, 108, 8, name), _number(block, 116, 8, name)
             seconds = _number(block, 136, 12, name)
         link = _text(block, 157, 100) if kind in _LINKS else b""
-        if mtime_ns is None:
-            mtime_ns = seconds * _SECOND
+        mtime_ns = seconds * _SECOND
         member = Member(name, kind, mode & 0o7777, size, mtime_ns, link, uid, gid)
         if records or self._global:
             _apply(self._global | records, member)
@@ -254,12 +270,6 @@ def _apply(records: Records, member: Member) -> None:
     member.gid = _decimal(records, b"gid", member.gid, name)
     if b"mtime" in records:
         member.mtime_ns = _time(records[b"mtime"], name)
-
-
-def _plain_time(block: bytes) -> int | None:
-    """The nanoseconds of a record as we write it."""
-    told = _PLAIN_TIME(block)
-    return int(told[1]) * _SECOND + int(told[2]) if told else None
 
 
 def _text(block: bytes, start: int, size: int) -> bytes:

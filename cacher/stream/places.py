@@ -49,7 +49,8 @@ class Places:
         """The path of the current directory."""
         self.raw = b""
         """How the archive wrote the path of the current directory, where that is known."""
-        self.root_told = False
+        self.implicit = {b""}
+        """The directories that the archive has things in but does not tell of."""
         self.folds = _folds(root)
 
     @property
@@ -68,8 +69,9 @@ class Places:
             common += 1
         for _ in range(len(names) - common):
             self._leave()
-        for name in wanted[common:]:
-            self._enter(name, member)
+        for depth in range(common, len(wanted)):
+            if self._enter(wanted[depth], member):
+                self.implicit.add(b"/".join(wanted[: depth + 1]))
         self._parent = parent
         return self._descent.fd
 
@@ -77,12 +79,12 @@ class Places:
         """A directory that is told of: made, if it is not there, and the current one."""
         if not path:
             self.go(b"", member)
-            self.root_told = True
         else:
             parent, _, name = path.rpartition(b"/")
             self.go(parent, member)
             self._enter(name, member)
             self._parent = path
+        self.implicit.discard(path)
         told = self._descent.payload
         told.mode, told.mtime_ns, told.member = member.mode, member.mtime_ns, member
 
@@ -91,7 +93,7 @@ class Places:
         for _ in range(self._descent.depth):
             self._leave()
         self._parent = b""
-        if self.root_told:
+        if b"" not in self.implicit:
             self._give(self._root, self._told)
 
     def close(self) -> None:
@@ -121,13 +123,15 @@ class Places:
             fd = inner
         return fd, name, True
 
-    def _enter(self, name: bytes, member: Member) -> None:
+    def _enter(self, name: bytes, member: Member) -> bool:
+        """Go into a directory; whether it had to be made."""
         try:
             os.mkdir(name, _PRIVATE, dir_fd=self.fd)
         except FileExistsError:
             self._enter_existing(name, member)
-            return
+            return False
         self._descent.enter(name, _Told(self._default))
+        return True
 
     def _enter_existing(self, name: bytes, member: Member) -> None:
         status = self.existing(name, member)

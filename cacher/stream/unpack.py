@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cacher.errors import IntegrityError, LocalError, UsageError
 from cacher.stream import members
@@ -47,8 +47,8 @@ class Unpacked:
     skipped: int = 0
     """FIFOs, which were left out."""
     restored: int = 0
-    root_told: bool = False
-    """Whether the archive says what the root is to be like."""
+    implicit: set[bytes] = field(default_factory=set)
+    """The directories that the archive has things in but does not tell of; the root is empty."""
 
 
 def unpack(feed: Callable[[], memoryview], root: int, wanted: Wanted) -> Unpacked:
@@ -101,7 +101,7 @@ class _Unpacker:
             self.places.finish()
         except OSError as error:
             raise LocalError(f"writing a directory: {_reason(error)}") from error
-        unpacked.root_told = self.places.root_told
+        unpacked.implicit = self.places.implicit
 
     def _member(self, archive: Archive, member: Member) -> None:
         kind = member.kind
@@ -148,16 +148,19 @@ class _Unpacker:
         return b"/".join(parts[self._strip :]) if len(parts) > self._strip else None
 
     def _file(self, archive: Archive, member: Member, name: bytes, directory: int) -> None:
-        mode = member.mode
-        fd = self._create(name, mode & 0o777, directory, member)
+        mode, size = member.mode, member.size
         try:
-            size = member.size
+            fd = os.open(name, _CREATE, mode & 0o777, dir_fd=directory)
+        except FileExistsError:
+            self._make_way(name, directory, member)
+            fd = os.open(name, _CREATE, mode & 0o777, dir_fd=directory)
+        try:
             content = archive.whole(size)
             if content is None:
                 for piece in archive.pieces(size):
                     _write(fd, piece)
-            elif size:
-                _write(fd, content)
+            elif size and (count := os.write(fd, content)) < size:
+                _write(fd, content[count:])
             if self._owner:
                 self._owner(fd, member)
                 os.fchmod(fd, mode)
@@ -166,13 +169,6 @@ class _Unpacker:
             os.utime(fd, ns=(member.mtime_ns, member.mtime_ns))
         finally:
             os.close(fd)
-
-    def _create(self, name: bytes, mode: int, directory: int, member: Member) -> int:
-        try:
-            return os.open(name, _CREATE, mode, dir_fd=directory)
-        except FileExistsError:
-            self._make_way(name, directory, member)
-            return os.open(name, _CREATE, mode, dir_fd=directory)
 
     def _make_way(self, name: bytes, directory: int, member: Member) -> None:
         """Remove an earlier member of the same name: the later one counts, as with tar."""
