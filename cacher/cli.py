@@ -63,7 +63,9 @@ def _dispatch(given: list[str]) -> int:
     except OSError:
         raise
     except Exception as error:
-        return _refuse(_bug(error), options or _guess(given, os.environ))
+        return _refuse(_unforeseen(error), options or _guess(given, os.environ))
+    except Stopped as stopped:
+        return _stop(stopped, options or _guess(given, os.environ))
     except SystemExit as done:  # --help
         sys.stdout.flush()
         return int(done.code or 0)
@@ -138,7 +140,7 @@ def _guarded(options: Namespace, run: Run, report: Report) -> int:
         failure.__cause__ = error
         return _fail(failure, options, report)
     except Exception as error:
-        return _fail(_bug(error), options, report)
+        return _fail(_unforeseen(error), options, report)
 
 
 def _finish(command: str, outcome: Outcome, report: Report) -> None:
@@ -172,15 +174,19 @@ def _fail(error: CacherError, options: Namespace, report: Report) -> int:
     return error.status
 
 
-def _stop(stopped: Stopped, options: Namespace, report: Report) -> int:
+def _stop(stopped: Stopped, options: Namespace, report: Report | None = None) -> int:
     """Report that a signal has ended the run; its exit status."""
-    # All is undone. Whoever reads our output may hang, and then another signal must help.
+    # Whoever reads our output may hang, and then another signal must help.
     signals.release()
     text = f"stopped by {signals.name_of(stopped.signum)}"
-    report.say(text)
-    if report.as_json:
-        failure = _failure(CacherError(text), options) | {"warnings": report.warnings}
+    if report:
+        report.say(text)
+    elif not getattr(options, "quiet", False):
+        stdio.write_error(f"cacher: {text}\n")
+    if getattr(options, "json", False):
+        failure = _failure(CacherError(text), options)
         failure |= {"outcome": "stopped", "status": stopped.status}
+        failure |= {"warnings": report.warnings if report else []}
         failure["error"] = {"kind": "signal", "message": text, "hint": None}
         _print_failure(failure)
     return stopped.status
@@ -253,7 +259,9 @@ def _resolved(options: Namespace) -> str:
     )
 
 
-def _bug(error: Exception) -> CacherError:
+def _unforeseen(error: Exception) -> CacherError:
+    if isinstance(error, MemoryError):
+        return LocalError("out of memory", "fewer --jobs and a smaller --part-size need less")
     text = f"a bug in cacher: {type(error).__name__}: {error}"
     bug = CacherError(text, "--debug shows where; please report it")
     bug.__cause__ = error

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
@@ -150,6 +149,9 @@ def read_file(path: str, *, required: bool) -> dict[str, str]:
             # HOME may be somebody else's in a container, and nobody asked for this file.
             return {}
         raise UsageError(f"cannot read {path}: {(error.strerror or '').lower()}") from error
+    # Loaded here, since most jobs have no file and want to start at once.
+    import tomllib
+
     try:
         document = tomllib.loads(content.decode())
     except ValueError as error:

@@ -76,8 +76,9 @@ def _from_files(settings: Settings) -> tuple[_Named, _Named] | None:
     )
     if _pair((key, settings.key_file), (secret, settings.secret_file)) is None:
         return None
-    if _rank(key) != _rank(secret):
-        # Half a pair of flags must not be made whole by the config file's other half.
+    if (_rank(key) == "file") != (_rank(secret) == "file"):
+        # Half a pair that was told for this run must not be made whole by the config file's other
+        # half. A flag and a variable were both told for it.
         raise UsageError(f"{key} and {secret} are each half a pair of credentials", _HINT)
     return (
         (settings.key_file, _read(settings.key_file, key)),

@@ -197,11 +197,17 @@ def spool() -> IO[bytes]:
 
 
 def write_all(fd: int, data: memoryview, name: str) -> None:
-    """Write all of `data` to a stream."""
+    """Write all of `data` to a stream.
+
+    Raises `BrokenPipeError` where nobody reads stdout any more: they have seen enough, as `head`
+    has, and that is no failure. Nobody at any other stream is one.
+    """
     while data:
         try:
             data = data[os.write(fd, data) :]
         except BrokenPipeError as error:
+            if _descriptor(name) == 1:
+                raise
             raise LocalError(f"writing {_stream_name(name)}: its reader is gone") from error
         except OSError as error:
             raise _failed(error, f"writing {_stream_name(name)}") from error

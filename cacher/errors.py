@@ -71,6 +71,24 @@ class LocalError(CacherError):
     kind = "local"
 
 
+class OutOfThreads(LocalError):
+    """The system starts no more threads."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this machine starts no more threads", "--jobs 1 needs few; see `ulimit -u`, pids.max"
+        )
+
+    @classmethod
+    def meant_by(cls, error: RuntimeError) -> BaseException:
+        """What it means that a thread could not be started.
+
+        Starting waits for the thread to run. If a signal's exception comes then, it breaks a lock,
+        and the complaint about that hides it.
+        """
+        return error.__context__ or cls()
+
+
 class Stopped(BaseException):
     """A signal that ends the run after cleaning up.
 

@@ -16,7 +16,8 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsp
 
 from cacher.errors import IntegrityError, LocalError, SourceError, UsageError
 from cacher.s3.retry import PATIENT, Attempts, retry_after, worth_retrying
-from cacher.s3.transport import Answer, Host, Transport, TransportError, Trouble
+from cacher.s3.transport import Answer, Host, Transport
+from cacher.s3.troubles import TransportError, Trouble
 
 PIECE = 256 * 1024
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import IO, Any, Self
 
-from cacher.errors import CacherError
+from cacher.errors import CacherError, OutOfThreads
 
 TERMINAL_INTERVAL = 0.1
 LOG_INTERVAL = 10.0
@@ -158,8 +158,15 @@ class Progress:
 
     def __enter__(self) -> Self:
         if self._shown:
-            self._thread = threading.Thread(target=self._show, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._show, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                meant = OutOfThreads.meant_by(error)
+                if not isinstance(meant, OutOfThreads):
+                    raise meant from None
+            else:
+                self._thread = thread
         return self
 
     def __exit__(self, *_exc: object) -> None:

@@ -16,34 +16,46 @@ BROKEN_PIPE = 128 + signal.SIGPIPE
 _AGAIN = 0.5
 """Seconds after which it is looked whether a signal's exception got lost."""
 
-_STOPPING = ("SIGINT", "SIGTERM", "SIGHUP")
+_ONCE = 2
+"""Looks during which further signals count as the first: a CI service may send several at once, to
+the process and to its group, and means one."""
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_caught: list[signal.Signals] = []
+"""Those that are ours: a shell starts background jobs with SIGINT ignored, nohup with SIGHUP."""
 
 
 def catch() -> None:
-    """Let the signals that stop a program raise `Stopped`."""
+    """Let the signals that stop a program raise `Stopped`, once.
+
+    What is undone then must not be undone itself, and is bounded by time-outs. Who does not want
+    to wait for that sends another signal after a second: it ends the process at once.
+    """
 
     def stop(signum: int, _frame: object) -> None:
-        # Undoing takes a moment and must not be undone itself. It is bounded by time-outs.
-        for name in _STOPPING:
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+        _answer_with(signal.SIG_IGN)
         _insist(signum)
         raise Stopped(signum)
 
-    for name in _STOPPING:
-        number = getattr(signal, name)
-        # A shell starts background jobs with SIGINT ignored, and nohup does so with SIGHUP.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
+    _caught[:] = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    for number in _caught:
+        signal.signal(number, stop)
 
 
 def _insist(signum: int) -> None:
-    """Raise `Stopped` again if it got lost.
+    """Raise `Stopped` again if it got lost, and let go of further signals after a second.
 
     Python drops an exception that a handler raises while a finalizer or a weak reference's callback
     runs. As long as ours is on its way, it or what it led to is what is being handled.
     """
+    looks = 0
 
     def again(_signum: int, _frame: object) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == _ONCE:
+            _answer_with(signal.SIG_DFL)
         handled = sys.exc_info()[1]
         while handled is not None and not isinstance(handled, Stopped):
             handled = handled.__context__
@@ -55,10 +67,21 @@ def _insist(signum: int) -> None:
 
 
 def release() -> None:
-    """All is undone: let further signals end the process as they do by default."""
-    disarm()
-    for name in _STOPPING:
-        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    """All is undone: in a moment let further signals end the process as they do by default.
+
+    Not at once, since those that were sent together with the first may still be on their way.
+    """
+
+    def let_go(_signum: int, _frame: object) -> None:
+        _answer_with(signal.SIG_DFL)
+
+    signal.signal(signal.SIGALRM, let_go)
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+
+
+def _answer_with(action: signal.Handlers) -> None:
+    for number in _caught:
+        signal.signal(number, action)
 
 
 def arm(seconds: float) -> None:

@@ -14,6 +14,7 @@ from cacher.commands.run import Run
 from cacher.config import Settings
 from cacher.errors import IntegrityError, StoreError
 from cacher.report import size_text
+from cacher.store.local_traces import none_left
 
 _CANARY = b"\n"
 
@@ -68,7 +69,12 @@ def examine(run: Run, chart: Chart) -> None:
 
 
 def examine_directory(run: Run, chart: Chart) -> None:
-    """The checks of a local store."""
+    """The checks of a local store, which they do not make where there was none."""
+    with none_left(run.settings.directory):
+        _examine_directory(run, chart)
+
+
+def _examine_directory(run: Run, chart: Chart) -> None:
     key = canary_key()
 
     def read() -> str:

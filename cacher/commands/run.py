@@ -71,6 +71,11 @@ class Run:
         settings = self.settings
         if settings.ca_file and not os.path.isfile(settings.ca_file):
             source = settings.sources.get("ca_file", "--ca-file")
+            if os.path.isdir(settings.ca_file):
+                raise UsageError(
+                    f"{source}: is a directory: {settings.ca_file}",
+                    "it takes a file of PEM certificates",
+                )
             raise UsageError(f"{source}: no such file: {settings.ca_file}")
         return Transport(
             ca_files=(settings.ca_file,) if settings.ca_file else (),

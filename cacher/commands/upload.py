@@ -39,7 +39,8 @@ def upload(run: Run, wanted: Upload) -> Outcome:
 
 def _existing(run: Run, key: str) -> Entry | None:
     try:
-        return run.store.head(key)
+        # A missing bucket is told by the request that stores.
+        return run.store.head(key, sure=False)
     except IntegrityError as error:
         run.report.warn(f"{error.message}; replacing it")
         return None

@@ -6,16 +6,14 @@ and repeats. Keys are whole object names here. All methods raise `CacherError`s.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
-from cacher.errors import AccessError, CacherError, StoreError
+from cacher.errors import CacherError, StoreError
 from cacher.s3 import documents, quirks
 from cacher.s3.body import MemoryBody, SignedBody
 from cacher.s3.faults import Fault, explained
+from cacher.s3.heads import ObjectHead, http_date, read_head
 from cacher.s3.retry import ONCE, Patience
 from cacher.s3.session import (
     COMMIT_PATIENCE,
@@ -32,16 +30,6 @@ Pause = Callable[[float], None]
 _CLEANING = Patience(tries=3, dead_tries=1)
 _CLEANING_PATIENCE = 5.0
 """Cleaning up after a failure must not take longer than people wait for it (seconds)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectHead:
-    """What the headers of an object tell: bytes, POSIX seconds, metadata without its prefix."""
-
-    size: int
-    etag: str
-    modified: float | None
-    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +51,20 @@ class Client:
         self.session = session
         self.bucket = session.endpoint.bucket
 
-    def head(self, key: str) -> ObjectHead | None:
-        """The object's headers, or None where it is certain that there is none (HeadObject)."""
-        request = Request("HEAD", f"looking for {key}", key, accept=(404,))
-        reply = self.session.call(request, no_document)
+    def head(self, key: str, *, sure: bool = True) -> ObjectHead | None:
+        """The object's headers, or None where there is none (HeadObject).
+
+        It is certain then, unless not being `sure` is enough: the bucket may be missing, too.
+        """
+        doing = f"looking for {key}"
+        reply = self.session.call(Request("HEAD", doing, key, accept=(404,)), no_document)
         if reply.fault:
             # A HEAD's 404 has no body to tell a missing key from a missing bucket.
-            self.check_bucket(f"looking for {key}")
+            if sure:
+                self.check_bucket(doing)
             return None
-        return read_head(reply.headers)
+        head = read_head(reply.headers)
+        return self._measured(key) if head.size < 0 else head
 
     def check_bucket(self, doing: str) -> bool:
         """Whether the bucket may be read (HeadBucket); raises `AccessError` if there is none.
@@ -138,7 +131,7 @@ class Client:
             "POST", f"storing {key}", key, {"uploads": ""}, _metadata_headers(metadata)
         )
         reply = self.session.call(request, documents.read_upload_id, pause)
-        return OpenUpload(reply.value or "", _http_date(reply.headers.get("date", "")))
+        return OpenUpload(reply.value or "", http_date(reply.headers.get("date", "")))
 
     def put_part(
         self, key: str, upload_id: str, number: int, body: SignedBody, pause: Pause
@@ -256,95 +249,28 @@ class Client:
         if reply.fault and reply.code == "NoSuchBucket":
             raise explained(reply.fault, f"deleting {key}", self.bucket)
 
-    def delete_many(self, keys: Iterable[str]) -> Iterator[tuple[str, CacherError | None]]:
-        """Delete objects, many in one request where the store can; an answer for each key."""
-        bulk = True
-        for batch in _batches(keys, quirks.BULK_DELETE):
-            together = [key for key in batch if documents.fits_xml(key)]
-            answers = self._delete_batch(together) if bulk and len(together) > 1 else None
-            bulk = bulk and (answers is not None or len(together) < 2)
-            for key in batch:
-                yield (
-                    (key, answers[key])
-                    if answers and key in answers
-                    else (key, self._delete_one(key))
-                )
-
     def location(self, *, policy: Patience = ONCE) -> str:
         """The region as the store names it (GetBucketLocation)."""
         request = Request("GET", "asking for the region", query={"location": ""}, policy=policy)
         return self.session.call(request, documents.read_location).value or ""
+
+    def _measured(self, key: str) -> ObjectHead | None:
+        """The headers of an object whose HEAD tells no length: those of a GET do."""
+        reply = self.get(key)
+        if reply is None:
+            return None
+        told = read_head(reply.headers)
+        if reply.value is not None:
+            reply.value.close()  # unread, and with it the connection
+        if reply.status != 200 or told.size < 0:
+            raise StoreError(f"looking for {key}: the store does not tell its size")
+        return told
 
     def _lost(self, fault: Fault, doing: str) -> CacherError:
         if fault.error.code == "NoSuchUpload":
             return UploadGone(f"{doing}: the store dropped the upload", "a later run may succeed")
         return explained(fault, doing, self.bucket)
 
-    def _delete_one(self, key: str) -> CacherError | None:
-        try:
-            self.delete(key)
-        except CacherError as error:
-            return error
-        return None
-
-    def _delete_batch(self, keys: list[str]) -> dict[str, CacherError | None] | None:
-        """An answer for each key the store accounted for; None if it has no DeleteObjects."""
-        body = documents.write_delete(keys)
-        md5 = hashlib.md5(body, usedforsecurity=False).digest()
-        request = Request(
-            "POST",
-            f"deleting {len(keys)} entries",
-            query={"delete": ""},
-            # Garage does without; AWS, MinIO, Ceph and Swift do not.
-            headers={"content-md5": base64.b64encode(md5).decode()},
-            body=MemoryBody(body),
-            accept=quirks.NO_BULK_DELETE,
-            answer_within=COMMIT_PATIENCE,
-        )
-        reply = self.session.call(request, documents.read_deleted)
-        if reply.value is None:
-            return None
-        answers: dict[str, CacherError | None] = dict.fromkeys(reply.value.deleted)
-        for key, error in reply.value.errors:
-            answers[key] = None if error.code == "NoSuchKey" else _refused(key, error)
-        return answers
-
-
-def read_head(headers: Mapping[str, str]) -> ObjectHead:
-    """An object's size, ETag, time and metadata from the headers of a HEAD or a whole GET."""
-    metadata = {
-        name.lower().removeprefix(quirks.METADATA_PREFIX): value
-        for name, value in headers.items()
-        if name.lower().startswith(quirks.METADATA_PREFIX)
-    }
-    modified = _http_date(headers.get("last-modified", ""))
-    length = headers.get("content-length", "")
-    size = int(length) if length.isdecimal() else -1
-    return ObjectHead(size, headers.get("etag", ""), modified, metadata)
-
-
-def _http_date(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except ValueError:
-        return None
-
-
-def _refused(key: str, error: documents.ErrorDocument) -> CacherError:
-    message = f"deleting {key}: {error.message or 'refused'} ({error.code})"
-    return AccessError(message) if error.code == "AccessDenied" else StoreError(message)
-
 
 def _metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
     return {quirks.METADATA_PREFIX + name: value for name, value in metadata.items()}
-
-
-def _batches(keys: Iterable[str], size: int) -> Iterator[list[str]]:
-    batch: list[str] = []
-    for key in keys:
-        batch.append(key)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

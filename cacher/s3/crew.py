@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-from cacher.s3.transport import Cancelled
+from cacher.errors import OutOfThreads
+from cacher.s3.troubles import Cancelled
 
 
 class Crew:
@@ -24,15 +25,22 @@ class Crew:
         self._threads: list[threading.Thread] = []
 
     def start(self, count: int, work: Callable[[], None]) -> None:
-        """Let `count` threads run `work` once each."""
-        for _ in range(count):
+        """Let `count` threads run `work` once each, or fewer where the system has no more.
+
+        Raises `OutOfThreads` where it has none.
+        """
+        for number in range(count):
             thread = threading.Thread(target=self._run, args=(work,), daemon=True)
             self._threads.append(thread)
             try:
                 thread.start()
             except RuntimeError as error:
-                # It waits for the thread to run; a signal then may break its lock (`_let_go`).
-                raise error.__context__ or error from None
+                meant = OutOfThreads.meant_by(error)
+                if isinstance(meant, OutOfThreads):
+                    self._threads.remove(thread)
+                    if number:
+                        return
+                raise meant from None
 
     def check(self) -> None:
         """For the threads: raises `Cancelled` once the job is given up."""

@@ -10,7 +10,7 @@ from typing import Self
 from cacher.errors import LocalError
 from cacher.s3.client import Client
 from cacher.s3.crew import Crew
-from cacher.s3.ranges import PIECE, Cursor, Meter, Version, first_answer
+from cacher.s3.ranges import PIECE, Cursor, Meter, Spans, Version, first_answer
 from cacher.s3.transport import Answer
 
 
@@ -66,25 +66,27 @@ class Download:
             for number in range(len(self._spans)):
                 self._place(fd, number, None, landed)
             return self.size
-        done = [False] * len(self._spans)
-        todo = deque(range(len(self._spans)))
+        todo = iter(range(len(self._spans)))
+        done: set[int] = set()
+        """Those that are further on than all the bytes before them."""
         with self._crew() as crew:
 
             def work() -> None:
                 while True:
                     with crew.changed:
-                        if not todo:
-                            return
-                        number = todo.popleft()
+                        number = next(todo, -1)
+                    if number < 0:
+                        return
                     self._place(fd, number, crew)
                     with crew.changed:
-                        done[number] = True
+                        done.add(number)
                         crew.changed.notify_all()
 
             crew.start(self._jobs, work)
-            for number, (_, end) in enumerate(self._spans):
-                crew.wait_for(lambda number=number: done[number])  # type: ignore[misc]
-                landed(end)
+            for number in range(len(self._spans)):
+                crew.wait_for(lambda number=number: number in done)  # type: ignore[misc]
+                done.discard(number)
+                landed(self._spans[number][1])
         return self.size
 
     def cancel(self) -> None:
@@ -141,16 +143,17 @@ _Opener = Callable[[int, Crew | None], Cursor]
 class _Serial:
     """Ranges one after the other."""
 
-    def __init__(self, spans: list[tuple[int, int]], opener: _Opener, crew: Crew) -> None:
+    def __init__(self, spans: Spans, opener: _Opener, crew: Crew) -> None:
         self._crew = crew
-        self._todo = deque(range(len(spans)))
+        self._left = range(len(spans))
         self._opener = opener
         self._open: Cursor | None = None
 
     def readinto(self, buffer: memoryview) -> int:
-        while self._open is not None or self._todo:
+        while self._open is not None or self._left:
             if self._open is None:
-                self._open = self._opener(self._todo.popleft(), self._crew)
+                number, self._left = self._left[0], self._left[1:]
+                self._open = self._opener(number, self._crew)
             piece = self._open.read(min(len(buffer), PIECE))
             if piece:
                 buffer[: len(piece)] = piece
@@ -170,16 +173,13 @@ class _Serial:
 class _Parallel:
     """Ranges fetched in parallel and handed out in order, through buffers used again and again."""
 
-    def __init__(
-        self, spans: list[tuple[int, int]], opener: _Opener, crew: Crew, jobs: int
-    ) -> None:
+    def __init__(self, spans: Spans, opener: _Opener, crew: Crew, jobs: int) -> None:
         self._spans = spans
         self._opener = opener
         self._crew = crew
-        self._todo = deque(range(len(spans)))
+        self._left = range(len(spans))
         # One buffer more than threads, so that one can be emptied while all the others fill.
-        size = max(end - start for start, end in spans)
-        self._free = deque(bytearray(size) for _ in range(jobs + 1))
+        self._free = deque(bytearray(spans.step) for _ in range(jobs + 1))
         self._filled: dict[int, bytearray] = {}
         self._current = self._offset = 0
         crew.start(jobs, self._work)
@@ -211,10 +211,11 @@ class _Parallel:
             with self._crew.changed:
                 # Number and buffer are taken together, so that the next range in order always
                 # has a buffer and the reader never waits for one that cannot come.
-                self._crew.wait(lambda: bool(self._free) or not self._todo)
-                if not self._todo:
+                self._crew.wait(lambda: bool(self._free) or not self._left)
+                if not self._left:
                     return
-                number, buffer = self._todo.popleft(), self._free.popleft()
+                number, self._left = self._left[0], self._left[1:]
+                buffer = self._free.popleft()
             cursor = self._opener(number, self._crew)
             position = 0
             try:

@@ -13,7 +13,7 @@ from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
 from cacher.s3.documents import ErrorDocument
 from cacher.s3.quirks import clock_is_off, quota_is_reached
 from cacher.s3.retry import CORRUPTED_CODES
-from cacher.s3.transport import TransportError, Trouble
+from cacher.s3.troubles import TransportError, Trouble
 
 _MOST_SAID = 500
 """Characters of what a store says that go into a message: some send pages."""
@@ -39,9 +39,12 @@ class Fault:
         return f"{text.rstrip('.')} ({what})" if text else what
 
 
+_UNREACHABLE = "check --endpoint; is the store running and reachable from this machine?"
+
 _TROUBLE_HINTS = {
     Trouble.NAME: "check the host name in --endpoint, and whether this machine has a network",
-    Trouble.CONNECT: "check --endpoint; is the store running and reachable from this machine?",
+    Trouble.CONNECT: _UNREACHABLE,
+    Trouble.REFUSED: _UNREACHABLE,
     Trouble.TLS: "--ca-file FILE adds the certificate of a private authority",
     Trouble.PLAIN: "is it an http:// endpoint?",
     Trouble.PROXY: "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from cacher.errors import CacherError, StoreError
+from cacher.errors import CacherError, OutOfThreads, StoreError
 from cacher.s3.body import SignedBody
 from cacher.s3.client import Client, OpenUpload, UploadGone
 from cacher.s3.crew import Crew
@@ -76,7 +76,11 @@ class Multipart:
             self._queue.append((self._count, body, sent))
             self._crew.changed.notify_all()
         if self._count <= self._jobs:
-            self._crew.start(1, self._work)
+            try:
+                self._crew.start(1, self._work)
+            except OutOfThreads:
+                if self._count == 1:
+                    raise
 
     def finish(self) -> None:
         """Wait until the store has every part."""

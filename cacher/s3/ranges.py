@@ -6,16 +6,17 @@ Every range is pinned to the ETag of the first answer and counts only as a 206 w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from cacher.errors import EntryChanged, StoreError
-from cacher.s3.client import Client, ObjectHead, read_head
+from cacher.s3.client import Client
 from cacher.s3.crew import Crew
 from cacher.s3.faults import unanswered
+from cacher.s3.heads import LARGEST, ObjectHead, content_range, read_head
 from cacher.s3.retry import PATIENT, Attempts
-from cacher.s3.transport import Answer, TransportError, Trouble
+from cacher.s3.transport import Answer
+from cacher.s3.troubles import TransportError, Trouble
 
 RANGE = 8 * 1024 * 1024
 """Bytes in one request: an object of at most this size costs one."""
@@ -23,9 +24,27 @@ RANGE = 8 * 1024 * 1024
 PIECE = 256 * 1024
 """Bytes in one read. Larger ones cost more in page faults than they save in calls."""
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)$")
-
 Meter = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """The ranges [start, end) of `size` bytes, `step` in each but the last: by number, from 0.
+
+    Not a list, which would grow with what a store says of a size.
+    """
+
+    size: int
+    step: int
+
+    def __len__(self) -> int:
+        return -(-self.size // self.step)
+
+    def __getitem__(self, number: int) -> tuple[int, int]:
+        start = number * self.step
+        if not 0 <= start < self.size:
+            raise IndexError(number)
+        return start, min(start + self.step, self.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +62,9 @@ class Version:
         """The same version, for bytes that come a second time."""
         return replace(self, meter=lambda _count: None)
 
-    def spans(self) -> list[tuple[int, int]]:
-        """The ranges [start, end) to fetch; just one, if the store has no ranges."""
-        size = self.head.size
-        step = RANGE if self.ranged else max(size, 1)
-        return [(start, min(start + step, size)) for start in range(0, size, step)]
+    def spans(self) -> Spans:
+        """The ranges to fetch; just one, if the store has no ranges."""
+        return Spans(self.head.size, RANGE if self.ranged else max(self.head.size, 1))
 
     def ask(self, start: int, end: int, pause: Callable[[float], None] | None) -> Answer:
         """An answer whose body begins with byte `start` of this version, and ends at `end`."""
@@ -139,9 +156,8 @@ def first_answer(client: Client, key: str, meter: Meter) -> tuple[Version, Answe
         # Without an ETag the next range could be another object's.
         enough = told and (answer.headers.get("etag") or told[2] <= RANGE)
         if told and enough and told[0] == 0 and told[1] == min(RANGE, told[2]) - 1:
-            head = read_head(answer.headers)
-            head = ObjectHead(told[2], head.etag, head.modified, head.metadata)
-            return Version(client, key, head, True, meter), answer
+            head = replace(read_head(answer.headers), size=told[2])
+            return _version(client, key, head, answer, meter, ranged=True), answer
         if answer.status == 200 and "content-range" not in answer.headers:
             return _whole(client, key, answer, meter)
         # A part under the status of a whole (rclone does so): its ranges are not to be trusted.
@@ -155,20 +171,21 @@ def first_answer(client: Client, key: str, meter: Meter) -> tuple[Version, Answe
     return _whole(client, key, reply.value, meter)
 
 
-def content_range(answer: Answer) -> tuple[int, int, int] | None:
-    """The first byte, the last byte and the whole size that a 206 tells; None for all else."""
-    match = _CONTENT_RANGE.match(answer.headers.get("content-range", ""))
-    if answer.status != 206 or not match:
-        return None
-    return int(match[1]), int(match[2]), int(match[3])
-
-
 def _whole(client: Client, key: str, answer: Answer, meter: Meter) -> tuple[Version, Answer]:
     head = read_head(answer.headers)
+    return _version(client, key, head, answer, meter, ranged=False), answer
+
+
+def _version(
+    client: Client, key: str, head: ObjectHead, answer: Answer, meter: Meter, *, ranged: bool
+) -> Version:
+    """What the answer begins, if it can be. Closes the answer if it cannot."""
+    if 0 <= head.size <= LARGEST:
+        return Version(client, key, head, ranged, meter)
+    answer.close()
     if head.size < 0:
-        answer.close()
         raise StoreError(f"reading {key}: the store does not tell its size")
-    return Version(client, key, head, False, meter), answer
+    raise StoreError(f"reading {key}: the store says that it has {head.size} bytes, which none has")
 
 
 def _skip(answer: Answer, count: int) -> None:

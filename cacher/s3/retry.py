@@ -50,7 +50,7 @@ class Patience:
 
     tries: int = 6
     dead_tries: int = 3
-    """Where nobody answers (refused, no route, silence), each try can cost a whole time-out."""
+    """Where nobody answers (no route, silence), each try can cost a whole time-out."""
     base: float = 0.25
     cap: float = 20.0
     """Seconds: the first and the longest back-off."""

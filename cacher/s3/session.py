@@ -24,7 +24,8 @@ from cacher.s3.retry import (
     worth_retrying,
 )
 from cacher.s3.sigv4 import EMPTY_SHA256, Keys, encode_path, encode_query, sign
-from cacher.s3.transport import Answer, Host, Transport, TransportError
+from cacher.s3.transport import Answer, Host, Transport
+from cacher.s3.troubles import TransportError
 
 DOCUMENT_LIMIT = 16 * 1024 * 1024
 """Bytes: no answer that is a document (1000 listed keys) comes near this."""

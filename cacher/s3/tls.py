@@ -1,4 +1,4 @@
-"""The certificates that servers are verified with: the system's, and those that are added."""
+"""TLS: the certificates that servers are verified with, and what OpenSSL says of its failures."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ _OTHER_BUNDLES = (
     "/etc/ssl/ca-bundle.pem",  # openSUSE
     "/etc/ssl/cert.pem",  # Alpine, macOS, BSDs
 )
+
+_NOT_TLS = frozenset(["WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"])
+"""What OpenSSL says, depending on its version, of an answer that is plain HTTP."""
 
 
 def client_context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
@@ -35,6 +38,18 @@ def client_context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
     for file in ca_files:
         context.load_verify_locations(file)
     return context
+
+
+def certificate_complaint(error: BaseException) -> str:
+    """What is wrong with the server's certificate, if that is what is wrong."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate not accepted: {error.verify_message}"
+    return ""
+
+
+def is_not_tls(error: BaseException) -> bool:
+    """Whether the other side speaks plain HTTP."""
+    return isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS
 
 
 def _is_hashed(directory: str) -> bool:

@@ -1,4 +1,4 @@
-"""HTTP over urllib3, its only importer: connections, time-outs, TLS, proxies. Knows no S3.
+"""HTTP over urllib3: connections, time-outs, TLS, proxies. Knows no S3.
 
 Targets are sent as they are given (a signature depends on it), redirects are never followed, and
 nothing is tried twice: that is for the callers, who get every failure as a `TransportError`.
@@ -12,71 +12,23 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import unquote
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    NameResolutionError,
-    NewConnectionError,
-    ProxyError,
-    ReadTimeoutError,
-)
+from urllib3.exceptions import HTTPError, ProxyError
 
 from cacher.errors import UsageError
 from cacher.s3.proxies import Proxies
 from cacher.s3.tls import client_context
+from cacher.s3.troubles import TransportError, Trouble, translated
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for a TCP connection, and again for its TLS handshake."""
 
 STALL_TIMEOUT = 15.0
 """Seconds without a byte, either way, before a connection is given up."""
-
-
-_NOT_TLS = frozenset(["WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"])
-"""What OpenSSL says, depending on its version, of an answer that is plain HTTP."""
-
-
-class Trouble(Enum):
-    """Why there is no answer."""
-
-    NAME = "name"
-    CONNECT = "connect"
-    TLS = "tls"
-    PLAIN = "plain"
-    PROXY = "proxy"
-    SILENCE = "silence"
-    BROKEN = "broken"
-
-
-class TransportError(Exception):
-    """No answer, or not all of it. `detail` is one line without secrets."""
-
-    def __init__(self, trouble: Trouble, detail: str, *, dropped: bool = False) -> None:
-        super().__init__(detail)
-        self.trouble = trouble
-        self.detail = detail
-        self.dropped = dropped
-        """The connection had answered before: it was closed while it was idle."""
-
-    @property
-    def dead(self) -> bool:
-        """Whether nobody answered at all, so that each further try may cost a whole time-out."""
-        return self.trouble is not Trouble.BROKEN
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether another try cannot help: a certificate does not get better."""
-        return self.trouble in (Trouble.TLS, Trouble.PLAIN)
-
-
-class Cancelled(Exception):
-    """The work that this request belongs to was given up."""
 
 
 class Body(Protocol):
@@ -127,7 +79,7 @@ class Answer:
             return self._response.read1(amount, decode_content=False)
         except (HTTPError, OSError, ValueError) as error:
             self.close()
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def read_all(self, limit: int) -> bytes:
         """The whole body, if it has at most `limit` bytes; the connection is then used again."""
@@ -219,7 +171,7 @@ class Transport:
                 ),
             )
         except (HTTPError, OSError, ValueError) as error:
-            raise _translated(error, reused=not self._state.fresh) from error
+            raise translated(error, reused=not self._state.fresh) from error
         return Answer(response)
 
     def interrupt(self) -> None:
@@ -314,45 +266,3 @@ def _watched(
         kind.request(self, *arguments, **options)
 
     return type(f"Watched{kind.__name__}", (kind,), {"connect": connect, "request": request})
-
-
-def _translated(error: Exception, *, reused: bool = False) -> TransportError:
-    """What urllib3 raised, as the one error of this module."""
-    reason, cause = _reason(error), _cause(error)
-    if isinstance(error, ProxyError):
-        return TransportError(Trouble.PROXY, f"the proxy failed: {reason}")
-    if isinstance(error, NameResolutionError):
-        return TransportError(Trouble.NAME, reason)
-    if isinstance(error, NewConnectionError):
-        return TransportError(Trouble.CONNECT, reason)
-    if isinstance(error, ConnectTimeoutError):
-        return TransportError(Trouble.CONNECT, "no answer to the connection request")
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return TransportError(Trouble.TLS, reason)
-    if isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS:
-        return TransportError(Trouble.PLAIN, "it does not speak TLS")
-    if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
-        return TransportError(Trouble.SILENCE, "no byte for too long")
-    return TransportError(Trouble.BROKEN, reason, dropped=reused)
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The innermost exception that has something to say."""
-    while True:
-        inner = error.__cause__ or next(
-            (arg for arg in error.args if isinstance(arg, BaseException)), None
-        )
-        if inner is None or inner is error:
-            return error
-        error = inner
-
-
-def _reason(error: Exception) -> str:
-    """The innermost reason in one line, as the operating system or OpenSSL words it."""
-    cause = _cause(error)
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"certificate not accepted: {cause.verify_message}"
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror.lower()
-    text = " ".join(str(cause).split()) or type(cause).__name__
-    return text[:200]

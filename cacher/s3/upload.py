@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Self
 
-from cacher.errors import LocalError, StoreError
+from cacher.errors import LocalError, OutOfThreads, StoreError
 from cacher.s3.body import FileBody, MemoryBody, Meter
 from cacher.s3.client import Client
 from cacher.s3.multipart import Multipart, part_size_for
@@ -32,10 +32,17 @@ class FileParts:
         self._wanted = True
 
     def digest_ahead(self) -> None:
-        """Begin to take the digests of the parts, and return at once."""
+        """Begin to take the digests of the parts, if there is a thread to spare; return at once."""
         if len(self.bodies) > 1:
-            self._thread = threading.Thread(target=self._digest, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._digest, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                meant = OutOfThreads.meant_by(error)
+                if not isinstance(meant, OutOfThreads):
+                    raise meant from None
+            else:
+                self._thread = thread
 
     def settle(self) -> None:
         """Stop the work ahead: whatever is not done by now is done when it is sent."""

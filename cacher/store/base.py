@@ -127,8 +127,12 @@ class Store(Protocol):
         """The store as messages name it, without secrets: `s3://bucket/prefix`, a directory."""
         ...
 
-    def head(self, key: str) -> Entry | None:
-        """The entry, or None where there is none. Any doubt is an error, never None."""
+    def head(self, key: str, *, sure: bool = True) -> Entry | None:
+        """The entry, or None where there is none. Any doubt is an error, never None.
+
+        Not `sure` is enough, and may be cheaper, for a caller who stores the entry next: then None
+        may also mean that the store is missing, which storing it tells.
+        """
         ...
 
     def open(self, key: str, meter: Meter = unmetered) -> Reader | None:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Self
 
 from cacher.errors import UsageError
-from cacher.s3.client import Client, ObjectHead
+from cacher.s3.client import Client
+from cacher.s3.deletion import delete_many
 from cacher.s3.download import Download
+from cacher.s3.heads import ObjectHead
 from cacher.s3.upload import FileParts, Upload, put_file
 from cacher.store.base import SHA256, Data, Deletion, Entry, Meter, unmetered
 from cacher.store.checked import CheckedReader
@@ -37,9 +39,9 @@ class BucketStore:
         """`s3://bucket/prefix`."""
         return f"s3://{self.client.bucket}/{self._prefix}".rstrip("/")
 
-    def head(self, key: str) -> Entry | None:
-        """One HeadObject; on a 404 also a HeadBucket, to tell a miss from a missing bucket."""
-        head = self.client.head(self._object(key))
+    def head(self, key: str, *, sure: bool = True) -> Entry | None:
+        """One HeadObject; on a 404, to be `sure` that it is a miss, also a HeadBucket."""
+        head = self.client.head(self._object(key), sure=sure)
         return _entry(key, head) if head else None
 
     def open(self, key: str, meter: Meter = unmetered) -> CheckedReader | None:
@@ -99,7 +101,7 @@ class BucketStore:
 
     def delete(self, keys: Iterable[str]) -> Iterator[Deletion]:
         """DeleteObjects where the store has it and there are several keys, else DeleteObject."""
-        for name, error in self.client.delete_many(map(self._object, keys)):
+        for name, error in delete_many(self.client, map(self._object, keys)):
             yield Deletion(name.removeprefix(self._prefix), error)
 
     def close(self) -> None:

@@ -55,8 +55,8 @@ class LocalStore:
         """The directory under which the keys are."""
         return self._layout.name
 
-    def head(self, key: str) -> Entry | None:
-        """The entry, or None where there is none.
+    def head(self, key: str, *, sure: bool = True) -> Entry | None:  # noqa: ARG002
+        """The entry, or None where there is none: always for sure.
 
         Raises `IntegrityError` where the entry's metadata file is damaged.
         """

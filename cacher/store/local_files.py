@@ -21,6 +21,8 @@ PIECE = 1 << 20
 STALE = 3600
 """Seconds after which a temporary file whose owner is gone is swept away."""
 
+_TRIES = 3
+
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
@@ -91,9 +93,8 @@ class Temporary:
     """
 
     def __init__(self, directory: bytes) -> None:
-        os.makedirs(directory, exist_ok=True)
         self.path = os.path.join(directory, os.urandom(12).hex().encode())
-        self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self.fd = _open_new(self.path)
         self._open = True
         self.moved = False
         try:
@@ -119,6 +120,17 @@ class Temporary:
                     os.unlink(self.path)
         finally:
             os.close(self.fd)
+
+
+def _open_new(path: bytes) -> int:
+    """Make a file, and its directory, which whoever only tries the store may just take away."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(FileNotFoundError):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            return os.open(path, flags, 0o666)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return os.open(path, flags, 0o666)
 
 
 def sweep(directory: bytes, fresh: Temporary) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Self
 
+from cacher.errors import OutOfThreads
+
 BUFFER = 1024 * 1024
 """Bytes in a buffer. Of 512, so that a tar header never lies across two."""
 
-COUNT = 4
+COUNT = 8
 
 _AGAIN = 0.1
 """Seconds after which a thread that has not ended is cancelled again."""
@@ -78,8 +80,7 @@ class Ring:
         try:
             self._thread.start()
         except RuntimeError as error:
-            # It waits for the thread to run, and a signal then breaks its lock.
-            raise error.__context__ or error from None
+            raise OutOfThreads.meant_by(error) from None
         return self
 
     def __exit__(self, *_exc: object) -> None:

@@ -50,7 +50,13 @@ class TestLocal:
         assert chart["config"].text.startswith("no config file")
         assert chart["endpoint"].text == f"{store.as_uri()} (from default)"
         assert chart["directory"].text == f"{store} (made when something is stored)"
-        assert LocalPlace(store).keys() == LocalPlace(store).leftovers() == []
+        assert not (tmp_path / "home/.cache").exists()
+
+    def test_a_store_that_is_not_there_is_not_made(self, cacher: Run, local: LocalPlace) -> None:
+        ended = cacher("doctor")
+        assert ended.status == 0
+        assert Chart(ended).names("ok")[-5:] == LOCAL_CHECKS
+        assert not local.root.exists()
 
     def test_a_file_where_the_directory_should_be(
         self, cacher: Run, local: LocalPlace, tmp_path: Path

@@ -34,6 +34,25 @@ class TestMissThenHit:
         assert place.digest("go.tar.gz") == sha256(blob(size))
         assert sorted(os.listdir()) == ["first", "second"]
 
+    def test_it_costs_a_look_and_a_put(
+        self, cacher: Run, bucket: BucketPlace, origin: Origin
+    ) -> None:
+        url = origin.script("/f", Reply(body=FILE))
+        assert cacher("download", "k", "f", "--url", url).status == 0
+        seen = [record.operation for record in bucket.server.requests]
+        assert seen == ["GetObject", "PutObject"]
+
+    def test_a_bucket_that_is_not_there(
+        self, cacher: Run, bucket: BucketPlace, origin: Origin
+    ) -> None:
+        url = origin.script("/f", Reply(body=FILE))
+        ended = cacher("download", "k", "f", "--url", url, "--bucket", "nowhere")
+        assert ended.status == 0
+        (warning,) = ended.warnings
+        assert "the bucket 'nowhere' does not exist; going on without the cache" in warning
+        assert len(bucket.server.requests) == 1  # nothing is stored where nothing can be
+        assert Path("f").read_bytes() == FILE
+
     def test_a_hit_asks_no_origin(self, cacher: Run, place: Place) -> None:
         place.put("k", b"abc")
         assert cacher("download", "k", "f", "--url", "http://127.0.0.1:1/").status == 0
@@ -257,4 +276,23 @@ class TestCacheFails:
         url = origin.script("/f", Reply(body=FILE))
         assert "no bucket" in cacher("download", "k", "f", "--url", url).failed(2)
         assert origin.seen == []
+        assert os.listdir() == []
+
+    @pytest.mark.parametrize("missing", [("KEY_ID", "SECRET"), ("KEY_ID",), ("SECRET",)])
+    def test_credentials_that_are_missing_are_no_outage(
+        self,
+        cacher: Run,
+        bucket: BucketPlace,
+        origin: Origin,
+        monkeypatch: pytest.MonkeyPatch,
+        missing: tuple[str, ...],
+    ) -> None:
+        """A secret that a CI service does not hand out would else go unnoticed for ever."""
+        for name in missing:
+            monkeypatch.delenv(f"CACHER_S3_{name}")
+        url = origin.script("/f", Reply(body=FILE))
+        says = "no credentials" if len(missing) > 1 else "half a pair of credentials"
+        assert says in cacher("download", "k", "f", "--url", url).failed(2)
+        assert origin.seen == []
+        assert bucket.server.requests == []
         assert os.listdir() == []

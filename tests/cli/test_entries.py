@@ -266,6 +266,20 @@ class TestDelete:
         assert "2 of 3 not deleted" in ended.err
         assert bucket.keys() == ["a", "c"]
 
+    def test_looking_makes_no_store(self, cacher: Run, local: LocalPlace) -> None:
+        Path("f").write_bytes(b"old")
+        for argv, status in (
+            (("exists", "k"), 1),
+            (("list",), 0),
+            (("delete", "k"), 0),
+            (("delete", "k", "--dry-run"), 0),
+            (("delete", "--prefix", "k", "--yes"), 0),
+            (("download", "k", "f"), 1),
+            (("download", "k", "-"), 1),
+        ):
+            assert cacher(*argv).status == status
+            assert not local.root.exists()
+
     def test_directories_that_become_empty_go(self, cacher: Run, local: LocalPlace) -> None:
         local.put("a/b/c", b"abc")
         assert cacher("delete", "a/b/c").status == 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -93,6 +95,31 @@ class TestKey:
         monkeypatch.setenv("CACHER_CONFIG", "/nowhere")
         monkeypatch.setenv("CACHER_JOBS", "many")
         assert cacher("key", "deps").text == "deps\n"
+
+
+class TestSignal:
+    @pytest.mark.parametrize("flag", ["--json", "-v", "-q"])
+    def test_it_is_told(self, cacher: Run, monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
+        def struck(*_: object, **_more: object) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+        monkeypatch.setattr("cacher.keys.resolve", struck)
+        ended = cacher("key", "k", flag)
+        assert ended.status == 128 + signal.SIGTERM
+        assert ended.err == ("" if flag == "-q" else "cacher: stopped by SIGTERM\n")
+        if flag != "--json":
+            assert ended.out == b""
+            return
+        error = {"kind": "signal", "message": "stopped by SIGTERM", "hint": None}
+        assert ended.json == {
+            "command": "key",
+            "outcome": "stopped",
+            "status": 143,
+            "key": "k",
+            "warnings": [],
+            "error": error,
+        }
 
 
 class TestInPlaceOfAKey:

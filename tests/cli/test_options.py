@@ -187,6 +187,13 @@ class TestValues:
     def test_a_certificate_file_that_is_not_there(self, cacher: Run, bucket: BucketPlace) -> None:
         assert "--ca-file: no such file" in cacher("exists", "k", "--ca-file", "none").failed(2)
 
+    def test_a_certificate_file_that_is_a_directory(
+        self, cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert "--ca-file: is a directory: ." in cacher("exists", "k", "--ca-file", ".").failed(2)
+        monkeypatch.setenv("SSL_CERT_FILE", "/etc")
+        assert "SSL_CERT_FILE: is a directory: /etc" in cacher("exists", "k").failed(2)
+
 
 class TestSwitches:
     def test_quiet(self, cacher: Run, place: Place) -> None:

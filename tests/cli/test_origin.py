@@ -265,11 +265,10 @@ class TestProxies:
         assert cacher("upload", "a b", "f").status == 0
         assert cacher("download", "a b", "g").status == 0
         assert Path("g").read_bytes() == FILE
-        prefix = f"{bucket.server.endpoint}/{bucket.server.bucket}/a%20b"
-        assert {seen.target for seen in proxy.seen} == {
-            prefix,
-            f"{bucket.server.endpoint}/{bucket.server.bucket}",
-        }
+        assert cacher("exists", "none").status == 1
+        whole = f"{bucket.server.endpoint}/{bucket.server.bucket}"
+        expected = {whole, f"{whole}/a%20b", f"{whole}/none"}
+        assert {seen.target for seen in proxy.seen} == expected
         assert len(proxy.seen) == len(bucket.server.requests)
 
     def test_no_proxy(

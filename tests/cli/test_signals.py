@@ -221,6 +221,37 @@ class TestManners:
         assert process.returncode == 130
         assert bucket.leftovers() == []
 
+    def test_several_at_once_are_one(self, spawn: Spawn, bucket: BucketPlace) -> None:
+        """As a CI service sends them, which ends a job by group and by process."""
+        hang = bucket.server.inject(Fault(Stall(LONG), operation="UploadPart", nth=2))
+        process = spawn("upload", "k", "f")
+        until(lambda: hang.hits)
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            process.send_signal(number)
+            time.sleep(0.01)
+        _, err = process.communicate(timeout=SOON)
+        assert process.returncode == 128 + signal.SIGTERM
+        assert err == b"cacher: stopped by SIGTERM\n"
+        assert bucket.keys() == bucket.leftovers() == []
+
+    @SIGNALS
+    def test_another_one_later_ends_it_at_once(
+        self, spawn: Spawn, bucket: BucketPlace, number: int
+    ) -> None:
+        hang = bucket.server.inject(Fault(Stall(LONG), operation="UploadPart", nth=2))
+        slow = bucket.server.inject(Fault(Stall(LONG), "AbortMultipartUpload", times=None))
+        process = spawn("upload", "k", "f")
+        until(lambda: hang.hits)
+        process.send_signal(signal.SIGTERM)
+        until(lambda: slow.hits)
+        time.sleep(1.3)
+        assert process.poll() is None
+        began = time.monotonic()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=SOON)
+        assert time.monotonic() - began < 1
+        assert (process.returncode, out, err) == (-number, b"", b"")
+
     def test_a_store_that_is_gone_does_not_hold_it_up(
         self, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -14,6 +14,7 @@ from tests.cli.conftest import ROOT, Run, Spawn
 from tests.cli.stage import MIB, BucketPlace, LocalPlace, blob
 from tests.cli.terminal import Terminal
 from tests.fakes.faults import Fault, Trickle
+from tests.fakes.origin import Origin, Reply
 
 SIGPIPE = 141
 """The exit status of whoever writes to a pipe that nobody reads any more."""
@@ -72,9 +73,27 @@ class TestStdout:
 
     def test_nobody_reads_a_download(self, local: LocalPlace) -> None:
         local.put("big", blob(2 * MIB))
-        ended = shell("cacher download big - | head -c 1; exit ${PIPESTATUS[0]}")
+        command = "cacher download big - --debug | head -c 1 >head; exit ${PIPESTATUS[0]}"
+        ended = shell(command)
+        assert ended.returncode == SIGPIPE
+        assert ended.stderr == b""
+        assert Path("head").read_bytes() == blob(2 * MIB)[:1]
+
+    def test_nobody_reads_what_was_fetched(self, local: LocalPlace, origin: Origin) -> None:
+        url = origin.script("/f", Reply(body=blob(2 * MIB)))
+        command = f"cacher download new - --url {url} | head -c 1 >head; exit ${{PIPESTATUS[0]}}"
+        ended = shell(command)
+        assert ended.returncode == SIGPIPE
+        assert ended.stderr == b""
+        assert local.keys() == ["k"]
+        assert local.leftovers() == []
+
+    def test_nobody_reads_another_stream(self, local: LocalPlace) -> None:
+        local.put("big", blob(2 * MIB))
+        command = "cacher download big /dev/fd/3 --json 3> >(head -c 1 >&2)"
+        ended = shell(command)
         assert ended.returncode == 7
-        assert b"writing stdout: its reader is gone" in ended.stderr
+        assert b"writing /dev/fd/3: its reader is gone" in ended.stdout
 
     def test_the_failure_that_was_is_the_status(self) -> None:
         assert shell("cacher exists none --json >/dev/full").returncode == 1

@@ -193,6 +193,35 @@ class TestStdin:
         assert place.keys() == place.leftovers() == []
 
 
+class TestCosts:
+    """A new small entry costs a look and a PUT, and without the look only that."""
+
+    @pytest.mark.parametrize("how", ["file", "stdin"])
+    def test_requests(self, cacher: Run, bucket: BucketPlace, how: str) -> None:
+        Path("f").write_bytes(b"abc")
+        argv = ["k", "f" if how == "file" else "-"]
+        assert cacher("upload", *argv, stdin=b"abc").status == 0
+        assert operations(bucket) == ["HeadObject", "PutObject"]
+        bucket.server.forget()
+        assert cacher("upload", *argv, "--force", stdin=b"abc").status == 0
+        assert operations(bucket) == ["PutObject"]
+
+    @pytest.mark.parametrize("size", [3, 3 * PART])
+    @pytest.mark.parametrize("flags", [(), ("--force",)])
+    def test_a_bucket_that_is_not_there(
+        self, cacher: Run, bucket: BucketPlace, size: int, flags: tuple[str, ...]
+    ) -> None:
+        Path("f").write_bytes(blob(size))
+        ended = cacher("upload", "k", "f", "--bucket", "nowhere", *flags)
+        assert "the bucket 'nowhere' does not exist" in ended.failed(4)
+        assert bucket.keys() == bucket.leftovers() == []
+
+
+def operations(bucket: BucketPlace) -> list[str]:
+    """What the store was asked, in order."""
+    return [record.operation for record in bucket.server.requests]
+
+
 class TestChanges:
     def test_a_file_that_grows_while_it_is_sent(self, cacher: Run, bucket: BucketPlace) -> None:
         file = Path("f")

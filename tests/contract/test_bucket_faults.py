@@ -13,7 +13,8 @@ import pytest
 from cacher.errors import AccessError, Stopped, StoreError
 from cacher.s3.body import PIECE as SENT
 from cacher.s3.ranges import PIECE, RANGE
-from cacher.s3.transport import Cancelled, Transport
+from cacher.s3.transport import Transport
+from cacher.s3.troubles import Cancelled
 from tests.contract.conftest import RigMaker
 from tests.contract.hands import Hands, Tally, blob
 from tests.contract.rig import PART, Rig

@@ -24,6 +24,7 @@ class TestRoundTrip:
         assert found is not None
         assert (found.key, found.size, found.sha256) == ("k", size, digest(data))
         assert found.modified is not None
+        assert hands.store.head("k", sure=False) == found
         assert hands.read("k") == data
         assert hands.save("k") == data
 
@@ -116,6 +117,7 @@ class TestRoundTrip:
 class TestAbsence:
     def test_a_missing_key(self, hands: Hands) -> None:
         assert hands.store.head("missing") is None
+        assert hands.store.head("missing", sure=False) is None
         assert hands.store.open("missing") is None
         assert hands.keys() == []
 

@@ -172,7 +172,8 @@ class Connection:
         if isinstance(action, CutDocument):
             answer = replace(answer, body=answer.body[: action.keep])
         headers = dict(answer.headers)
-        if answer.status not in BODYLESS:
+        told = record.method != "HEAD" or self._back.service.profile.head_length
+        if told and answer.status not in BODYLESS:
             headers["Content-Length"] = str(len(answer.body))
         unsent = record.method == "HEAD" or answer.status in BODYLESS
         body = memoryview(b"" if unsent else answer.body)

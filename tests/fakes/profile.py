@@ -93,6 +93,9 @@ class Profile:
     ranges: Literal["ok", "ignored", "partial-200"] = "ok"
     """ignored: 200 and the whole body; partial-200: 200, `Content-Range` and the part (rclone)."""
 
+    head_length: bool = True
+    """False: the answer to a HEAD tells no Content-Length (Ceph behind Apache)."""
+
     page_size: int = 1000
     """The most entries on one page of any listing, whatever the client asks for."""
 

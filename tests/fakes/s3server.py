@@ -39,8 +39,8 @@ class FakeS3Server:
     """One bucket on a port of the loopback interface.
 
     `keys`: who may come in, the first being the default. `tls`: a certificate and its key, PEM
-    files. `clock`: POSIX seconds; the profile's `clock_offset` is added to it. Used as a context
-    manager, or with `start` and `stop`.
+    files. `clock`: POSIX seconds; the profile's `clock_offset` is added to it. `port`: 0 is
+    any that is free. Used as a context manager, or with `start` and `stop`.
     """
 
     def __init__(
@@ -51,11 +51,12 @@ class FakeS3Server:
         keys: Sequence[AccessKey] = (DEFAULT_KEY,),
         tls: tuple[str | Path, str | Path] | None = None,
         clock: Callable[[], float] = time.time,
+        port: int = 0,
     ) -> None:
         self.profile = profile
         self.bucket = bucket
         self.keys = tuple(keys)
-        self.port = 0
+        self.port = port
 
         def now() -> float:
             return clock() + profile.clock_offset
@@ -77,7 +78,7 @@ class FakeS3Server:
 
     def start(self) -> Self:
         """Listen, and return at once: connections are accepted from now on."""
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
         self.port = self._listener.getsockname()[1]
         self._backstage = Backstage(
             self._service, self._schedule, self._journal, self._stopping, self.port, self._tls

@@ -147,7 +147,11 @@ RANKS = ("nowhere", "flag", "variable", "config")
 
 @pytest.mark.parametrize(
     ("key_from", "secret_from"),
-    [(a, b) for a, b in itertools.product(RANKS, RANKS) if a != b],
+    [
+        (a, b)
+        for a, b in itertools.product(RANKS, RANKS)
+        if a != b and {a, b} != {"flag", "variable"}
+    ],
 )
 def test_half_a_pair_of_files_from_anywhere(files: Files, key_from: str, secret_from: str) -> None:
     """Two halves of two sources are no pair: who set one of them meant another other half."""
@@ -176,6 +180,21 @@ def test_half_a_pair_of_files_from_anywhere(files: Files, key_from: str, secret_
             "config": f"{option} in {files.config}",
         }
         assert told[source] in caught.value.message
+
+
+@pytest.mark.parametrize("flag", ["key_file", "secret_file"])
+@pytest.mark.parametrize("configured", [True, False])
+def test_a_flag_and_a_variable_are_a_pair(files: Files, flag: str, configured: bool) -> None:
+    """Both were told for this run, whatever the config file says."""
+    files.write()
+    files.config.write_text("key-file = '/k'\nsecret-file = '/s'\n" if configured else "")
+    environ = {"CACHER_CONFIG": str(files.config)}
+    for name, path in files.flags.items():
+        if name != flag:
+            environ[f"CACHER_{name.upper()}"] = str(path)
+    found = find(environ, {flag: files.flags[flag]})
+    assert pair(found)[:2] == ("file-id", "file-secret")
+    assert found.source == f"{files.key} and {files.secret}"
 
 
 def test_a_flag_over_half_of_the_config_file_is_half_a_pair(files: Files) -> None:

@@ -9,8 +9,9 @@ from functools import partial
 
 import pytest
 
+from cacher.errors import OutOfThreads
 from cacher.s3.crew import Crew
-from cacher.s3.transport import Cancelled
+from cacher.s3.troubles import Cancelled
 
 LONG = 30.0
 """Seconds that nothing here may take: whoever waits is woken."""
@@ -198,6 +199,37 @@ def test_a_signal_while_a_thread_starts(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(threading.Thread, "start", struck)
         with pytest.raises(Signal):
             crew.start(1, lambda: None)
+
+
+def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Crew(idle) as crew:
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        with pytest.raises(OutOfThreads):
+            crew.start(1, lambda: None)
+        crew.join()  # there is nobody to wait for
+
+
+def test_where_only_some_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started, done = threading.Thread.start, [0], [0]
+
+    def limited(thread: threading.Thread) -> None:
+        if started[0] == 2:
+            raise RuntimeError("can't start new thread")
+        started[0] += 1
+        start(thread)
+
+    def work() -> None:
+        with crew.changed:
+            done[0] += 1
+
+    with Crew(idle) as crew:
+        monkeypatch.setattr(threading.Thread, "start", limited)
+        crew.start(4, work)
+        crew.join()
+        assert done == [2]
 
 
 def test_an_owner_that_waits_elsewhere_learns_that_the_job_is_given_up() -> None:

@@ -13,7 +13,6 @@ import ssl
 import threading
 import time
 import warnings
-from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -31,18 +30,6 @@ from tests.fakes.profile import AWS, DEFAULT_KEY, SWIFT, AccessKey, Profile
 from tests.fakes.s3server import FakeS3Server
 
 ODD_KEYS = ["a b+c/é~", "%41", "&<>", "a/../b", "a/./b", "a//b", "a=b?c#d", "\U0001f600", "'\"*"]
-
-
-@pytest.fixture
-def server() -> Iterator[FakeS3Server]:
-    with FakeS3Server() as running:
-        yield running
-
-
-@pytest.fixture
-def sender(server: FakeS3Server) -> Iterator[Sender]:
-    with Sender(server) as ready:
-        yield ready
 
 
 class TestBotocore:

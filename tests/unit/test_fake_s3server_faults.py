@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from http.client import IncompleteRead, RemoteDisconnected
 from typing import Any
 
@@ -24,18 +23,6 @@ from tests.fakes.faults import (
 )
 from tests.fakes.profile import DEFAULT_KEY, AccessKey
 from tests.fakes.s3server import FakeS3Server
-
-
-@pytest.fixture
-def server() -> Iterator[FakeS3Server]:
-    with FakeS3Server() as running:
-        yield running
-
-
-@pytest.fixture
-def sender(server: FakeS3Server) -> Iterator[Sender]:
-    with Sender(server) as ready:
-        yield ready
 
 
 def strike(server: FakeS3Server, action: Action, **given: Any) -> Fault:

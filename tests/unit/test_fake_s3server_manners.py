@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
 from http.client import RemoteDisconnected
 from urllib.parse import quote, unquote
 
@@ -17,18 +16,6 @@ from tests.fakes.faults import (
 )
 from tests.fakes.profile import AccessKey, Profile
 from tests.fakes.s3server import FakeS3Server
-
-
-@pytest.fixture
-def server() -> Iterator[FakeS3Server]:
-    with FakeS3Server() as running:
-        yield running
-
-
-@pytest.fixture
-def sender(server: FakeS3Server) -> Iterator[Sender]:
-    with Sender(server) as ready:
-        yield ready
 
 
 class TestObjects:

@@ -7,7 +7,7 @@ import pytest
 from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
 from cacher.s3.documents import ErrorDocument
 from cacher.s3.faults import Fault, explained, unanswered
-from cacher.s3.transport import TransportError, Trouble
+from cacher.s3.troubles import TransportError, Trouble
 
 
 def fault(status: int, code: str = "", message: str = "", region: str = "") -> Fault:
@@ -177,6 +177,7 @@ def test_every_trouble_has_a_hint(trouble: Trouble) -> None:
     [
         (Trouble.NAME, "host name"),
         (Trouble.CONNECT, "--endpoint"),
+        (Trouble.REFUSED, "--endpoint"),
         (Trouble.TLS, "--ca-file"),
         (Trouble.PLAIN, "http://"),
         (Trouble.PROXY, "HTTPS_PROXY"),
@@ -188,6 +189,6 @@ def test_hints_name_what_to_set(trouble: Trouble, hint: str) -> None:
 
 def test_which_troubles_are_worth_a_try() -> None:
     dead = {trouble for trouble in Trouble if TransportError(trouble, "").dead}
-    assert dead == set(Trouble) - {Trouble.BROKEN}
+    assert dead == set(Trouble) - {Trouble.BROKEN, Trouble.REFUSED}
     hopeless = {trouble for trouble in Trouble if TransportError(trouble, "").hopeless}
     assert hopeless == {Trouble.TLS, Trouble.PLAIN}

@@ -20,7 +20,7 @@ ROOMS: dict[str, set[str]] = {
     # A room is one module, or a directory of them; the rooms it may import besides ANYBODY.
     "__main__": {"cli"},
     "cli": {"arguments", "commands", "dispatch", "keys", "report", "signals", "stdio"},
-    "dispatch": {"commands"},
+    "dispatch": {"commands", "config"},
     "arguments": set(),
     "commands": {
         "config",
@@ -63,7 +63,7 @@ PURE = {
 
 DOORS = {
     # What only the named modules may use. A name stands for everything below it.
-    "urllib3": {"cacher.s3.transport"},
+    "urllib3": {"cacher.s3.transport", "cacher.s3.troubles"},
     "http.client": set(),
     "urllib.request": set(),
     "socket": {"cacher.s3.transport", "cacher.s3.probes"},
@@ -71,6 +71,7 @@ DOORS = {
     "zstandard": {"cacher.stream.zstd"},
     "tarfile": {"cacher.stream.pack", "cacher.stream.unpack"},
     "subprocess": {"cacher.stream.docker", "cacher.commands.dirs"},
+    "ctypes": {"cacher.stream.exchange"},
     "multiprocessing": set(),
     "asyncio": set(),
     "os.system": set(),

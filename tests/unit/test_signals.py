@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
+
+import pytest
 
 LOST = """
 import os, signal, sys, time
@@ -49,10 +52,49 @@ except Stopped as stopped:
 """
 
 
-def run(program: str) -> tuple[int, str, float]:
+HELD_UP = """
+import os, signal, sys, time
+from cacher import signals
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signals.catch()
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(20)
+finally:
+    for name in sys.argv[1:]:
+        if name.startswith("SIG"):
+            os.kill(os.getpid(), getattr(signal, name))
+        else:
+            time.sleep(float(name))
+    print("cleaned", flush=True)
+    os._exit(0)
+"""
+
+
+RELEASED = """
+import os, signal, sys, time
+from cacher import signals
+from cacher.errors import Stopped
+
+signals.catch()
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(20)
+except Stopped:
+    signals.release()
+for _ in range(2):
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("told", flush=True)
+    time.sleep(1)
+time.sleep(20)
+"""
+
+
+def run(program: str, *argv: str) -> tuple[int, str, float]:
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", program, *argv], capture_output=True, text=True, timeout=30
     )
     return done.returncode, done.stdout, time.monotonic() - began
 
@@ -65,3 +107,25 @@ def test_an_exception_that_got_lost_is_raised_again() -> None:
 
 def test_cleaning_up_is_left_alone() -> None:
     assert run(CLEANING)[:2] == (128 + 15, "cleaned\n")
+
+
+@pytest.mark.parametrize("again", ["SIGTERM", "SIGHUP"])
+def test_cleaning_up_is_undone_by_none_of_several_at_once(again: str) -> None:
+    assert run(HELD_UP, again, "0.2", again, "0.3", again)[:2] == (0, "cleaned\n")
+
+
+@pytest.mark.parametrize("again", ["SIGTERM", "SIGHUP"])
+def test_cleaning_up_is_ended_by_another_one_later(again: str) -> None:
+    status, told, seconds = run(HELD_UP, again, "1.3", again, "15")
+    assert (status, told) == (-getattr(signal, again), "")
+    assert seconds < 10
+
+
+def test_what_was_ignored_at_the_start_stays_so() -> None:
+    assert run(HELD_UP, "SIGINT", "1.3", "SIGINT")[:2] == (0, "cleaned\n")
+
+
+def test_another_one_ends_what_goes_on_after_cleaning_up() -> None:
+    status, told, seconds = run(RELEASED)
+    assert (status, told) == (-signal.SIGTERM, "told\n")
+    assert seconds < 10

@@ -12,7 +12,8 @@ import pytest
 
 from cacher.s3 import tls
 from cacher.s3.tls import client_context
-from cacher.s3.transport import Host, Transport, TransportError, Trouble
+from cacher.s3.transport import Host, Transport
+from cacher.s3.troubles import TransportError, Trouble
 from tests.fakes.certificates import CERTIFICATE, write_certificate
 from tests.fakes.s3server import FakeS3Server
 from tests.unit.wire import LONG, get, listening

@@ -11,7 +11,8 @@ import pytest
 
 from cacher.s3.body import PIECE, MemoryBody
 from cacher.s3.sigv4 import encode_path
-from cacher.s3.transport import Host, Transport, TransportError, Trouble
+from cacher.s3.transport import Host, Transport
+from cacher.s3.troubles import TransportError, Trouble
 from tests.unit.wire import OK, Recorder, get, listening, trouble_of
 
 
@@ -264,8 +265,8 @@ def test_nobody_listens(transport: Transport) -> None:
         host = Host("http", "127.0.0.1", listener.getsockname()[1])
     with pytest.raises(TransportError) as caught:
         get(transport, host)
-    assert (caught.value.trouble, caught.value.detail) == (Trouble.CONNECT, "connection refused")
-    assert caught.value.dead
+    assert (caught.value.trouble, caught.value.detail) == (Trouble.REFUSED, "connection refused")
+    assert not caught.value.dead
 
 
 def test_a_name_that_does_not_resolve(

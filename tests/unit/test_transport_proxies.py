@@ -18,7 +18,8 @@ import pytest
 from cacher.errors import UsageError
 from cacher.keys import check_key
 from cacher.s3.proxies import Proxies
-from cacher.s3.transport import Host, Transport, TransportError, Trouble
+from cacher.s3.transport import Host, Transport
+from cacher.s3.troubles import TransportError, Trouble
 from tests.fakes.certificates import write_certificate
 from tests.fakes.s3server import FakeS3Server
 from tests.unit.wire import LONG, OK, Recorder, Seen, get, listening, read_request, shut, trouble_of

@@ -12,7 +12,8 @@ from functools import partial
 import pytest
 
 from cacher.s3.body import PIECE, MemoryBody
-from cacher.s3.transport import Answer, Host, Transport, TransportError, Trouble
+from cacher.s3.transport import Answer, Host, Transport
+from cacher.s3.troubles import TransportError, Trouble
 from tests.unit.wire import LONG, OK, get, listening, read_request
 
 SHORT = 0.2

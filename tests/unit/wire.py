@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from cacher.s3.transport import Host, Transport, TransportError, Trouble
+from cacher.s3.transport import Host, Transport
+from cacher.s3.troubles import TransportError, Trouble
 
 LONG = 30.0
 """Seconds that nothing here may take."""

@@ -1,0 +1,56 @@
+"""What the headers of an object tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+
+from cacher.s3 import quirks
+from cacher.s3.transport import Answer
+
+LARGEST = 50 * 1024**4
+"""Bytes: S3 takes 10 000 parts of 5 GiB, so no store has an object that is larger."""
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})$", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectHead:
+    """What the headers of an object tell: bytes, POSIX seconds, metadata without its prefix."""
+
+    size: int
+    """-1 where it is not told: a HEAD through some proxies has no length (Ceph behind Apache)."""
+    etag: str
+    modified: float | None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_head(headers: Mapping[str, str]) -> ObjectHead:
+    """An object's size, ETag, time and metadata from the headers of a HEAD or a whole GET."""
+    metadata = {
+        name.lower().removeprefix(quirks.METADATA_PREFIX): value
+        for name, value in headers.items()
+        if name.lower().startswith(quirks.METADATA_PREFIX)
+    }
+    modified = http_date(headers.get("last-modified", ""))
+    length = headers.get("content-length", "")
+    size = int(length) if re.fullmatch(r"\d{1,19}", length, re.ASCII) else -1
+    return ObjectHead(size, headers.get("etag", ""), modified, metadata)
+
+
+def content_range(answer: Answer) -> tuple[int, int, int] | None:
+    """The first byte, the last byte and the whole size that a 206 tells; None for all else."""
+    match = _CONTENT_RANGE.match(answer.headers.get("content-range", ""))
+    if answer.status != 206 or not match:
+        return None
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def http_date(text: str) -> float | None:
+    """POSIX seconds, or None for what is no date."""
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return None

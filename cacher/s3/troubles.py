@@ -1,0 +1,99 @@
+"""Why there is no answer: what urllib3, OpenSSL and the system raise, as one error of ours."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from urllib3.exceptions import (  # noqa: TID251 - what they are called, and no more
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+)
+
+from cacher.s3.tls import certificate_complaint, is_not_tls
+
+
+class Trouble(Enum):
+    """Why there is no answer."""
+
+    NAME = "name"
+    CONNECT = "connect"
+    REFUSED = "refused"
+    TLS = "tls"
+    PLAIN = "plain"
+    PROXY = "proxy"
+    SILENCE = "silence"
+    BROKEN = "broken"
+
+
+class TransportError(Exception):
+    """No answer, or not all of it. `detail` is one line without secrets."""
+
+    def __init__(self, trouble: Trouble, detail: str, *, dropped: bool = False) -> None:
+        super().__init__(detail)
+        self.trouble = trouble
+        self.detail = detail
+        self.dropped = dropped
+        """The connection had answered before: it was closed while it was idle."""
+
+    @property
+    def dead(self) -> bool:
+        """Whether nobody answered at all, so that each further try may cost a whole time-out.
+
+        A refusal comes at once: by a machine that is there, and whose store may be starting.
+        """
+        return self.trouble not in (Trouble.BROKEN, Trouble.REFUSED)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether another try cannot help: a certificate does not get better."""
+        return self.trouble in (Trouble.TLS, Trouble.PLAIN)
+
+
+class Cancelled(Exception):
+    """The work that this request belongs to was given up."""
+
+
+def translated(error: Exception, *, reused: bool = False) -> TransportError:
+    """What urllib3 raised, as an error of ours; `reused`: on a connection that was kept alive."""
+    reason, cause = _reason(error), _cause(error)
+    if isinstance(error, ProxyError):
+        return TransportError(Trouble.PROXY, f"the proxy failed: {reason}")
+    if isinstance(error, NameResolutionError):
+        return TransportError(Trouble.NAME, reason)
+    if isinstance(error, NewConnectionError):
+        refused = isinstance(cause, ConnectionRefusedError)
+        return TransportError(Trouble.REFUSED if refused else Trouble.CONNECT, reason)
+    if isinstance(error, ConnectTimeoutError):
+        return TransportError(Trouble.CONNECT, "no answer to the connection request")
+    if complaint := certificate_complaint(cause):
+        return TransportError(Trouble.TLS, complaint)
+    if is_not_tls(cause):
+        return TransportError(Trouble.PLAIN, "it does not speak TLS")
+    if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
+        return TransportError(Trouble.SILENCE, "no byte for too long")
+    return TransportError(Trouble.BROKEN, reason, dropped=reused)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The innermost exception that has something to say."""
+    while True:
+        inner = error.__cause__ or next(
+            (arg for arg in error.args if isinstance(arg, BaseException)), None
+        )
+        if inner is None or inner is error:
+            return error
+        error = inner
+
+
+def _reason(error: Exception) -> str:
+    """The innermost reason in one line, as the operating system or OpenSSL words it."""
+    cause = _cause(error)
+    if complaint := certificate_complaint(cause):
+        return complaint
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror.lower()
+    text = " ".join(str(cause).split()) or type(cause).__name__
+    return text[:200]

@@ -1,0 +1,121 @@
+"""Sizes that a store does not tell, or makes up: never a number that is none, nor memory for it."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from cacher.errors import IntegrityError, StoreError
+from cacher.s3.heads import LARGEST
+from cacher.s3.ranges import RANGE, Spans
+from tests.contract.conftest import RigMaker
+from tests.contract.hands import Hands, blob
+from tests.contract.rig import PART, Rig
+from tests.fakes.faults import Reset, Respond
+from tests.fakes.profile import GARAGE
+
+MIB = 1 << 20
+
+Take = Callable[[Hands, str], bytes]
+
+read_each_way = pytest.mark.parametrize("take", [Hands.read, Hands.save], ids=["read", "save"])
+
+
+class TestHeadWithoutLength:
+    """A HEAD through Apache may have none (Ceph): a GET tells it."""
+
+    @pytest.fixture
+    def mute(self, make_rig: RigMaker) -> Rig:
+        return make_rig(replace(GARAGE, head_length=False))
+
+    @pytest.mark.parametrize("size", [0, 1, 1000, 2 * PART + 1])
+    def test_the_size_is_asked_for(self, mute: Rig, size: int) -> None:
+        mute.hands.put("k", blob(size))
+        mute.seen()
+        found = mute.store.head("k")
+        assert found is not None
+        assert found.size == size
+        assert found.sha256
+        assert mute.seen() == [("HeadObject", 200), ("GetObject", 200)]
+
+    @pytest.mark.parametrize("ranges", ["ignored", "partial-200"])
+    @pytest.mark.parametrize("size", [0, 1000])
+    def test_where_there_are_no_ranges(self, make_rig: RigMaker, ranges: str, size: int) -> None:
+        rig = make_rig(replace(GARAGE, head_length=False, ranges=ranges))  # type: ignore[arg-type]
+        rig.hands.put("k", blob(size))
+        found = rig.store.head("k")
+        assert found is not None
+        assert found.size == size
+
+    def test_a_miss_is_one(self, mute: Rig) -> None:
+        assert mute.store.head("k") is None
+        assert mute.store.head("k", sure=False) is None
+
+    def test_deleted_between_the_two(self, mute: Rig) -> None:
+        mute.fault(Respond(200, headers={"ETag": '"x"'}), "HeadObject")
+        assert mute.store.head("k") is None
+
+    @pytest.mark.parametrize("status", [204, 206])
+    def test_where_nothing_tells_it(self, mute: Rig, status: int) -> None:
+        mute.hands.put("k", b"abc")
+        mute.fault(Respond(status, body=b"a"), "GetObject")
+        with pytest.raises(StoreError, match=r"^looking for k: the store does not tell its size$"):
+            mute.store.head("k")
+
+    def test_a_lost_commit_is_settled_all_the_same(self, mute: Rig) -> None:
+        data = blob(2 * PART + 1)
+        mute.fault(Reset("executed"), "CompleteMultipartUpload", times=None)
+        mute.hands.put("k", data)
+        assert mute.server.objects["k"].body == data
+
+
+class TestWildSizes:
+    @read_each_way
+    @pytest.mark.parametrize("size", [LARGEST + 1, 2**60, 10**18])
+    def test_larger_than_any_object(self, rig: Rig, take: Take, size: int) -> None:
+        told = {"Content-Range": f"bytes 0-{RANGE - 1}/{size}", "ETag": '"x"'}
+        rig.fault(Respond(206, headers=told, body=bytes(1000)), "GetObject", times=None)
+        began = time.monotonic()
+        with pytest.raises(StoreError, match=f"says that it has {size} bytes"):
+            take(rig.hands, "k")
+        assert time.monotonic() - began < 5
+        assert rig.server.count() == 1
+
+    @pytest.mark.parametrize("digits", [20, 5000])
+    def test_more_digits_than_a_number_has(self, rig: Rig, digits: int) -> None:
+        told = {"Content-Range": f"bytes 0-2/{'3' * digits}", "ETag": '"x"'}
+        rig.server.put_object("k", b"abc")
+        rig.fault(Respond(206, headers=told, body=b"xyz"), "GetObject")
+        assert rig.hands.read("k") == b"abc"  # no range that counts: it is asked for as a whole
+
+    @read_each_way
+    def test_one_that_could_be_takes_no_memory(self, rig: Rig, take: Take) -> None:
+        """Its ranges are millions, and the second one is not there."""
+        told = {"Content-Range": f"bytes 0-{RANGE - 1}/{LARGEST}", "ETag": '"x"'}
+        rig.fault(Respond(206, headers=told, body=bytes(RANGE)), "GetObject", nth=1)
+        tracemalloc.start()
+        try:
+            with pytest.raises((StoreError, IntegrityError)):
+                take(rig.hands, "k")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 8 * RANGE
+
+
+class TestSpans:
+    @pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 20, 99])
+    def test_they_cover_all_bytes_once(self, size: int) -> None:
+        spans = [Spans(size, 10)[number] for number in range(len(Spans(size, 10)))]
+        covered = [byte for start, end in spans for byte in range(start, end)]
+        assert covered == list(range(size))
+        assert all(end - start == 10 for start, end in spans[:-1])
+
+    @pytest.mark.parametrize("number", [-1, 2, 100])
+    def test_there_are_no_others(self, number: int) -> None:
+        with pytest.raises(IndexError):
+            Spans(20, 10)[number]
