@@ -61,8 +61,11 @@ class _Glob:
                 f"the pattern {pattern!r} is no path below the directory",
                 "paths are relative to DIR, without ..",
             )
-        segments = [None if name == b"**" else _compiled(_name(name)) for name in names]
-        whole = _path(names)
+        segments = [None if name == b"**" else _compiled(_translated(name)) for name in names]
+        whole = b""
+        for name in names[:-1]:
+            whole += _ANY_DEPTH if name == b"**" else _translated(name) + b"/"
+        whole += rb".+" if names[-1] == b"**" else _translated(names[-1])
         return cls(pattern, re.compile(whole + rb"(?:/|\Z)", re.DOTALL), segments)
 
     def leads(self, names: list[bytes]) -> bool:
@@ -113,11 +116,10 @@ def _rule(pattern: str) -> _Rule | None:
     text = text[takes_back:]
     directories_only = text.endswith(b"/")
     text = text[: -1 if directories_only else None]
-    anchored = b"/" in text
-    names = text.removeprefix(b"/").split(b"/")
-    if not any(names):
-        return None
-    whole = _path(names) if anchored else _ANY_DEPTH + _name(names[0])
+    if b"/" in text:
+        whole = _translated(text.removeprefix(b"/"), is_path=True)
+    else:
+        whole = _ANY_DEPTH + _translated(text)
     return _Rule(_compiled(whole), takes_back, directories_only)
 
 
@@ -132,40 +134,49 @@ def _compiled(pattern: bytes) -> re.Pattern[bytes]:
     return re.compile(pattern + rb"\Z", re.DOTALL)
 
 
-def _path(names: list[bytes]) -> bytes:
-    """The regular expression of a whole path."""
-    parts = []
-    last = len(names) - 1
-    for number, name in enumerate(names):
-        if name == b"**" and number < last:
-            parts.append(_ANY_DEPTH)
-        elif name == b"**":
-            parts.append(rb".+")
-        else:
-            parts.append(_name(name) + (b"/" if number < last else b""))
-    return b"".join(parts)
+def _translated(glob: bytes, *, is_path: bool = False) -> bytes:
+    """The regular expression of one name, or of a path, as git's wildmatch reads it.
 
-
-def _name(glob: bytes) -> bytes:
-    """The regular expression of one name (wildmatch: no wildcard matches a slash)."""
+    No wildcard matches a slash, but `**` in a path where no name has more to it.
+    """
     parts = []
     position = 0
+    plain = True
     while position < len(glob):
         byte = glob[position : position + 1]
         position += 1
         if byte == b"*":
-            parts.append(rb"[^/]*")
+            # Git compares what is before the first wildcard by itself. So that is also a place
+            # where `**` is alone, though gitignore(5) says "considered regular asterisks".
+            alone = is_path and (plain or glob[position - 2 : position - 1] == b"/")
+            told, position = _stars(glob, position, alone=alone)
+            parts.append(told)
         elif byte == b"?":
             parts.append(rb"[^/]")
         elif byte == b"[":
             told, position = _class(glob, position)
             parts.append(told)
-        elif byte == b"\\" and position < len(glob):
-            parts.append(re.escape(glob[position : position + 1]))
+        elif byte == b"\\":
+            escaped = glob[position : position + 1]
+            parts.append(re.escape(escaped) if escaped else _NOTHING)
             position += 1
         else:
             parts.append(re.escape(byte))
+        plain = plain and byte not in b"*?[\\"
     return b"".join(parts)
+
+
+def _stars(glob: bytes, position: int, *, alone: bool) -> tuple[bytes, int]:
+    """The asterisks of which the first is before `position`, and where they end."""
+    end = position
+    while glob[end : end + 1] == b"*":
+        end += 1
+    if alone and end > position:
+        if glob[end : end + 1] == b"/":
+            return rb"(?:.*/)?", end + 1
+        if end == len(glob) or glob.startswith(b"\\/", end):
+            return rb".*", end
+    return rb"[^/]*", end
 
 
 _POSIX = {
@@ -182,6 +193,8 @@ _POSIX = {
     b"upper": rb"A-Z",
     b"xdigit": rb"0-9a-fA-F",
 }
+
+_NAMED = re.compile(rb"\[:([^\]]*):\]")
 
 _NOTHING = rb"(?!)"
 
@@ -200,23 +213,19 @@ def _class(glob: bytes, position: int) -> tuple[bytes, int]:
             inner = rb"[%b%b]" % (sign, body) if body or negated else _NOTHING
             return (inner if negated else rb"(?!/)" + inner), position + 1
         first = False
-        if glob.startswith(b"[:", position) and (end := glob.find(b":]", position)) > 0:
-            posix = _POSIX.get(glob[position + 2 : end])
+        if named := _NAMED.match(glob, position):
+            posix = _POSIX.get(named[1])
             if posix is None:
                 return _NOTHING, len(glob)
             members.append(posix)
-            position = end + 2
+            position = named.end()
             continue
         low, position = _member(glob, position)
-        if glob[position : position + 1] == b"-" and glob[position + 1 : position + 2] not in (
-            b"",
-            b"]",
-        ):
+        members.append(re.escape(low))
+        if glob.startswith(b"-", position) and glob[position + 1 : position + 2] not in b"]":
             high, position = _member(glob, position + 1)
             if low <= high:
                 members.append(re.escape(low) + b"-" + re.escape(high))
-        else:
-            members.append(re.escape(low))
     return _NOTHING, len(glob)
 
 

@@ -17,23 +17,21 @@ _MAX_ID = 0o7777777
 _MAX_SIZE = 0o77777777777
 """The largest numbers that fit: eleven octal digits are 8 GiB, or the year 2242."""
 
-_EXACT = 200
-"""Bytes of names below which the sum of a header stays below what Adler-32 can tell (65521)."""
-
 _SECOND = 1_000_000_000
 
-_FORM = (
-    b"%b"  # name, 100
-    b"%07o\0%07o\0%07o\0"  # mode, uid, gid
-    b"%011o\0%011o\0"  # size, mtime
-    b"        %b"  # checksum, typeflag
-    b"%b"  # linkname, 100
-    b"ustar\00000"
-    + bytes(32 + 32)  # no names of users and groups
-    + b"0000000\0000000000\0"  # no device
-    + b"%b"  # prefix, 155
-    + bytes(12)
-)
+_HEAD = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0"
+"""Name of 100 bytes, mode, uid, gid, size, mtime: all that is before the checksum."""
+
+_TAIL = b"%b%bustar\00000" + bytes(32 + 32) + b"0000000\0000000000\0%b" + bytes(12)
+"""Type, link of 100 bytes, no names of users and groups, no device, prefix of 155: all after it."""
+
+_TAILS = {
+    kind: _TAIL % (kind, bytes(_LINK), bytes(_PREFIX))
+    for kind in (FILE, HARD_LINK, SYMLINK, DIRECTORY, PAX)
+}
+
+_SUMS = {kind: sum(tail) + 8 * ord(" ") for kind, tail in _TAILS.items()}
+"""What all but the head, the link and the prefix have in the checksum, which is of spaces then."""
 
 
 def header(
@@ -62,7 +60,7 @@ def header(
     if len(link) > _LINK:
         records += _record(b"linkpath", link)
         link = link[:_LINK]
-    if records and not _is_text(name + link):
+    if records and not _is_text(records):
         # POSIX: the values of records are UTF-8, unless this says otherwise.
         records = _record(b"hdrcharset", b"BINARY") + records
     if size > _MAX_SIZE:
@@ -70,7 +68,7 @@ def header(
     if uid > _MAX_ID or gid > _MAX_ID:
         records += _record(b"uid", b"%d" % uid) + _record(b"gid", b"%d" % gid)
     if fraction or not 0 <= seconds <= _MAX_SIZE:
-        if not records and 1_000_000_000 <= seconds <= 9_999_999_999:
+        if not records and 1_000_000_000 <= seconds <= _MAX_SIZE:
             # By far the most frequent.
             before = TIME_HEADER + (b"30 mtime=%d.%09d\n" % (seconds, fraction)).ljust(BLOCK, b"\0")
             return before + _block(short, mode, size, seconds, kind, link, uid, gid, prefix)
@@ -105,23 +103,22 @@ def _block(
     gid: int,
     prefix: bytes,
 ) -> bytes:
-    block = _FORM % (
-        name.ljust(_NAME, b"\0"),
-        mode,
-        uid,
-        gid,
-        size,
-        seconds,
-        kind,
-        link.ljust(_LINK, b"\0"),
-        prefix.ljust(_PREFIX, b"\0"),
-    )
-    if len(name) + len(link) + len(prefix) < _EXACT:
-        # The low half of Adler-32 is 1 and the sum of the bytes, ten times as fast as `sum`.
-        total = (zlib.adler32(block) & 0xFFFF) - 1
+    head = _HEAD % (name.ljust(_NAME, b"\0"), mode, uid, gid, size, seconds)
+    total = _SUMS[kind] + _sum(head)
+    if link or prefix:
+        tail = _TAIL % (kind, link.ljust(_LINK, b"\0"), prefix.ljust(_PREFIX, b"\0"))
+        total += _sum(link) + _sum(prefix)
     else:
-        total = sum(block)
-    return b"%b%06o\0 %b" % (block[:148], total, block[156:])
+        tail = _TAILS[kind]
+    return b"%b%06o\0 %b" % (head, total, tail)
+
+
+def _sum(data: bytes) -> int:
+    """The sum of at most 256 bytes, ten times as fast as `sum`.
+
+    The low half of Adler-32 is 1 and the sum of the bytes, modulo 65521.
+    """
+    return (zlib.adler32(data) & 0xFFFF) - 1
 
 
 def _split(name: bytes) -> tuple[bytes, bytes]:
@@ -153,16 +150,16 @@ def _extended(records: bytes) -> bytes:
     return block + records + bytes(-len(records) % BLOCK)
 
 
-def _is_text(name: bytes) -> bool:
+def _is_text(data: bytes) -> bool:
     try:
-        name.decode()
+        data.decode()
     except UnicodeDecodeError:
         return False
     return True
 
 
 TIME_RECORD = 30
-"""Bytes of a record of a time with nanoseconds, from 2001 to 2286."""
+"""Bytes of a record of a time with nanoseconds, of ten digits, from 2001 on."""
 
 TIME_HEADER = _block(b"././@PaxHeader", 0o644, TIME_RECORD, 0, PAX, b"", 0, 0, b"")
 """The header before a record of a time with nanoseconds and nothing else: always the same."""

@@ -19,8 +19,6 @@ BLOCK = 512
 FILE, HARD_LINK, SYMLINK, CHARACTER, DEVICE, DIRECTORY, FIFO = (b"%d" % n for n in range(7))
 
 _LINKS = (HARD_LINK, SYMLINK)
-
-_LINKS = (HARD_LINK, SYMLINK)
 _KINDS = (HARD_LINK, SYMLINK, CHARACTER, DEVICE, DIRECTORY, FIFO)
 
 _FILES = (b"\0", b"0", b"7")
@@ -28,6 +26,9 @@ _FILES = (b"\0", b"0", b"7")
 
 _VOLUME = b"V"
 """GNU's label of an archive: nothing to unpack."""
+
+_SPARSE = b"GNU.sparse."
+"""What is left of the records of a sparse member: its name, if they told."""
 
 _PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK = b"x", b"g", b"L", b"K"
 
@@ -47,6 +48,9 @@ _PLAIN_TIME = re.compile(rb"30 mtime=([0-9]{10})\.([0-9]{9})\n").match
 _SUM = 8 * 32 - 1
 """The field of the sum counts as eight spaces; Adler-32 begins at one."""
 _SECOND = 1_000_000_000
+
+_TIME_LIMIT = 10**12
+"""Seconds from 1970 either way: some 30,000 years, beyond what any file system keeps."""
 
 
 class Member:
@@ -89,6 +93,7 @@ class Archive:
         self._piece = memoryview(b"")
         self._at = 0
         self._global: Records = {}
+        self._is_pax = False
 
     def next(self) -> Member | None:
         """The next member, once all of the last one's content was taken; None at the proved end."""
@@ -112,9 +117,13 @@ class Archive:
             return None
         if self._total - len(self._piece) + at + size > self._limit:
             return None
+        name = _name(header)
+        if size if kind == DIRECTORY else name.endswith(b"/"):
+            return None
         self._at = at + 3 * BLOCK
+        self._is_pax = True
         mtime_ns = int(time[1]) * _SECOND + int(time[2])
-        return Member(_name(header), kind, mode & 0o7777, size, mtime_ns, b"", uid, gid)
+        return Member(name, kind, mode & 0o7777, size, mtime_ns, b"", uid, gid)
 
     def _any(self) -> Member | None:
         records: Records = {}
@@ -122,15 +131,15 @@ class Archive:
             block = self._block()
             kind = block[156:157]
             if kind == _PAX:
-                records |= read_records(self._extended(block))
+                records |= self._records(block)
             elif kind == _PAX_GLOBAL:
-                self._global |= read_records(self._extended(block))
+                self._global |= self._records(block)
             elif kind == _GNU_NAME:
                 records[b"path"] = self._extended(block).split(b"\0", 1)[0]
             elif kind == _GNU_LINK:
                 records[b"linkpath"] = self._extended(block).split(b"\0", 1)[0]
             elif kind == _VOLUME:
-                self.skip(_size(block))
+                self._label(block)
             elif block == _ZEROS:
                 self._require_end()
                 return None
@@ -181,15 +190,41 @@ class Archive:
         if records or self._global:
             _apply(self._global | records, member)
         if kind in _FILES:
-            is_old_directory = kind == b"\0" and member.name.endswith(b"/")
-            member.kind = DIRECTORY if is_old_directory else FILE
+            # As tar and bsdtar take it: v7 had no other way to tell of a directory.
+            member.kind = DIRECTORY if member.name.endswith(b"/") else FILE
         elif kind not in _KINDS:
             raise _refused(member.name, "sparse" if kind == b"S" else "unknown", kind)
-        if member.size < 0:
-            raise IntegrityError(f"{shown(member.name)}: a size below zero")
+        elif kind != HARD_LINK or not self._is_pax:
+            # POSIX: "no data logical records are stored" for these, whatever their size says; a
+            # hard link may have some in the pax format only.
+            member.size = 0
+        _require_sane(member)
         if self._total - len(self._piece) + self._at + member.size > self._limit:
             raise self._too_large(member.name)
         return member
+
+    def _records(self, block: bytes) -> Records:
+        """What an extended header says."""
+        self._is_pax = True
+        data = self._extended(block)
+        try:
+            records = read_records(data)
+        except IntegrityError as error:
+            raise _about(block, error) from None
+        for key in [key for key in records if key.startswith(b"GNU.sparse.")]:
+            # One is enough to refuse the member; any number of them would fill the memory.
+            value = records.pop(key)
+            records.setdefault(_SPARSE, b"")
+            if key == b"GNU.sparse.name":
+                records[_SPARSE] = value
+        return records
+
+    def _label(self, block: bytes) -> None:
+        _require_sum(block)
+        if _size(block):
+            raise IntegrityError(
+                f"{shown(_text(block, 0, 100))}: a label of an archive with a size"
+            )
 
     def _extended(self, block: bytes) -> bytes:
         """The content of an extended header."""
@@ -246,8 +281,10 @@ class Archive:
 
 
 def shown(name: bytes) -> str:
-    """A member's name for a message, however long it is."""
+    """A member's name for a message, on one line, however long it is and whatever is in it."""
     text = name.decode(errors="backslashreplace") or "a member without a name"
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= 200 else f"{text[:100]}…{text[-99:]}"
 
 
@@ -261,8 +298,8 @@ def _name(block: bytes) -> bytes:
 def _apply(records: Records, member: Member) -> None:
     """What extended headers say goes before what the header does."""
     name = records.get(b"path", member.name)
-    if any(key.startswith(b"GNU.sparse.") for key in records):
-        raise _refused(records.get(b"GNU.sparse.name", name), "sparse")
+    if _SPARSE in records:
+        raise _refused(records[_SPARSE] or name, "sparse")
     member.name = name
     member.link = records.get(b"linkpath", member.link)
     member.size = _decimal(records, b"size", member.size, name)
@@ -285,11 +322,12 @@ def _require_sum(block: bytes) -> None:
     field = block[148:156]
     told = field.strip(b" \0")
     try:
-        expected = int(told, 8)
+        expected = int(told, 8) if told.isdigit() else None
     except ValueError:
-        expected = -1
+        expected = None
     found = (zlib.adler32(block) & 0xFFFF) - 1 - sum(field) + 8 * 32
-    if (found - expected) % _ADLER and expected != _signed_sum(block):
+    is_right = expected is not None and (found - expected) % _ADLER == 0
+    if not is_right and expected != _signed_sum(block):
         raise IntegrityError(
             f"{shown(_text(block, 0, 100))}: what should be its header is none",
             "it may be no tar archive, or damaged",
@@ -341,6 +379,19 @@ def _time(told: bytes, name: bytes) -> int:
         raise IntegrityError(f"{shown(name)}: its mtime is no time")
     value = int(seconds) * _SECOND + int(fraction[:9].ljust(9, b"0"))
     return -value if digits is not told and told.startswith(b"-") else value
+
+
+def _require_sane(member: Member) -> None:
+    """What any number of a hostile header, however it was written, may be at most."""
+    if member.size < 0:
+        raise IntegrityError(f"{shown(member.name)}: a size below zero")
+    if abs(member.mtime_ns) > _TIME_LIMIT * _SECOND:
+        raise IntegrityError(f"{shown(member.name)}: its mtime is no time")
+
+
+def _about(block: bytes, error: IntegrityError) -> IntegrityError:
+    """The error, and the extended header that it is about: often named like its member."""
+    return IntegrityError(f"{shown(_text(block, 0, 100))}: {error.message}", error.hint)
 
 
 def _refused(name: bytes, what: str, kind: bytes = b"") -> IntegrityError:

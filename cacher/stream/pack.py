@@ -22,7 +22,11 @@ BUFFER = 1024 * 1024
 """Bytes, in whole blocks. One buffer, used again and again: fresh ones cost more in page faults
 than everything else together."""
 
-_ZEROS = bytes(BLOCK)
+_PADDING = [bytes(-size % BLOCK) for size in range(BLOCK)]
+"""By the size of what is padded, modulo `BLOCK`."""
+
+_TYPE = 0o170000
+"""The bits of a mode that say what it is (`S_IFMT`)."""
 
 _CHANGED_HINT = "store it once nothing writes to it any more; --changed warn stores it as it was"
 
@@ -103,17 +107,17 @@ class _Packer:
     def _walk(self, walk: Walk, root: int, selection: Selection) -> None:
         if not selection.include:
             self._directory(b".", root)
-        file, packed = self._file, self.packed
-        for path, name, kind in walk:
+        file = self._file
+        for path, name, kind, directory in walk:
             if kind == FILE:
-                file(path, name, walk.directory)
+                file(path, name, directory)
             elif kind == DIRECTORY:
-                self._directory(path, walk.directory)
+                self._directory(path, directory)
             elif kind == SYMLINK:
-                self._symlink(path, name, walk.directory)
+                self._symlink(path, name, directory)
             else:
                 assert kind == SPECIAL  # noqa: S101 - there is no other
-                packed.skipped += 1
+                self._special(path, name, directory)
 
     def _directory(self, path: bytes, fd: int) -> None:
         status = os.fstat(fd)
@@ -130,6 +134,17 @@ class _Packer:
         if not self._is_linked(path, status):
             self._member(path, status, headers.SYMLINK, target)
 
+    def _special(self, path: bytes, name: bytes, directory: int) -> None:
+        try:
+            mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+        except OSError as error:
+            self._lost(path, error)
+            return
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
+            self._replaced(path)
+        else:
+            self.packed.skipped += 1
+
     def _file(self, path: bytes, name: bytes, directory: int) -> None:
         try:
             fd = os.open(name, OPEN_FILE, dir_fd=directory)
@@ -138,11 +153,13 @@ class _Packer:
             return
         try:
             status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
+            if status.st_mode & _TYPE != stat.S_IFREG:
                 self._replaced(path)
             elif status.st_nlink == 1 or not self._is_linked(path, status):
                 self._member(path, status, headers.FILE)
-                self._content(path, fd, status)
+                if status.st_size:
+                    # An empty one was read with its status, at one moment.
+                    self._content(path, fd, status)
         finally:
             os.close(fd)
 
@@ -164,15 +181,14 @@ class _Packer:
             used += count
             left -= count
         self._used = used
-        if left:
-            self._fill(left)
         after = os.fstat(fd)
         if left or after.st_size != size or after.st_mtime_ns != before.st_mtime_ns:
             self._changed(path)
-        if size % BLOCK:
-            padding = BLOCK - size % BLOCK
-            self._view[self._used : self._used + padding] = _ZEROS[:padding]
-            self._used += padding
+            self._fill(left)
+        if padding := _PADDING[size % BLOCK]:
+            used = self._used
+            self._used = end = used + len(padding)
+            view[used:end] = padding
         self.packed.size += size
 
     def _fill(self, count: int) -> None:
@@ -201,7 +217,13 @@ class _Packer:
             status.st_gid if self._keep_owner else 0,
         )
         self.packed.members += 1
-        self._put(block)
+        used = self._used
+        end = used + len(block)
+        if end <= BUFFER:
+            self._view[used:end] = block
+            self._used = end
+        else:
+            self._put(block)
 
     def _is_linked(self, path: bytes, status: os.stat_result) -> bool:
         """Whether the file is stored already under another name: then that is said instead."""

@@ -21,6 +21,9 @@ from cacher.stream.places import Places
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
+_ID_LIMIT = 2**32 - 1
+"""Of users and groups on every system: this one means "as it is"."""
+
 _NO_NAMES = (b"", b".", b"..")
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -57,7 +60,10 @@ def unpack(feed: Callable[[], memoryview], root: int, wanted: Wanted) -> Unpacke
     Raises `IntegrityError` for an archive that is damaged or unsafe, `LocalError`, and what
     `feed` raises. What is there by then stays there: the whole directory is to be thrown away.
     """
-    unpacker = _Unpacker(root, wanted)
+    try:
+        unpacker = _Unpacker(root, wanted)
+    except OSError as error:
+        raise LocalError(f"writing a directory: {_reason(error)}") from error
     try:
         unpacker.run(Archive(feed, wanted.max_size))
     finally:
@@ -121,7 +127,9 @@ class _Unpacker:
         else:
             parent, _, name = path.rpartition(b"/")
             directory = self.places.go(parent, member)
-            self.places.raw = member.name.rpartition(b"/")[0]
+            before, _, last = member.name.rpartition(b"/")
+            # "a/." is a file in the root: what begins with "a/" then is not beside it.
+            self.places.raw = before if last == name else parent
             if not name:
                 raise IntegrityError(f"{shown(member.name)}: the root is no directory")
             if kind == members.FILE:
@@ -138,7 +146,9 @@ class _Unpacker:
         """Where a name of the archive belongs; None where `strip` leaves nothing of it."""
         parts = name.split(b"/")
         if b"" in parts or b"." in parts or b".." in parts:
-            if not name or parts[0] == b"":
+            if not name:
+                raise IntegrityError(f"{shown(member.name)}: an empty path")
+            if parts[0] == b"":
                 raise IntegrityError(f"{shown(member.name)}: {shown(name)} is an absolute path")
             if b".." in parts:
                 raise IntegrityError(f"{shown(member.name)}: {shown(name)} leads upwards")
@@ -185,6 +195,7 @@ class _Unpacker:
             self._make_way(name, directory, member)
             os.symlink(member.link, name, dir_fd=directory)
         if self._owner:
+            _require_owner(member)
             os.chown(name, member.uid, member.gid, dir_fd=directory, follow_symlinks=False)
         times = (member.mtime_ns, member.mtime_ns)
         os.utime(name, ns=times, dir_fd=directory, follow_symlinks=False)
@@ -196,25 +207,27 @@ class _Unpacker:
                 f"{shown(member.name)} is a hard link to {shown(member.link)}, which is left out",
                 "restore both, or neither",
             )
-        if target == path:
-            raise IntegrityError(f"{shown(member.name)}: a hard link to itself")
         try:
             there, other, is_ours = self.places.linked(target)
         except (FileNotFoundError, NotADirectoryError):
             raise self._no_target(member) from None
         try:
-            self._link(there, other, directory, name, member)
+            self._require_file(there, other, member)
+            if target != path:  # `tar c a a` may store the second `a` as a link to itself
+                self._link(there, other, directory, name, member)
         finally:
             if is_ours:
                 os.close(there)
 
-    def _link(self, there: int, other: bytes, here: int, name: bytes, member: Member) -> None:
+    def _require_file(self, there: int, other: bytes, member: Member) -> None:
         try:
             status = os.stat(other, dir_fd=there, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             raise self._no_target(member) from None
         if stat.S_ISDIR(status.st_mode):
             raise IntegrityError(f"{shown(member.name)}: a hard link to a directory")
+
+    def _link(self, there: int, other: bytes, here: int, name: bytes, member: Member) -> None:
         try:
             _hard_link(there, other, here, name)
         except FileExistsError:
@@ -267,7 +280,13 @@ def _write(fd: int, data: memoryview) -> None:
 
 def _give_owner(fd: int, member: Member) -> None:
     """Before the mode: giving a file away takes its setuid bit."""
+    _require_owner(member)
     os.fchown(fd, member.uid, member.gid)
+
+
+def _require_owner(member: Member) -> None:
+    if not (0 <= member.uid < _ID_LIMIT and 0 <= member.gid < _ID_LIMIT):
+        raise IntegrityError(f"{shown(member.name)}: its owner is no user or group")
 
 
 def _umask() -> int:

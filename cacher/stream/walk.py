@@ -6,6 +6,7 @@ Knows directories and patterns; must not know what becomes of what it finds.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ FILE, DIRECTORY, SYMLINK, SPECIAL = range(4)
 
 OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """What was a file a moment ago may be a link or a FIFO: neither is followed or waited for."""
+
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+"""For what `os.fsencode` does, in a quarter of its time."""
 
 _TAG = b"CACHEDIR.TAG"
 _SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
@@ -57,38 +61,38 @@ class Walk:
         self._ignore = Ignore(selection.exclude)
         self._exclude_caches = selection.exclude_caches
         self._lost = lost
-        level = _Level(iter(_entries(root)), b"", self._globs is None)
+        level = _Level(iter(()), b"", self._globs is None)
         self._descent: Descent[_Level] = Descent(root, level)
-
-    @property
-    def directory(self) -> int:
-        """A directory that was just given; the one that anything else just given is in."""
-        return self._descent.fd
+        level.entries = self._wanted(root, level.selected)
 
     def unmatched(self) -> list[str]:
         """The globs that have matched nothing so far."""
         return self._globs.unmatched() if self._globs else []
 
-    def __iter__(self) -> Iterator[tuple[bytes, bytes, int]]:
-        """Path, name and kind of each entry, a directory before what is in it."""
+    def __iter__(self) -> Iterator[tuple[bytes, bytes, int, int]]:
+        """Path, name and kind of each entry, a directory before what is in it.
+
+        And a descriptor: of the directory, or of that which anything else is in.
+        """
         descent, globs = self._descent, self._globs
         ignore = self._ignore if self._ignore else None
         while True:
             level = descent.payload
-            prefix, selected = level.prefix, level.selected
+            prefix, selected, directory = level.prefix, level.selected, descent.fd
             for name, kind in level.entries:
                 path = prefix + name
                 if ignore and ignore.ignores(path, is_directory=kind == DIRECTORY):
                     continue
-                meant = selected or (globs is not None and globs.matches(path))
+                # Asked below what is selected, too: each glob is to know whether it matched.
+                meant = (globs is not None and globs.matches(path)) or selected
                 if kind != DIRECTORY:
                     if meant:
-                        yield path, name, kind
+                        yield path, name, kind, directory
                 elif (meant or (globs and globs.may_contain(path))) and self._enter(
                     path, name, meant
                 ):
                     if meant:
-                        yield path, name, DIRECTORY
+                        yield path, name, DIRECTORY, descent.fd
                     break
             else:
                 if not descent.depth:
@@ -103,16 +107,20 @@ class Walk:
         """Go into a directory; whether it is there."""
         level = _Level(iter(()), path + b"/", meant)
         try:
-            entries = _entries(self._descent.enter(name, level))
+            level.entries = self._wanted(self._descent.enter(name, level), meant)
         except OSError as error:
             if self._descent.payload is level:
-                self._descent.leave()
+                self._leave(path)
             self._lost(path, error)
             return False
-        if meant and self._exclude_caches and self._is_tagged(entries):
-            entries = [entry for entry in entries if entry[0] == _TAG]
-        level.entries = iter(entries)
         return True
+
+    def _wanted(self, directory: int, meant: bool) -> Iterator[tuple[bytes, int]]:
+        """What is in the current directory, which may be a cache and no more than its tag."""
+        entries = _entries(directory)
+        if meant and self._exclude_caches and _is_tagged(directory, entries):
+            entries = [entry for entry in entries if entry[0] == _TAG]
+        return iter(entries)
 
     def _leave(self, prefix: bytes) -> None:
         try:
@@ -123,23 +131,26 @@ class Walk:
                 f"{os.fsdecode(prefix)} was moved while it was packed: {reason.lower()}"
             ) from error
 
-    def _is_tagged(self, entries: list[tuple[bytes, int]]) -> bool:
-        if (_TAG, FILE) not in entries:
-            return False
-        try:
-            fd = os.open(_TAG, OPEN_FILE, dir_fd=self._descent.fd)
-        except OSError:
-            return False
-        try:
-            return os.read(fd, len(_SIGNATURE)) == _SIGNATURE
-        finally:
-            os.close(fd)
+
+def _is_tagged(directory: int, entries: list[tuple[bytes, int]]) -> bool:
+    if (_TAG, FILE) not in entries:
+        return False
+    try:
+        fd = os.open(_TAG, OPEN_FILE, dir_fd=directory)
+    except OSError:
+        # It is to be packed as well, and what is wrong is told then.
+        return False
+    try:
+        return os.read(fd, len(_SIGNATURE)) == _SIGNATURE
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def _entries(directory: int) -> list[tuple[bytes, int]]:
     """Name and kind of what is in a directory, in C order."""
     found = []
-    encode = os.fsencode
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_file(follow_symlinks=False):
@@ -150,6 +161,6 @@ def _entries(directory: int) -> list[tuple[bytes, int]]:
                 kind = SYMLINK
             else:
                 kind = SPECIAL
-            found.append((encode(entry.name), kind))
+            found.append((entry.name.encode(_ENCODING, _ERRORS), kind))
     found.sort()
     return found

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from cacher.errors import OutOfThreads
 from cacher.stream.ring import BUFFER, COUNT, Ring
 from tests.unit.streams import no_clock
 
@@ -95,6 +96,15 @@ def test_giving_up_while_all_buffers_are_full() -> None:
         for _ in range(COUNT):
             assert filled.acquire(timeout=LONG)
     assert threading.active_count() == before
+
+
+def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(OutOfThreads), Ring(counting([1]), idle, no_clock):
+        pass
 
 
 def test_nothing_is_cancelled_that_came_to_its_end() -> None:

@@ -1,0 +1,1 @@
+"""Evil archives: whatever they hold, nothing outside the restored directory is touched."""
