@@ -10,6 +10,7 @@ from cacher.options import SETTINGS, SWITCHES
 
 TYPE_CHECKING = False  # importing typing costs more than parsing
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 EPILOG = """\
@@ -88,6 +89,7 @@ def build() -> Parser:
     upload.add_argument("--force", action="store_true", help="replace an entry that exists")
     upload.add_argument("--sha256", metavar="HEX", help="the digest it must have")
 
+    _add_dir(command, shared)
     _add_key(command("exists", "exit 0 if there is an entry KEY, 1 if there is none"))
 
     listing = command("list", "the entries, or those whose key begins with PREFIX")
@@ -115,6 +117,64 @@ def build() -> Parser:
     command("doctor", "check everything, one line each")
     command("version", "print the version")
     return parser
+
+
+def _add_dir(command: Callable[..., Parser], shared: Parser) -> None:
+    """`dir upload` and `dir download`; `command` adds `dir` itself."""
+    directories = command("dir", "a directory as one entry: tar in zstd")
+    verbs = directories.add_subparsers(
+        dest="verb", metavar="VERB", prog="cacher dir", parser_class=Parser, required=True
+    )
+
+    def verb(name: str, summary: str) -> Parser:
+        description = f"{summary[0].upper()}{summary[1:]}."
+        added: Parser = verbs.add_parser(
+            name, help=summary, description=description, parents=[shared]
+        )
+        added.set_defaults(command=f"dir {name}")
+        _add_key(added)
+        added.add_argument("directory", metavar="DIR", help="a directory")
+        added.add_argument(
+            "--owner", action="store_true", help="keep user and group, as numbers (needs root)"
+        )
+        return added
+
+    upload = verb("upload", "store what is in DIR under KEY, unless there is an entry already")
+    for flag, text in (
+        ("--include", "only what matches, below DIR; may be given several times"),
+        ("--exclude", "not what matches: a line as in .gitignore; may be given several times"),
+    ):
+        upload.add_argument(flag, metavar="GLOB", action="append", default=[], help=text)
+    upload.add_argument(
+        "--exclude-caches", action="store_true", help="not what is tagged by a CACHEDIR.TAG"
+    )
+    upload.add_argument(
+        "--allow-missing", action="store_true", help="an --include may match nothing"
+    )
+    upload.add_argument(
+        "--changed",
+        choices=("error", "warn"),
+        default="error",
+        help="what a file is that changes while it is packed (default error)",
+    )
+    upload.add_argument("--level", metavar="N", type=int, default=3, help="of zstd (default 3)")
+    upload.add_argument("--force", action="store_true", help="replace an entry that exists")
+
+    download = verb("download", "the entry KEY into DIR, all of it or nothing")
+    download.add_argument(
+        "--clean", action="store_true", help="make DIR exactly the entry, nothing else stays"
+    )
+    download.add_argument(
+        "--strip", metavar="N", type=int, default=0, help="leave out N leading directories"
+    )
+    download.add_argument(
+        "--only", metavar="GLOB", action="append", default=[], help="restore only what matches"
+    )
+    download.add_argument(
+        "--max-unpacked",
+        metavar="SIZE",
+        help="refuse an entry that is larger (default: what it records, else 100GiB)",
+    )
 
 
 def _add_key(parser: Parser, metavar: str = "KEY") -> None:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from cacher.commands.outcome import Outcome, check_sha256
 from cacher.commands.run import Run
-from cacher.commands.wanted import Download, Upload
+from cacher.commands.wanted import DirDownload, DirUpload, Download, Upload
+from cacher.config import parse_size
 from cacher.errors import UsageError
 
 _STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
@@ -39,6 +40,50 @@ def _upload(run: Run, options: Namespace) -> Outcome:
 
     key = _key(run, options)
     return upload(run, Upload(key, options.file, check_sha256(options.sha256), options.force))
+
+
+def _dir_upload(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.dir_upload import dir_upload
+
+    wanted = DirUpload(
+        _key(run, options),
+        options.directory,
+        include=options.include,
+        exclude=options.exclude,
+        exclude_caches=options.exclude_caches,
+        allow_missing=options.allow_missing,
+        level=options.level,
+        keep_owner=options.owner,
+        tolerate_changes=options.changed == "warn",
+        force=options.force,
+    )
+    return dir_upload(run, wanted)
+
+
+def _dir_download(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.dir_download import dir_download
+
+    if options.strip < 0:
+        raise UsageError(f"--strip {options.strip}: less than none")
+    wanted = DirDownload(
+        _key(run, options),
+        options.directory,
+        clean=options.clean,
+        strip=options.strip,
+        only=options.only,
+        keep_owner=options.owner,
+        max_unpacked=_size("--max-unpacked", options.max_unpacked),
+    )
+    return dir_download(run, wanted)
+
+
+def _size(flag: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"{flag} {text!r}: {error}") from error
 
 
 def _exists(run: Run, options: Namespace) -> Outcome:
@@ -78,6 +123,8 @@ def _doctor(run: Run, _options: Namespace) -> Outcome:
 
 COMMANDS: dict[str, Callable[[Run, Namespace], Outcome]] = {
     "delete": _delete,
+    "dir download": _dir_download,
+    "dir upload": _dir_upload,
     "doctor": _doctor,
     "download": _download,
     "exists": _exists,

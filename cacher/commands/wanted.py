@@ -25,3 +25,32 @@ class Upload:
     file: str
     sha256: str = ""
     force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DirUpload:
+    """The arguments of `dir upload`."""
+
+    key: str
+    directory: str
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    exclude_caches: bool = False
+    allow_missing: bool = False
+    level: int = 3
+    keep_owner: bool = False
+    tolerate_changes: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DirDownload:
+    """The arguments of `dir download`; `max_unpacked` is bytes, or None for the default."""
+
+    key: str
+    directory: str
+    clean: bool = False
+    strip: int = 0
+    only: Sequence[str] = ()
+    keep_owner: bool = False
+    max_unpacked: int | None = None

@@ -1,0 +1,131 @@
+"""Restores that are killed or stopped, at any moment: DIR is the old tree or the new one."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run, Spawn
+from tests.cli.forest import Look, look
+from tests.cli.stage import BucketPlace, LocalPlace, blob, temporary_names
+from tests.fakes.faults import Fault, Stall
+
+KILLS = 200
+LONG = 30.0
+SOON = 10.0
+
+
+def grow(root: Path, seed: int, count: int = 150) -> None:
+    """A tree of its own for each seed, some names of which are in all of them."""
+    for number in range(count):
+        directory = root / f"{number % 7}" / f"{number % 3 + (number > 100) * seed}"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{number}-{seed * (number % 2)}").write_bytes(blob(3000 + number, seed))
+
+
+def ended_with(process: subprocess.Popen[bytes], number: int) -> str:
+    """Stop a process; what it said."""
+    process.send_signal(number)
+    _, err = process.communicate(timeout=SOON)
+    assert process.returncode == 128 + number
+    return err.decode()
+
+
+class Killing:
+    """Restores two trees in turn, each run killed after a random time."""
+
+    def __init__(self, spawn: Spawn, trees: list[dict[str, Look]]) -> None:
+        self._spawn = spawn
+        self._trees = trees
+        self.killed = self.moved = 0
+        self._whole = LONG
+        self._run(0, LONG)
+
+    def again(self, number: int, *flags: str) -> None:
+        """One run, killed at some moment of it, and a look at what it left."""
+        before = look(Path("d"))
+        if self._run(number, random.Random(number).uniform(0.4, 1.3) * self._whole, *flags):
+            self.killed += 1
+        after = look(Path("d"))
+        assert after in (before, self._trees[number % 2])
+        self.moved += after != before
+
+    def _run(self, number: int, patience: float, *flags: str) -> bool:
+        began = time.monotonic()
+        process = self._spawn("-q", "dir", "download", f"k{number % 2}", "d", *flags)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return True
+        assert process.returncode == 0
+        self._whole = time.monotonic() - began
+        return False
+
+
+@pytest.mark.timeout(300, method="thread")
+@pytest.mark.parametrize("flags", [["--clean"], []], ids=["clean", "merge"])
+def test_the_old_tree_or_the_new_one(
+    cacher: Run, spawn: Spawn, local: LocalPlace, flags: list[str]
+) -> None:
+    """Both trees have the same names if they are merged, or there would be mixtures of many."""
+    for number in range(2):
+        grow(Path(f"tree{number}"), number if flags else 0)
+        if not flags:
+            for path in Path(f"tree{number}").rglob("*"):
+                if path.is_file():
+                    path.write_bytes(blob(2000, number))
+        assert cacher("dir", "upload", f"k{number}", f"tree{number}").status == 0
+    killing = Killing(spawn, [look(Path("tree0")), look(Path("tree1"))])
+    number = 0
+    while killing.killed < KILLS // 2:
+        number += 1
+        killing.again(number, *flags)
+    assert killing.moved > 5
+    assert cacher("dir", "download", "k0", "d", *flags).status == 0
+    assert look(Path("d")) == look(Path("tree0"))
+    assert sorted(os.listdir()) == ["d", "tree0", "tree1"]
+    assert local.leftovers() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+class TestSignals:
+    def test_while_an_entry_is_read(
+        self, spawn: Spawn, cacher: Run, bucket: BucketPlace, number: int
+    ) -> None:
+        Path("tree").mkdir()
+        Path("tree/big").write_bytes(blob(20_000_000))
+        assert cacher("dir", "upload", "k", "tree").status == 0
+        stall = Fault(Stall(LONG, after=100_000), operation="GetObject", nth=3, times=None)
+        bucket.server.inject(stall)
+        Path("d").mkdir()
+        Path("d/old").write_text("old")
+        process = spawn("dir", "download", "k", "d")
+        end = time.monotonic() + SOON
+        while not any(name.startswith(".d.cacher-") for name in os.listdir()):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        time.sleep(0.3)
+        said = ended_with(process, number)
+        assert said == f"cacher: stopped by {signal.Signals(number).name}\n"
+        assert sorted(look(Path("d"))) == [".", "old"]
+        assert temporary_names(Path()) == []
+
+    def test_while_parts_are_sent(self, spawn: Spawn, bucket: BucketPlace, number: int) -> None:
+        Path("tree").mkdir()
+        Path("tree/big").write_bytes(blob(40_000_000))
+        bucket.server.inject(Fault(Stall(LONG), operation="UploadPart", times=None))
+        process = spawn("dir", "upload", "k", "tree")
+        end = time.monotonic() + SOON
+        while not bucket.server.uploads:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        ended_with(process, number)
+        assert bucket.keys() == bucket.leftovers() == []

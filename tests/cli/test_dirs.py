@@ -1,0 +1,411 @@
+"""`dir upload` and `dir download`: what goes in comes out, and nothing else changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.cli.forest import TIME, fell, look, plant
+from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, Unprivileged, blob
+from tests.unit.streams import sealed, unzstd, zstd
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CACHER_PART_SIZE", "5MiB")
+
+
+@pytest.fixture
+def tree() -> Path:
+    plant(Path("tree"))
+    return Path("tree")
+
+
+@pytest.fixture
+def open_ground(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory that everybody can get to, which pytest's are not."""
+    ground = Path(tempfile.mkdtemp(prefix="cacher-test-", dir="/tmp"))
+    ground.chmod(0o777)
+    monkeypatch.chdir(ground)
+    yield ground
+    fell(ground)
+    shutil.rmtree(ground)
+
+
+def tar(*flags: str, directory: str = "tree", name: str = ".") -> bytes:
+    """What GNU tar makes of a directory."""
+    return subprocess.run(
+        ["tar", "c", *flags, "-C", directory, name], stdout=subprocess.PIPE, check=True
+    ).stdout
+
+
+class TestRoundTrip:
+    def test_everything_is_kept(self, cacher: Run, place: Place, tree: Path) -> None:
+        stored = cacher("dir", "upload", "deps/k", tree)
+        assert stored.status == 0, stored.err
+        assert stored.err.startswith("cacher: stored deps/k (")
+        assert place.keys() == ["deps/k"]
+        hit = cacher("dir", "download", "deps/k", "again")
+        assert hit.status == 0, hit.err
+        assert hit.err.startswith("cacher: hit deps/k (")
+        assert look(Path("again")) == look(tree)
+
+    def test_nobody_can_do_it_too(
+        self, cacher: Run, bucket: BucketPlace, open_ground: Path
+    ) -> None:
+        tree = open_ground / "tree"
+        plant(tree)
+        for path in [tree, *tree.rglob("*")]:
+            os.chown(path, 65534, 65534, follow_symlinks=False)
+        (tree / "setuid").chmod(0o4711)
+        with Unprivileged():
+            assert cacher("dir", "upload", "k", tree).status == 0
+            for _ in range(2):
+                assert cacher("dir", "download", "k", "again").status == 0
+                assert cacher("dir", "download", "k", "again", "--clean").status == 0
+        assert look(Path("again")) == look(tree)
+
+    def test_several_parts_and_ranges(self, cacher: Run, bucket: BucketPlace) -> None:
+        Path("big").mkdir()
+        for number in range(5):
+            Path(f"big/{number}").write_bytes(blob(4 * MIB + number, number))
+        assert cacher("dir", "upload", "k", "big").status == 0
+        assert len(bucket.get("k") or b"") > 20 * MIB
+        assert cacher("dir", "download", "k", "again").status == 0
+        assert look(Path("again")) == look(Path("big"))
+
+    def test_the_same_tree_gives_the_same_bytes(
+        self, cacher: Run, place: Place, tree: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        shutil.copytree(tree, "copy", symlinks=True)
+        Path("copy/sub/again").unlink()
+        os.link("copy/linked", "copy/sub/again")
+        assert cacher("dir", "upload", "one", tree).status == 0
+        assert cacher("dir", "upload", "two", tree).status == 0
+        assert place.get("one") == place.get("two")
+        for path in sorted(tree.rglob("*")):
+            status = path.lstat()
+            there = Path("copy") / path.relative_to(tree)
+            os.utime(there, ns=(0, status.st_mtime_ns), follow_symlinks=False)
+        os.utime("copy", ns=(0, TIME))
+        assert cacher("dir", "upload", "three", "copy").status == 0
+        assert place.get("three") == place.get("one")
+
+    def test_an_empty_directory(self, cacher: Run, place: Place) -> None:
+        Path("empty").mkdir()
+        Path("empty").chmod(0o750)
+        assert cacher("dir", "upload", "k", "empty").status == 0
+        assert cacher("dir", "download", "k", "again").status == 0
+        assert look(Path("again")) == look(Path("empty"))
+        assert place.leftovers() == []
+
+
+class TestUpload:
+    def test_an_entry_that_is_there_stays(self, cacher: Run, place: Place) -> None:
+        Path("tree").mkdir()
+        assert cacher("dir", "upload", "k", "tree").status == 0
+        before = place.get("k")
+        # Nothing of it is read: it could not be.
+        Path("tree/secret").mkdir(mode=0)
+        again = cacher("dir", "upload", "k", "tree")
+        assert again.status == 0
+        assert again.err == "cacher: exists k, not packed again (--force replaces it)\n"
+        assert place.get("k") == before
+        Path("tree/secret").rmdir()
+        Path("tree/new").touch()
+        assert cacher("dir", "upload", "k", "tree", "--force").status == 0
+        assert place.get("k") != before
+
+    def test_a_missing_directory(self, cacher: Run, place: Place) -> None:
+        assert "cannot read absent" in cacher("dir", "upload", "k", "absent").failed(7)
+        assert place.keys() == []
+
+    def test_a_file(self, cacher: Run, place: Place) -> None:
+        Path("f").touch()
+        assert "f is not a directory" in cacher("dir", "upload", "k", "f").failed(2)
+        assert place.keys() == []
+
+    def test_what_is_included_and_excluded(self, cacher: Run, local: LocalPlace) -> None:
+        for name in ("a/b/c.o", "a/b/c.c", "a/d/e", "f", ".cache/go/x", ".cache/pip/y"):
+            Path("home", name).parent.mkdir(parents=True, exist_ok=True)
+            Path("home", name).touch()
+        flags = ["--include", ".cache/go", "--include", "a/b", "--exclude", "*.o"]
+        assert cacher("dir", "upload", "k", "home", *flags).status == 0
+        listed = subprocess.run(
+            ["tar", "t"], input=unzstd(local.get("k") or b""), stdout=subprocess.PIPE, check=True
+        ).stdout
+        assert listed.decode().split() == [".cache/go/", ".cache/go/x", "a/b/", "a/b/c.c"]
+
+    def test_an_include_that_matches_nothing(self, cacher: Run, place: Place) -> None:
+        Path("d").mkdir()
+        Path("d/f").touch()
+        argv = ["dir", "upload", "k", "d", "--include", "f", "--include", "absent"]
+        err = cacher(*argv).failed(7)
+        assert "nothing in d matches absent" in err
+        assert "--allow-missing" in err
+        assert place.keys() == place.leftovers() == []
+        assert cacher(*argv, "--allow-missing").status == 0
+
+    def test_caches_are_left_out(self, cacher: Run, place: Place) -> None:
+        Path("d/c").mkdir(parents=True)
+        Path("d/c/f").touch()
+        Path("d/c/CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n# x\n")
+        assert cacher("dir", "upload", "k", "d", "--exclude-caches").status == 0
+        assert cacher("dir", "download", "k", "again").status == 0
+        assert sorted(look(Path("again"))) == [".", "c", "c/CACHEDIR.TAG"]
+
+    def test_what_is_no_file_is_counted(self, cacher: Run, place: Place) -> None:
+        Path("d").mkdir()
+        os.mkfifo("d/fifo")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("d/socket")
+        ended = cacher("dir", "upload", "k", "d", "--json")
+        assert ended.warnings == ["k: left out 2 sockets, FIFOs or devices"]
+        assert (ended.json["skipped"], ended.json["members"]) == (2, 1)
+
+    @pytest.mark.usefixtures("open_ground")
+    def test_an_unreadable_file(self, cacher: Run, bucket: BucketPlace) -> None:
+        Path("d").mkdir()
+        Path("d/secret").touch(mode=0)
+        with Unprivileged():
+            err = cacher("dir", "upload", "k", "d").failed(7)
+        assert "cannot read secret: permission denied" in err
+        assert bucket.keys() == bucket.leftovers() == []
+
+    @pytest.mark.parametrize("level", ["0", "20", "x"])
+    def test_a_level_that_is_none(self, cacher: Run, place: Place, level: str) -> None:
+        Path("d").mkdir()
+        cacher("dir", "upload", "k", "d", "--level", level).failed(2)
+        assert place.keys() == []
+
+
+class TestDownload:
+    def test_a_miss(self, cacher: Run, place: Place) -> None:
+        ended = cacher("dir", "download", "absent", "d")
+        assert (ended.status, ended.err) == (1, "cacher: miss absent\n")
+        assert os.listdir() == []
+
+    def test_a_miss_leaves_what_is_there(self, cacher: Run, place: Place, tree: Path) -> None:
+        before = look(tree)
+        assert cacher("dir", "download", "absent", tree, "--clean").status == 1
+        assert look(tree) == before
+
+    def test_a_merge_and_a_clean_restore(self, cacher: Run, place: Place) -> None:
+        Path("new/sub").mkdir(parents=True)
+        Path("new/sub/both").write_text("new")
+        Path("new/link").write_text("a file now")
+        Path("old/sub").mkdir(parents=True)
+        Path("old/sub/both").write_text("old, and longer")
+        Path("old/sub/only").write_text("old")
+        Path("outside").write_text("untouched")
+        Path("old/link").symlink_to("../outside")
+        assert cacher("dir", "upload", "k", "new").status == 0
+        assert cacher("dir", "download", "k", "old").status == 0
+        assert Path("old/sub/both").read_text() == "new"
+        assert Path("old/sub/only").read_text() == "old"
+        assert not Path("old/link").is_symlink()
+        assert Path("outside").read_text() == "untouched"
+        assert cacher("dir", "download", "k", "old", "--clean").status == 0
+        assert look(Path("old")) == look(Path("new"))
+        assert sorted(os.listdir()) == ["new", "old", "outside"]
+
+    def test_into_the_working_directory(
+        self, cacher: Run, place: Place, tree: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It stays the directory that the shell is in."""
+        assert cacher("dir", "upload", "k", tree).status == 0
+        Path("here").mkdir()
+        Path("here/only").touch()
+        monkeypatch.chdir("here")
+        before = os.stat(".").st_ino
+        assert cacher("dir", "download", "k", ".").status == 0
+        assert os.stat(".").st_ino == before
+        assert sorted(look(Path())) == sorted([*look(Path("../tree")), "only"])
+        assert cacher("dir", "download", "k", ".", "--clean").status == 0
+        assert look(Path()) == look(Path("../tree"))
+
+    def test_implicit_directories_keep_what_they_are(self, cacher: Run, place: Place) -> None:
+        """What --include stores below them says nothing of the directories on the way."""
+        Path("home/.private/cache").mkdir(parents=True)
+        Path("home/.private/cache/f").touch()
+        assert cacher("dir", "upload", "k", "home", "--include", ".private/cache").status == 0
+        for name in ("fresh", "there"):
+            Path(name, ".private").mkdir(parents=True)
+            Path(name, ".private").chmod(0o700)
+            Path(name).chmod(0o711)
+            Path(name, "more").touch()
+            assert cacher("dir", "download", "k", name).status == 0
+            assert Path(name, ".private").stat().st_mode & 0o777 == 0o700
+            assert Path(name).stat().st_mode & 0o777 == 0o711
+            assert Path(name, ".private/cache/f").exists()
+
+    def test_strip_and_only(self, cacher: Run, place: Place) -> None:
+        for name in ("pkg/a/one", "pkg/a/two", "pkg/b/three", "top"):
+            Path("d", name).parent.mkdir(parents=True, exist_ok=True)
+            Path("d", name).write_text(name)
+        assert cacher("dir", "upload", "k", "d").status == 0
+        assert cacher("dir", "download", "k", "s", "--strip", "1").status == 0
+        assert sorted(look(Path("s"))) == [".", "a", "a/one", "a/two", "b", "b/three"]
+        ended = cacher("dir", "download", "k", "o", "--only", "pkg/*/t*", "--json")
+        assert (ended.status, ended.json["restored"], ended.json["members"]) == (0, 2, 8)
+        assert sorted(look(Path("o"))) == [".", "pkg", "pkg/a", "pkg/a/two", "pkg/b", "pkg/b/three"]
+
+    def test_dest_is_a_file(self, cacher: Run, place: Place, tree: Path) -> None:
+        assert cacher("dir", "upload", "k", tree).status == 0
+        Path("f").write_text("kept")
+        cacher("dir", "download", "k", "f").failed(2)
+        assert Path("f").read_text() == "kept"
+
+    def test_an_entry_of_another_kind(self, cacher: Run, place: Place) -> None:
+        place.put("image", sealed(tar(directory=".", name="."), kind="image"), "")
+        assert "another kind: image" in cacher("dir", "download", "image", "d").failed(2)
+        assert os.listdir() == []
+
+    def test_what_its_fields_say(self, cacher: Run, place: Place) -> None:
+        Path("d").mkdir()
+        Path("d/f").write_bytes(blob(1000))
+        told = cacher("dir", "upload", "k", "d", "--json").json
+        assert (told["command"], told["outcome"], told["status"]) == ("dir upload", "stored", 0)
+        assert (told["members"], told["unpacked"], told["changed"]) == (2, 1000, 0)
+        assert told["size"] == len(place.get("k") or b"")
+        told = cacher("dir", "download", "k", "e", "--json").json
+        assert (told["command"], told["outcome"], told["dest"]) == ("dir download", "hit", "e")
+        assert (told["members"], told["restored"], told["unpacked"]) == (2, 2, 1000)
+        told = cacher("dir", "download", "absent", "e", "--json").json
+        assert (told["command"], told["outcome"], told["key"]) == ("dir download", "miss", "absent")
+
+    def test_the_bottleneck_is_named(self, cacher: Run, place: Place, tree: Path) -> None:
+        assert "bottleneck: " in cacher("-v", "dir", "upload", "k", tree).err
+        assert "bottleneck: " in cacher("-v", "dir", "download", "k", "d").err
+
+    def test_too_little_space(
+        self, cacher: Run, place: Place, tree: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert cacher("dir", "upload", "k", tree).status == 0
+        real = os.fstatvfs
+
+        def full(fd: int) -> os.statvfs_result:
+            told = list(real(fd))
+            told[4] = 1
+            return os.statvfs_result(told)
+
+        monkeypatch.setattr(os, "fstatvfs", full)
+        assert "no space for d" in cacher("dir", "download", "k", "d").failed(7)
+        assert os.listdir() == ["tree"]
+
+
+class TestSharedWithTheShell:
+    """Either reads what the other has written."""
+
+    def test_tar_restores_ours(self, cacher: Run, place: Place, tree: Path) -> None:
+        assert cacher("dir", "upload", "k", tree).status == 0
+        archive = unzstd(place.get("k") or b"")
+        for program in (["tar", "xp"], ["bsdtar", "xpf", "-"]):
+            shutil.rmtree("again", ignore_errors=True)
+            Path("again").mkdir()
+            subprocess.run([*program, "-C", "again"], input=archive, check=True)
+            again, expected = look(Path("again")), look(tree)
+            if program[0] == "bsdtar":
+                del again["."], expected["."]  # it does not give "./" its time
+            assert again == expected, program
+
+    @pytest.mark.parametrize("form", ["gnu", "pax", "ustar"])
+    def test_we_restore_what_tar_made(
+        self, cacher: Run, place: Place, tree: Path, form: str
+    ) -> None:
+        if form == "ustar":
+            shutil.rmtree(tree / ("n" * 120))  # more than it can hold
+        archive = tar(f"--format={form}")
+        place.put("k", zstd(archive), "")
+        assert cacher("dir", "download", "k", "again").status == 0
+        Path("theirs").mkdir()
+        subprocess.run(["tar", "xp", "-C", "theirs"], input=archive, check=True)
+        assert look(Path("again")) == look(Path("theirs"))
+
+    @pytest.mark.parametrize(
+        ("archive", "said"),
+        [
+            (b"", "cut off"),
+            (b"\0" * 512 + b"x" * 512, "follows the end"),
+            (b"not tar at all" * 100, "none"),
+        ],
+    )
+    def test_what_is_no_archive(
+        self, cacher: Run, place: Place, archive: bytes, said: str, tree: Path
+    ) -> None:
+        place.put("k", zstd(archive), "")
+        before = look(tree)
+        assert said in cacher("dir", "download", "k", tree).failed(5)
+        assert look(tree) == before
+
+    def test_what_is_not_zstd(self, cacher: Run, place: Place) -> None:
+        place.put("k", b"\x1f\x8b gzip", "")
+        assert "k: it is not a zstd stream" in cacher("dir", "download", "k", "d").failed(5)
+        assert os.listdir() == []
+
+
+class TestDamage:
+    """Whatever happens to an entry, DIR stays as it was."""
+
+    @pytest.mark.parametrize("there", [False, True], ids=["missing", "there"])
+    @pytest.mark.parametrize(
+        "cut", [1, 100, 511, 512, 513, 2000, -1], ids=lambda cut: f"less {cut}"
+    )
+    def test_cut_off(self, cacher: Run, place: Place, tree: Path, cut: int, there: bool) -> None:
+        assert cacher("dir", "upload", "k", tree).status == 0
+        whole = place.get("k") or b""
+        place.corrupt("k", whole[:-cut] if cut > 0 else whole[:20])
+        Path("d").mkdir()
+        if there:
+            Path("d/old").write_text("old")
+        before = look(Path("d"))
+        cacher("dir", "download", "k", "d", "--clean").failed(5)
+        assert look(Path("d")) == before
+        assert sorted(os.listdir()) == ["d", "tree"]
+
+    def test_one_bit(self, cacher: Run, place: Place, tree: Path) -> None:
+        assert cacher("dir", "upload", "k", tree).status == 0
+        whole = place.get("k") or b""
+        before = look(tree)
+        for position in range(0, len(whole) - 512, len(whole) // 13):
+            damaged = bytearray(whole)
+            damaged[position] ^= 4
+            place.corrupt("k", bytes(damaged))
+            cacher("dir", "download", "k", "tree").failed(5)
+            assert look(tree) == before
+            assert os.listdir() == ["tree"]
+
+    def test_another_seal(self, cacher: Run, place: Place, tree: Path) -> None:
+        assert cacher("dir", "upload", "k", tree).status == 0
+        whole = place.get("k") or b""
+        seal = json.loads(whole[-512:][8:].split(b" ", 2)[2])
+        for change in ({"members": 1}, {"content": 1}, {"size": 10**9}, {"sha256": "0" * 64}):
+            text = b"cacher-seal 1 " + json.dumps(seal | change).encode()
+            place.corrupt("k", whole[:-504] + text.ljust(504))
+            cacher("dir", "download", "k", "d").failed(5)
+            assert os.listdir() == ["tree"]
+
+    def test_more_than_is_wanted(self, cacher: Run, place: Place, tree: Path) -> None:
+        assert cacher("dir", "upload", "k", tree).status == 0
+        err = cacher("dir", "download", "k", "d", "--max-unpacked", "1MiB").failed(5)
+        assert "--max-unpacked" in err
+        place.put("bomb", zstd(tar("--format=pax") + b""), "")
+        err = cacher("dir", "download", "bomb", "d", "--max-unpacked", "1MiB").failed(5)
+        assert "more than 1048576 bytes" in err
+        assert os.listdir() == ["tree"]
+
+    def test_the_wrong_digest_of_the_object(self, cacher: Run, place: Place, tree: Path) -> None:
+        """As of an entry that `upload` has stored."""
+        place.put("k", zstd(tar()), "0" * 64)
+        cacher("dir", "download", "k", "d").failed(5)
+        assert os.listdir() == ["tree"]
