@@ -109,9 +109,11 @@ def _unpack(run: Run, wanted: DirDownload, opened: _Opened, root: int, limit: in
     """Unpack the entry into the directory `root`, and prove that it was all of it."""
     clock = run.report.monotonic
     start = clock()
-    sealed = SealedReader(opened.read, clock)
     choice = Wanted(wanted.strip, wanted.only, wanted.keep_owner, limit)
-    with Ring(sealed.readinto, opened.cancel, clock) as ring:
+    with (
+        SealedReader(opened.read, clock) as sealed,
+        Ring(sealed.readinto, opened.cancel, clock) as ring,
+    ):
         unpacked = unpack(ring.next, root, choice)
     seal = sealed.seal
     if seal != opened.seal:

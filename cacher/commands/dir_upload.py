@@ -32,8 +32,8 @@ def dir_upload(run: Run, wanted: DirUpload) -> Outcome:
     with (
         run.report.progress(f"uploading {wanted.key}") as progress,
         run.store.create(wanted.key, METADATA, progress.add) as writer,
+        SealedWriter(writer, compressor, run.report.monotonic) as sealed,
     ):
-        sealed = SealedWriter(writer, compressor, run.report.monotonic)
         packed = _pack(wanted, sealed)
         sealed.finish(KIND, members=packed.members, content=packed.size, created=_created(run))
         entry = writer.commit()

@@ -5,19 +5,23 @@ Knows frames, digests and the seal; must not know where the bytes go to or come 
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, Self
 
 from cacher.errors import IntegrityError
 from cacher.stream import seal as seals
+from cacher.stream.digest import Digest
 from cacher.stream.frames import Frames, Segment
 from cacher.stream.seal import Seal
 from cacher.stream.zstd import Compressor, Decompressor
 
 PIECE = 256 * 1024
 """Bytes read at once of what is compressed: they stay in a core's cache."""
+
+
+BUFFERS = 6
+"""How many of them: hashing may be behind by as many, less the one that is filled."""
 
 
 class Target(Protocol):
@@ -31,17 +35,25 @@ class Target(Protocol):
 class SealedWriter:
     """Compresses what is written, and ends it with a seal. It publishes nothing: `target` does.
 
-    `clock` gives seconds: those that pass in compressing and in `target.write` are counted.
+    `clock` gives seconds: those that pass in compressing and in `target.write` are counted. To be
+    used in a `with` block, which ends its thread.
     """
 
     def __init__(self, target: Target, compressor: Compressor, clock: Callable[[], float]) -> None:
         self._target = target
         self._compressor = compressor
         self._clock = clock
-        self._digest = hashlib.sha256(usedforsecurity=False)
+        self._digest = Digest()
         self.compressing = 0.0
         self.storing = 0.0
         self._size = 0
+
+    def __enter__(self) -> Self:
+        self._digest.__enter__()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._digest.close()
 
     def write(self, data: memoryview) -> None:
         """Take all of `data`, which may be reused at once."""
@@ -73,16 +85,19 @@ class SealedReader:
     """What was compressed, and whether it is all: the end is a proved one.
 
     `read` fills the front of a buffer with the next bytes of the stream; 0 is its end. The
-    seconds that pass in it are counted in `fetching`.
+    seconds that pass in it are counted in `fetching`. To be used in a `with` block, which ends its
+    thread.
     """
 
     def __init__(self, read: Callable[[memoryview], int], clock: Callable[[], float]) -> None:
         self._read = read
         self._clock = clock
-        self._buffer = memoryview(bytearray(PIECE))
+        self._buffers = [(memoryview(bytearray(PIECE)), 0) for _ in range(BUFFERS)]
+        """With the number of the last piece of each that is being hashed."""
+        self._buffer, self._last = self._buffers.pop()
         self._frames = Frames()
         self._segments: deque[Segment] = deque()
-        self._digest = hashlib.sha256(usedforsecurity=False)
+        self._digest = Digest()
         self._before = ""
         self._frame = bytearray()
         self._decompressor = Decompressor(self._more)
@@ -90,6 +105,13 @@ class SealedReader:
         self._size = 0
         self.seal: Seal | None = None
         """What ended the stream, once all was read; None if nothing did."""
+
+    def __enter__(self) -> Self:
+        self._digest.__enter__()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._digest.close()
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill `buffer`, wholly unless the end comes first; 0 at the end.
@@ -111,6 +133,7 @@ class SealedReader:
                 segment = self._segments.popleft()
                 if self._take(segment):
                     return segment.view
+            self._turn()
             start = self._clock()
             count = self._read(self._buffer)
             self.fetching += self._clock() - start
@@ -121,17 +144,23 @@ class SealedReader:
             raise IntegrityError("the zstd stream is cut off")
         return self._buffer[:0]
 
+    def _turn(self) -> None:
+        """Go on to the next buffer, once nobody reads what it holds."""
+        self._buffers.append((self._buffer, self._last))
+        self._buffer, last = self._buffers.pop(0)
+        self._digest.wait(last)
+
     def _take(self, segment: Segment) -> bool:
         """Account for a segment; whether it is to be decompressed."""
         if self.seal is not None:
             raise IntegrityError("something follows its seal")
         if segment.is_data:
-            self._digest.update(segment.view)
+            self._last = self._digest.update(segment.view)
             return True
         if segment.begins:
             self._frame = bytearray()
             self._before = self._digest.hexdigest()
-        self._digest.update(segment.view)
+        self._last = self._digest.update(segment.view)
         if len(self._frame) < seals.SIZE:
             self._frame += segment.view[: seals.SIZE]
         if segment.ends and seals.may_be(frame := bytes(self._frame)):

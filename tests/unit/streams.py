@@ -35,10 +35,10 @@ def sealed(
 ) -> bytes:
     """`data` compressed and sealed."""
     target = Target()
-    writer = SealedWriter(target, Compressor(level, workers), no_clock)
-    for start in range(0, len(data), step):
-        writer.write(memoryview(data)[start : start + step])
-    writer.finish(kind, members=1, content=len(data), created=1_700_000_000)
+    with SealedWriter(target, Compressor(level, workers), no_clock) as writer:
+        for start in range(0, len(data), step):
+            writer.write(memoryview(data)[start : start + step])
+        writer.finish(kind, members=1, content=len(data), created=1_700_000_000)
     return bytes(target.data)
 
 
@@ -50,11 +50,11 @@ def source(stream: bytes, step: int = 0) -> Callable[[memoryview], int]:
 
 def unsealed(stream: bytes, *, step: int = 0, buffer: int = 1 << 16) -> tuple[bytes, Seal | None]:
     """All that a stream holds, and its seal."""
-    reader = SealedReader(source(stream, step), no_clock)
     content = bytearray()
     window = memoryview(bytearray(buffer))
-    while count := reader.readinto(window):
-        content += window[:count]
+    with SealedReader(source(stream, step), no_clock) as reader:
+        while count := reader.readinto(window):
+            content += window[:count]
     return bytes(content), reader.seal
 
 

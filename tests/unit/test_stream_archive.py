@@ -37,11 +37,11 @@ def test_large_streams_fill_every_buffer() -> None:
     data = random.Random(3).randbytes(9 * PIECE)
     stream = sealed(data)
     assert len(stream) > 8 * PIECE
-    reader = SealedReader(source(stream), no_clock)
     buffer = memoryview(bytearray(1 << 20))
     sizes = []
-    while count := reader.readinto(buffer):
-        sizes.append(count)
+    with SealedReader(source(stream), no_clock) as reader:
+        while count := reader.readinto(buffer):
+            sizes.append(count)
     assert sum(sizes) == len(data)
     assert set(sizes[:-1]) == {1 << 20}
 
@@ -137,8 +137,8 @@ def test_failures_of_the_source_pass_through() -> None:
     def fail(_buffer: memoryview) -> int:
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        SealedReader(fail, no_clock).readinto(memoryview(bytearray(10)))
+    with pytest.raises(ZeroDivisionError), SealedReader(fail, no_clock) as reader:
+        reader.readinto(memoryview(bytearray(10)))
 
 
 def test_cut_at_every_block() -> None:
