@@ -24,7 +24,8 @@ SETTINGS = (
         "part-size",
         "SIZE",
         "CACHER_PART_SIZE",
-        "bytes in a part of an upload (default 16MiB); a stream takes N parts of memory",
+        "bytes in a part of an upload (default 16MiB, a stream's 10MiB); a stream takes N parts "
+        "of memory",
     ),
 )
 

@@ -18,6 +18,9 @@ from cacher.store.content import Content
 PART_SIZE = 16 * 1024 * 1024
 """Bytes in a part: at most 1000 of them up to 15.6 GiB, and four fit small machines' memory."""
 
+STREAM_PART_SIZE = 10 * 1024 * 1024
+"""The same for a stream, whose parts are in memory: in place of `PART_SIZE`, if that is wanted."""
+
 JOBS = 4
 """Requests under way at a time: four fill a loopback and most networks."""
 
@@ -54,11 +57,12 @@ class BucketStore:
         self, key: str, metadata: Mapping[str, str], meter: Meter = unmetered
     ) -> BucketWriter:
         """Memory: `jobs` parts."""
+        is_default = self._part_size == PART_SIZE
         upload = Upload(
             self.client,
             self._object(key),
             metadata,
-            part_size=self._part_size,
+            part_size=STREAM_PART_SIZE if is_default else self._part_size,
             jobs=self._jobs,
             meter=meter,
         )

@@ -6,7 +6,7 @@ Knows frames, digests and the seal; must not know where the bytes go to or come 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, Self
 
 from cacher.errors import IntegrityError
@@ -57,28 +57,27 @@ class SealedWriter:
 
     def write(self, data: memoryview) -> None:
         """Take all of `data`, which may be reused at once."""
-        start = self._clock()
-        output = self._compressor.compress(data)
-        self.compressing += self._clock() - start
+        self._put_all(self._compressor.compress(data))
         self._size += data.nbytes
-        if output:
-            self._put(output)
 
     def finish(self, kind: str, *, members: int, content: int, created: int) -> Seal:
         """End the stream with its seal."""
-        start = self._clock()
-        output = self._compressor.finish()
-        self.compressing += self._clock() - start
-        self._put(output)
+        self._put_all(self._compressor.finish())
         seal = Seal(kind, members, content, self._size, self._digest.hexdigest(), created)
-        self._put(seal.frame())
+        self._target.write(seal.frame())
         return seal
 
-    def _put(self, output: bytes) -> None:
-        self._digest.update(output)
-        start = self._clock()
-        self._target.write(output)
-        self.storing += self._clock() - start
+    def _put_all(self, outputs: Iterator[bytes]) -> None:
+        clock = self._clock
+        before = clock()
+        for output in outputs:
+            after = clock()
+            self.compressing += after - before
+            self._digest.update(output)
+            self._target.write(output)
+            before = clock()
+            self.storing += before - after
+        self.compressing += clock() - before
 
 
 class SealedReader:

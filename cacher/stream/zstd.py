@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import zstandard
 
@@ -20,8 +20,11 @@ THREADS = 8
 """At most so many: each takes some 20 MiB, and eight outrun any disk."""
 
 JOB = 4 * 1024 * 1024
-"""Bytes that a thread compresses at a time. Half of zstd's own choice: with it a npm tree takes 7 %
-less time and 41 MiB in place of 67, and becomes 0.5 % larger."""
+"""Bytes that a thread compresses at a time. zstd's own choice is 8 MiB, which takes 7 % longer on a
+npm tree, and 67 MiB in place of 40; this one makes it 0.5 % larger."""
+
+CHUNK = 256 * 1024
+"""Bytes of output at a time. Threads that end together would else give 12 MiB at once."""
 
 SLOW = 10
 """From this level on the window is larger, and so zstd's choice of a job is kept."""
@@ -58,15 +61,16 @@ class Compressor:
             write_checksum=True,
             write_content_size=False,
         )
-        self._object = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+        compressor = zstandard.ZstdCompressor(compression_params=parameters)
+        self._chunker = compressor.chunker(chunk_size=CHUNK)
 
-    def compress(self, data: memoryview) -> bytes:
-        """Take `data`, which may be reused at once; whatever output there is."""
-        return self._object.compress(data)
+    def compress(self, data: memoryview) -> Iterator[bytes]:
+        """Take `data`, which may be reused once all output there is was asked for."""
+        return iter(self._chunker.compress(data))
 
-    def finish(self) -> bytes:
+    def finish(self) -> Iterator[bytes]:
         """The rest of the frame, which ends here."""
-        return self._object.flush(zstandard.COMPRESSOBJ_FLUSH_FINISH)
+        return iter(self._chunker.finish())  # type: ignore[no-untyped-call]
 
 
 class Decompressor:
