@@ -149,9 +149,9 @@ class _Unpacker:
             if not name:
                 raise IntegrityError(f"{shown(member.name)}: an empty path")
             if parts[0] == b"":
-                raise IntegrityError(f"{shown(member.name)}: {shown(name)} is an absolute path")
+                raise IntegrityError(f"{_about(name, member)} is an absolute path")
             if b".." in parts:
-                raise IntegrityError(f"{shown(member.name)}: {shown(name)} leads upwards")
+                raise IntegrityError(f"{_about(name, member)} leads upwards")
             parts = [part for part in parts if part not in (b"", b".")]
         if not self._strip:
             return b"/".join(parts)
@@ -239,6 +239,11 @@ class _Unpacker:
             f"{shown(member.name)}: a hard link to {shown(member.link)}, "
             "which is no member before it"
         )
+
+
+def _about(name: bytes, member: Member) -> str:
+    """The member, and the name that it gives, if that is another one."""
+    return f"{shown(member.name)}: {'it' if name == member.name else shown(name)}"
 
 
 def _hard_link(there: int, other: bytes, here: int, name: bytes) -> None:
