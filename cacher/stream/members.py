@@ -11,6 +11,17 @@ import zlib
 from collections.abc import Callable, Iterator
 
 from cacher.errors import IntegrityError
+from cacher.stream.fields import (
+    SECOND,
+    decimal,
+    name_of,
+    number,
+    require_sum,
+    shown,
+    size_of,
+    text,
+    time,
+)
 from cacher.stream.headers import TIME_HEADER
 from cacher.stream.pax import Records, read_records
 
@@ -36,7 +47,6 @@ _EXTENDED_LIMIT = 1024 * 1024
 """Bytes of an extended header or a long name: no path on any system has as many."""
 
 _ZEROS = bytes(BLOCK)
-_ADLER = 65521
 
 _PLAIN = re.compile(
     rb"([0-7]{7})\0([0-7]{7})\0([0-7]{7})\0([0-7]{11})\0([0-7]{11})\0([0-7]{6})\0 "
@@ -47,8 +57,6 @@ _PLAIN_TIME = re.compile(rb"30 mtime=([0-9]{10})\.([0-9]{9})\n").match
 
 _SUM = 8 * 32 - 1
 """The field of the sum counts as eight spaces; Adler-32 begins at one."""
-_SECOND = 1_000_000_000
-
 _TIME_LIMIT = 10**12
 """Seconds from 1970 either way: some 30,000 years, beyond what any file system keeps."""
 
@@ -117,12 +125,12 @@ class Archive:
             return None
         if self._total - len(self._piece) + at + size > self._limit:
             return None
-        name = _name(header)
+        name = name_of(header)
         if size if kind == DIRECTORY else name.endswith(b"/"):
             return None
         self._at = at + 3 * BLOCK
         self._is_pax = True
-        mtime_ns = int(time[1]) * _SECOND + int(time[2])
+        mtime_ns = int(time[1]) * SECOND + int(time[2])
         return Member(name, kind, mode & 0o7777, size, mtime_ns, b"", uid, gid)
 
     def _any(self) -> Member | None:
@@ -173,19 +181,19 @@ class Archive:
         self._pass(size + (-size % BLOCK))
 
     def _member(self, block: bytes, kind: bytes, records: Records) -> Member:
-        name = _name(block)
+        name = name_of(block)
         plain = _PLAIN(block, 100)
         if plain is not None:
             mode, uid, gid, size, seconds, total = [int(digits, 8) for digits in plain.groups()]
             if (zlib.adler32(block) - total - sum(block[148:156]) + _SUM) & 0xFFFF:
-                _require_sum(block)
+                require_sum(block)
         else:
-            _require_sum(block)
-            mode, size = _number(block, 100, 8, name), _number(block, 124, 12, name)
-            uid, gid = _number(block, 108, 8, name), _number(block, 116, 8, name)
-            seconds = _number(block, 136, 12, name)
-        link = _text(block, 157, 100) if kind in _LINKS else b""
-        mtime_ns = seconds * _SECOND
+            require_sum(block)
+            mode, size = number(block, 100, 8, name), number(block, 124, 12, name)
+            uid, gid = number(block, 108, 8, name), number(block, 116, 8, name)
+            seconds = number(block, 136, 12, name)
+        link = text(block, 157, 100) if kind in _LINKS else b""
+        mtime_ns = seconds * SECOND
         member = Member(name, kind, mode & 0o7777, size, mtime_ns, link, uid, gid)
         if records or self._global:
             _apply(self._global | records, member)
@@ -220,18 +228,16 @@ class Archive:
         return records
 
     def _label(self, block: bytes) -> None:
-        _require_sum(block)
-        if _size(block):
-            raise IntegrityError(
-                f"{shown(_text(block, 0, 100))}: a label of an archive with a size"
-            )
+        require_sum(block)
+        if size_of(block):
+            raise IntegrityError(f"{shown(text(block, 0, 100))}: a label of an archive with a size")
 
     def _extended(self, block: bytes) -> bytes:
         """The content of an extended header."""
-        _require_sum(block)
-        size = _size(block)
+        require_sum(block)
+        size = size_of(block)
         if not 0 <= size <= _EXTENDED_LIMIT:
-            name = _text(block, 0, 100)
+            name = text(block, 0, 100)
             raise IntegrityError(f"{shown(name)}: an extended header of {size} bytes")
         return b"".join(map(bytes, self.pieces(size)))
 
@@ -280,21 +286,6 @@ class Archive:
         )
 
 
-def shown(name: bytes) -> str:
-    """A member's name for a message, on one line, however long it is and whatever is in it."""
-    text = name.decode(errors="backslashreplace") or "a member without a name"
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return text if len(text) <= 200 else f"{text[:100]}…{text[-99:]}"
-
-
-def _name(block: bytes) -> bytes:
-    name = block[:100].split(b"\0", 1)[0]
-    if block[345] and block[257:263] == b"ustar\0":
-        return _text(block, 345, 155) + b"/" + name
-    return name
-
-
 def _apply(records: Records, member: Member) -> None:
     """What extended headers say goes before what the header does."""
     name = records.get(b"path", member.name)
@@ -302,96 +293,24 @@ def _apply(records: Records, member: Member) -> None:
         raise _refused(records[_SPARSE] or name, "sparse")
     member.name = name
     member.link = records.get(b"linkpath", member.link)
-    member.size = _decimal(records, b"size", member.size, name)
-    member.uid = _decimal(records, b"uid", member.uid, name)
-    member.gid = _decimal(records, b"gid", member.gid, name)
+    member.size = decimal(records, b"size", member.size, name)
+    member.uid = decimal(records, b"uid", member.uid, name)
+    member.gid = decimal(records, b"gid", member.gid, name)
     if b"mtime" in records:
-        member.mtime_ns = _time(records[b"mtime"], name)
-
-
-def _text(block: bytes, start: int, size: int) -> bytes:
-    end = block.find(0, start, start + size)
-    return block[start : end if end >= 0 else start + size]
-
-
-def _require_sum(block: bytes) -> None:
-    """The sum of the header's bytes, where its own field counts as spaces.
-
-    Compared modulo 65521: the low half of Adler-32 is one and the sum, ten times as fast.
-    """
-    field = block[148:156]
-    told = field.strip(b" \0")
-    try:
-        expected = int(told, 8) if told.isdigit() else None
-    except ValueError:
-        expected = None
-    found = (zlib.adler32(block) & 0xFFFF) - 1 - sum(field) + 8 * 32
-    is_right = expected is not None and (found - expected) % _ADLER == 0
-    if not is_right and expected != _signed_sum(block):
-        raise IntegrityError(
-            f"{shown(_text(block, 0, 100))}: what should be its header is none",
-            "it may be no tar archive, or damaged",
-        )
-
-
-def _signed_sum(block: bytes) -> int:
-    """As some old programs took it, with bytes from -128 to 127."""
-    plain = block[:148] + b" " * 8 + block[156:]
-    return sum(byte - 256 if byte > 127 else byte for byte in plain)
-
-
-def _size(block: bytes) -> int:
-    return _number(block, 124, 12, _text(block, 0, 100))
-
-
-def _number(block: bytes, start: int, size: int, name: bytes) -> int:
-    """Octal digits, or GNU's binary form, whose first bit is set."""
-    field = block[start : start + size]
-    if field[0] & 0x80:
-        bits = 8 * size - 1
-        value = int.from_bytes(field, "big") & ((1 << bits) - 1)
-        return value - (1 << bits) if value >> (bits - 1) else value
-    told = field.strip(b" \0")
-    if not told:
-        return 0
-    try:
-        if told.isdigit():
-            return int(told, 8)
-    except ValueError:
-        pass
-    raise IntegrityError(f"{shown(name)}: a number in its header is none")
-
-
-def _decimal(records: Records, key: bytes, default: int, name: bytes) -> int:
-    told = records.get(key)
-    if told is None:
-        return default
-    if not told.isdigit() or len(told) > 20:
-        raise IntegrityError(f"{shown(name)}: its {key.decode()} is no number")
-    return int(told)
-
-
-def _time(told: bytes, name: bytes) -> int:
-    """Nanoseconds of a decimal number of seconds."""
-    digits = told.removeprefix(b"-")
-    seconds, _, fraction = digits.partition(b".")
-    if not seconds.isdigit() or len(seconds) > 12 or not (fraction.isdigit() or not fraction):
-        raise IntegrityError(f"{shown(name)}: its mtime is no time")
-    value = int(seconds) * _SECOND + int(fraction[:9].ljust(9, b"0"))
-    return -value if digits is not told and told.startswith(b"-") else value
+        member.mtime_ns = time(records[b"mtime"], name)
 
 
 def _require_sane(member: Member) -> None:
     """What any number of a hostile header, however it was written, may be at most."""
     if member.size < 0:
         raise IntegrityError(f"{shown(member.name)}: a size below zero")
-    if abs(member.mtime_ns) > _TIME_LIMIT * _SECOND:
+    if abs(member.mtime_ns) > _TIME_LIMIT * SECOND:
         raise IntegrityError(f"{shown(member.name)}: its mtime is no time")
 
 
 def _about(block: bytes, error: IntegrityError) -> IntegrityError:
     """The error, and the extended header that it is about: often named like its member."""
-    return IntegrityError(f"{shown(_text(block, 0, 100))}: {error.message}", error.hint)
+    return IntegrityError(f"{shown(text(block, 0, 100))}: {error.message}", error.hint)
 
 
 def _refused(name: bytes, what: str, kind: bytes = b"") -> IntegrityError:

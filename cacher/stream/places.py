@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 from cacher.errors import IntegrityError
 from cacher.stream.descent import FLAGS, Descent
-from cacher.stream.members import Member, shown
+from cacher.stream.fields import shown
+from cacher.stream.members import Member
 
 _PRIVATE = 0o700
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 from cacher.errors import IntegrityError, LocalError, UsageError
 from cacher.stream import members
+from cacher.stream.contents import CREATE, hard_link, write_all
+from cacher.stream.fields import shown
 from cacher.stream.globs import Globs
-from cacher.stream.members import Archive, Member, shown
+from cacher.stream.members import Archive, Member
 from cacher.stream.places import Places
-
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _ID_LIMIT = 2**32 - 1
 """Of users and groups on every system: this one means "as it is"."""
@@ -27,8 +27,6 @@ _ID_LIMIT = 2**32 - 1
 _NO_NAMES = (b"", b".", b"..")
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
-"""How file systems without hard links refuse one, or the one too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,17 +158,17 @@ class _Unpacker:
     def _file(self, archive: Archive, member: Member, name: bytes, directory: int) -> None:
         mode, size = member.mode, member.size
         try:
-            fd = os.open(name, _CREATE, mode & 0o777, dir_fd=directory)
+            fd = os.open(name, CREATE, mode & 0o777, dir_fd=directory)
         except FileExistsError:
             self._make_way(name, directory, member)
-            fd = os.open(name, _CREATE, mode & 0o777, dir_fd=directory)
+            fd = os.open(name, CREATE, mode & 0o777, dir_fd=directory)
         try:
             content = archive.whole(size)
             if content is None:
                 for piece in archive.pieces(size):
-                    _write(fd, piece)
+                    write_all(fd, piece)
             elif size and (count := os.write(fd, content)) < size:
-                _write(fd, content[count:])
+                write_all(fd, content[count:])
             if self._owner:
                 self._owner(fd, member)
                 os.fchmod(fd, mode)
@@ -229,10 +227,10 @@ class _Unpacker:
 
     def _link(self, there: int, other: bytes, here: int, name: bytes, member: Member) -> None:
         try:
-            _hard_link(there, other, here, name)
+            hard_link(there, other, here, name)
         except FileExistsError:
             self._make_way(name, here, member)
-            _hard_link(there, other, here, name)
+            hard_link(there, other, here, name)
 
     def _no_target(self, member: Member) -> IntegrityError:
         return IntegrityError(
@@ -244,43 +242,6 @@ class _Unpacker:
 def _about(name: bytes, member: Member) -> str:
     """The member, and the name that it gives, if that is another one."""
     return f"{shown(member.name)}: {'it' if name == member.name else shown(name)}"
-
-
-def _hard_link(there: int, other: bytes, here: int, name: bytes) -> None:
-    """A second name; a copy, on a file system that has no second names."""
-    try:
-        os.link(other, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        _copy(there, other, here, name)
-
-
-def _copy(there: int, other: bytes, here: int, name: bytes) -> None:
-    status = os.stat(other, dir_fd=there, follow_symlinks=False)
-    if stat.S_ISLNK(status.st_mode):
-        os.symlink(os.readlink(other, dir_fd=there), name, dir_fd=here)
-        return
-    source = os.open(other, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=there)
-    try:
-        fd = os.open(name, _CREATE, 0o600, dir_fd=here)
-        try:
-            buffer = memoryview(bytearray(256 * 1024))
-            while count := os.readv(source, [buffer]):
-                _write(fd, buffer[:count])
-            os.fchmod(fd, stat.S_IMODE(status.st_mode))
-            os.utime(fd, ns=(status.st_mtime_ns, status.st_mtime_ns))
-        finally:
-            os.close(fd)
-    finally:
-        os.close(source)
-
-
-def _write(fd: int, data: memoryview) -> None:
-    count = os.write(fd, data)
-    while count < len(data):
-        data = data[count:]
-        count = os.write(fd, data)
 
 
 def _give_owner(fd: int, member: Member) -> None:

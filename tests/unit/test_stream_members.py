@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from cacher.errors import IntegrityError
 from cacher.stream import members
-from cacher.stream.members import Archive, shown
+from cacher.stream.fields import shown
+from cacher.stream.members import Archive
 from tests.hostile.archives import (
     END,
     GNU,

@@ -1,0 +1,50 @@
+"""What is in a file gets there: written, or shared with another name. By descriptors."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
+"""How file systems without hard links refuse one, or the one too many."""
+
+
+def hard_link(there: int, other: bytes, here: int, name: bytes) -> None:
+    """A second name; a copy, on a file system that has no second names."""
+    try:
+        os.link(other, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _copy(there, other, here, name)
+
+
+def _copy(there: int, other: bytes, here: int, name: bytes) -> None:
+    status = os.stat(other, dir_fd=there, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(other, dir_fd=there), name, dir_fd=here)
+        return
+    source = os.open(other, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=there)
+    try:
+        fd = os.open(name, CREATE, 0o600, dir_fd=here)
+        try:
+            buffer = memoryview(bytearray(256 * 1024))
+            while count := os.readv(source, [buffer]):
+                write_all(fd, buffer[:count])
+            os.fchmod(fd, stat.S_IMODE(status.st_mode))
+            os.utime(fd, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        finally:
+            os.close(fd)
+    finally:
+        os.close(source)
+
+
+def write_all(fd: int, data: memoryview) -> None:
+    """Write all of `data`."""
+    count = os.write(fd, data)
+    while count < len(data):
+        data = data[count:]
+        count = os.write(fd, data)
