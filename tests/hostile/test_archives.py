@@ -234,7 +234,7 @@ def test_memory_does_not_grow_with_an_archive(
 def folding(monkeypatch: pytest.MonkeyPatch) -> FoldingOs:
     """What the unpacking reaches of the system, on a file system that folds names."""
     fake = FoldingOs()
-    for room in ("unpack", "places", "descent"):
+    for room in ("contents", "unpack", "places", "descent"):
         monkeypatch.setattr(f"cacher.stream.{room}.os", fake)
     return fake
 

@@ -494,7 +494,7 @@ class FailingOs:
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, fake: FailingOs) -> None:
-    for room in ("unpack", "places", "descent"):
+    for room in ("contents", "unpack", "places", "descent"):
         monkeypatch.setattr(f"cacher.stream.{room}.os", fake)
 
 
