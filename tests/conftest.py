@@ -42,7 +42,11 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a server: its fixture is asked for, or named by a parameter."""
+    """Mark what needs a server: its fixture is asked for, or named by a parameter.
+
+    And the unit tests first: some fork often, which takes long once a process has grown.
+    """
+    items.sort(key=lambda item: "unit" not in item.path.parts)
     for item in items:
         callspec = getattr(item, "callspec", None)
         parameters = callspec.params.values() if callspec else ()
