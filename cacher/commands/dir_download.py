@@ -68,6 +68,11 @@ def _restored(run: Run, wanted: DirDownload) -> Outcome:
             with Staging(wanted.directory) as staging:
                 staging.require(opened.seal.content if opened.seal else opened.entry.size)
                 unpacked = _unpack(run, wanted, opened, staging.fd, limit)
+                if not unpacked.restored and (wanted.only or wanted.strip):
+                    raise UsageError(
+                        f"nothing of {wanted.key} is left to be restored",
+                        "see --only and --strip",
+                    )
                 staging.publish(
                     clean=wanted.clean,
                     root_told=b"" not in unpacked.implicit,

@@ -260,6 +260,15 @@ class TestDownload:
         assert (ended.status, ended.json["restored"], ended.json["members"]) == (0, 2, 8)
         assert sorted(look(Path("o"))) == [".", "pkg", "pkg/a", "pkg/a/two", "pkg/b", "pkg/b/three"]
 
+    @pytest.mark.parametrize("flags", [["--only", "typo"], ["--strip", "9"]])
+    def test_nothing_that_is_wanted(
+        self, cacher: Run, place: Place, tree: Path, flags: list[str]
+    ) -> None:
+        assert cacher("dir", "upload", "k", tree).status == 0
+        before = look(tree)
+        cacher("dir", "download", "k", tree, "--clean", *flags).failed(2)
+        assert look(tree) == before
+
     def test_dest_is_a_file(self, cacher: Run, place: Place, tree: Path) -> None:
         assert cacher("dir", "upload", "k", tree).status == 0
         Path("f").write_text("kept")
