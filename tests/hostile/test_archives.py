@@ -105,6 +105,10 @@ def test_what_comes_before_makes_no_difference(evil: Evil, tmp_path: Path, outsi
         restore(before + evil.build(os.fsencode(outside)), tmp_path / "root", wanted)
 
 
+BEFORE = member(b"z", b"z")
+"""The first member of a stream goes the long way: no piece of it was there yet."""
+
+
 def test_the_short_way_is_as_safe(tmp_path: Path, outside: Path) -> None:
     """A time as we write it, then a header: read three blocks at once."""
     for evil in (
@@ -117,21 +121,22 @@ def test_the_short_way_is_as_safe(tmp_path: Path, outside: Path) -> None:
         TIME + member(b"evil", size=b"7" * 11 + b"\0"),
     ):
         with pytest.raises(IntegrityError):
-            restore(evil + END, tmp_path / "root")
+            restore(BEFORE + evil + END, tmp_path / "root")
         subprocess.run(["rm", "-rf", tmp_path / "root"], check=True)
     os.utime(tmp_path, ns=(1, 1))
 
 
 def test_a_file_that_ends_in_a_slash_is_a_directory_on_the_short_way_too(tmp_path: Path) -> None:
-    data = TIME + member(b"a/", mode=0o755) + TIME + member(b"a/f", b"x") + END
+    data = BEFORE + TIME + member(b"a/", mode=0o755) + TIME + member(b"a/f", b"x") + END
     restore(data, tmp_path / "root")
-    assert contents(tmp_path / "root") == {b"a/f": b"x"}
+    assert contents(tmp_path / "root") == {b"a/f": b"x", b"z": b"z"}
 
 
 def test_members_after_the_size_of_a_directory_are_not_lost(tmp_path: Path) -> None:
     sized = member(b"a/", kind=archives.DIRECTORY, size=b"%011o\0" % 512, mode=0o755)
-    restore(TIME + sized + member(b"f", b"x") + member(b"g", b"y") + END, tmp_path / "root")
-    assert contents(tmp_path / "root") == {b"f": b"x", b"g": b"y"}
+    data = BEFORE + TIME + sized + member(b"f", b"x") + member(b"g", b"y") + END
+    restore(data, tmp_path / "root")
+    assert contents(tmp_path / "root") == {b"f": b"x", b"g": b"y", b"z": b"z"}
 
 
 @pytest.mark.parametrize("length", [1, 511, 512, 513, 4096])
