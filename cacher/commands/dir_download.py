@@ -169,9 +169,11 @@ def _outcome(
     if unpacked.skipped:
         run.report.warn(f"{wanted.key}: left out {unpacked.skipped} FIFOs")
     seconds = progress.seconds
+    is_part = unpacked.restored != unpacked.members
+    members = f"{unpacked.restored} of {unpacked.members}" if is_part else f"{unpacked.members}"
     return Outcome(
         "hit",
-        f"hit {wanted.key} ({unpacked.members} members, {size_text(unpacked.size)}; "
+        f"hit {wanted.key} ({members} members, {size_text(unpacked.size)}; "
         f"{transfer_text(entry.size, seconds)})",
         entry_fields(run.store.name, wanted.key, entry.size, seconds, "")
         | {

@@ -7,7 +7,7 @@ import os
 from cacher.commands.outcome import Outcome, entry_fields
 from cacher.commands.run import Run
 from cacher.commands.wanted import DirUpload
-from cacher.errors import IntegrityError, LocalError, UsageError
+from cacher.errors import LocalError, UsageError
 from cacher.report import Progress, size_text, transfer_text
 from cacher.store.base import Entry
 from cacher.stream.archive import SealedWriter
@@ -22,7 +22,7 @@ def dir_upload(run: Run, wanted: DirUpload) -> Outcome:
     """DIR under KEY, unless there is an entry already: then nothing of DIR is read."""
     _check_directory(wanted.directory)
     compressor = Compressor(wanted.level)
-    existing = None if wanted.force else _existing(run, wanted.key)
+    existing = None if wanted.force else run.existing(wanted.key)
     if existing:
         return Outcome(
             "exists",
@@ -46,14 +46,6 @@ def _check_directory(directory: str) -> None:
         raise LocalError(f"cannot read {directory}: no such file or directory")
     if not os.path.isdir(directory):
         raise UsageError(f"{directory} is not a directory", "`cacher upload` stores one file")
-
-
-def _existing(run: Run, key: str) -> Entry | None:
-    try:
-        return run.store.head(key, sure=False)
-    except IntegrityError as error:
-        run.report.warn(f"{error.message}; replacing it")
-        return None
 
 
 def _pack(wanted: DirUpload, sealed: SealedWriter) -> Packed:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from cacher import __version__, config, keys
 from cacher.config import Settings
-from cacher.errors import UsageError
+from cacher.errors import IntegrityError, UsageError
 from cacher.report import Report
-from cacher.store.base import Store
+from cacher.store.base import Entry, Store
 from cacher.store.local import LocalStore
 
 if TYPE_CHECKING:
@@ -124,6 +124,17 @@ class Run:
         )
         keys.check_key(key, prefix)
         return key
+
+    def existing(self, key: str) -> Entry | None:
+        """The entry that an upload would replace; one that is damaged counts as none.
+
+        Nor does it count that the bucket may be missing: the request that stores tells that.
+        """
+        try:
+            return self.store.head(key, sure=False)
+        except IntegrityError as error:
+            self.report.warn(f"{error.message}; replacing it")
+            return None
 
     def close(self) -> None:
         """Let connections go."""

@@ -28,22 +28,13 @@ IN_MEMORY = 16 * 1024 * 1024
 def upload(run: Run, wanted: Upload) -> Outcome:
     """FILE under KEY, unless there is an entry already."""
     with _open_source(wanted.file) as source:
-        existing = None if wanted.force else _existing(run, wanted.key)
+        existing = None if wanted.force else run.existing(wanted.key)
         regular = _is_plain_file(source.fileno())
         if existing:
             return _kept(run, wanted, existing, source.fileno(), regular=regular)
         if regular:
             return _put(run, wanted, Content.of(source.fileno(), wanted.file))
         return _put_stream(run, wanted, source.fileno())
-
-
-def _existing(run: Run, key: str) -> Entry | None:
-    try:
-        # A missing bucket is told by the request that stores.
-        return run.store.head(key, sure=False)
-    except IntegrityError as error:
-        run.report.warn(f"{error.message}; replacing it")
-        return None
 
 
 def _open_source(file: str) -> IO[bytes]:

@@ -111,6 +111,8 @@ class SealedReader:
 
     def __exit__(self, *_exc: object) -> None:
         self._digest.close()
+        # It knows us and we know it: together they would keep their buffers for long.
+        del self._decompressor
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill `buffer`, wholly unless the end comes first; 0 at the end.

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from typing import Self
 
 _NAME = "ledger"
+_ID_LIMIT = 2**32 - 1
+"""Where the numbers of users and groups end; this one says "leave it"."""
+
 _NO_TIME = "-"
 """The archive does not say: the file system's will do."""
 
@@ -132,4 +135,5 @@ class Ledger:
         elif kind == "is":
             uid, gid, mode, mtime = words
             mtime_ns = None if mtime == _NO_TIME else int(mtime)
-            self._attributes[int(inode)] = Attributes(int(uid), int(gid), int(mode), mtime_ns)
+            if max(int(uid), int(gid)) < _ID_LIMIT and int(mode) <= 0o7777:
+                self._attributes[int(inode)] = Attributes(int(uid), int(gid), int(mode), mtime_ns)

@@ -16,8 +16,13 @@ from cacher.errors import IntegrityError
 from cacher.stream.descent import FLAGS, Descent
 from cacher.stream.fields import shown
 from cacher.stream.members import Member
+from cacher.stream.reserved import is_reserved
 
 _PRIVATE = 0o700
+
+_IMPLICIT_LIMIT = 64 * 1024 * 1024
+"""Bytes of the paths of directories without a member: half a million of them, or what one path of
+11,000 levels leads through."""
 
 
 class _Told:
@@ -52,6 +57,7 @@ class Places:
         """How the archive wrote the path of the current directory, where that is known."""
         self.implicit = {b""}
         """The directories that the archive has things in but does not tell of."""
+        self._implicit_size = 0
         self.folds = _folds(root)
 
     @property
@@ -72,7 +78,7 @@ class Places:
             self._leave()
         for depth in range(common, len(wanted)):
             if self._enter(wanted[depth], member):
-                self.implicit.add(b"/".join(wanted[: depth + 1]))
+                self._add_implicit(b"/".join(wanted[: depth + 1]), member)
         self._parent = parent
         return self._descent.fd
 
@@ -124,14 +130,29 @@ class Places:
             fd = inner
         return fd, name, True
 
+    def _add_implicit(self, path: bytes, member: Member) -> None:
+        self.implicit.add(path)
+        self._implicit_size += len(path)
+        if self._implicit_size > _IMPLICIT_LIMIT:
+            raise IntegrityError(
+                f"{shown(member.name)}: too many directories that the archive has no member for"
+            )
+
     def _enter(self, name: bytes, member: Member) -> bool:
         """Go into a directory; whether it had to be made."""
+        if is_reserved(name):
+            raise IntegrityError(
+                f"{shown(member.name)}: {shown(name)} is a name of cacher's own",
+                "pack it anew with `cacher dir upload`, which leaves such directories out",
+            )
         try:
             os.mkdir(name, _PRIVATE, dir_fd=self.fd)
         except FileExistsError:
             self._enter_existing(name, member)
             return False
-        self._descent.enter(name, _Told(self._default))
+        told = _Told(self._default)
+        # A directory takes this over from the one that it is made in.
+        told.mode |= os.fstat(self._descent.enter(name, told)).st_mode & stat.S_ISGID
         return True
 
     def _enter_existing(self, name: bytes, member: Member) -> None:

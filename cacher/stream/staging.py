@@ -16,6 +16,7 @@ from cacher.errors import LocalError, UsageError
 from cacher.stream.descent import FLAGS
 from cacher.stream.mounts import is_mount_point
 from cacher.stream.publish import Move, Target, finish, publish
+from cacher.stream.reserved import MARK
 from cacher.stream.yard import HANDLE, Claim, Yard, begun, prefix_for
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -23,7 +24,7 @@ _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
-_INSIDE = b".cacher-"
+_INSIDE = MARK
 
 
 class Staging:

@@ -24,6 +24,9 @@ from cacher.stream.places import Places
 _ID_LIMIT = 2**32 - 1
 """Of users and groups on every system: this one means "as it is"."""
 
+_PATH_LIMIT = 64 * 1024
+"""Bytes of a path: sixteen times what a system call takes. Each level of it costs time."""
+
 _NO_NAMES = (b"", b".", b"..")
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -142,6 +145,8 @@ class _Unpacker:
 
     def _path(self, name: bytes, member: Member) -> bytes | None:
         """Where a name of the archive belongs; None where `strip` leaves nothing of it."""
+        if len(name) > _PATH_LIMIT:
+            raise IntegrityError(f"{_about(name, member)} is a path of {len(name)} bytes")
         parts = name.split(b"/")
         if b"" in parts or b"." in parts or b".." in parts:
             if not name:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from cacher.errors import LocalError
 from cacher.stream.descent import Descent
 from cacher.stream.globs import Globs, Ignore
+from cacher.stream.reserved import is_reserved
 
 FILE, DIRECTORY, SYMLINK, SPECIAL = range(4)
 
@@ -81,6 +82,8 @@ class Walk:
             prefix, selected, directory = level.prefix, level.selected, descent.fd
             for name, kind in level.entries:
                 path = prefix + name
+                if kind == DIRECTORY and is_reserved(name):
+                    continue
                 if ignore and ignore.ignores(path, is_directory=kind == DIRECTORY):
                     continue
                 # Asked below what is selected, too: each glob is to know whether it matched.

@@ -9,7 +9,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -18,6 +17,7 @@ from enum import Enum
 
 from cacher.stream.descent import FLAGS
 from cacher.stream.removal import open_up, remove, status_of, unchanged
+from cacher.stream.reserved import MARK, is_reserved
 
 HANDLE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 """Opens a directory to name things in it, also one that cannot be listed."""
@@ -59,7 +59,6 @@ class Yard:
         self.fd = fd
         self.is_inside = is_inside
         self._prefix = prefix
-        self._pattern = re.compile(re.escape(prefix) + rb"[0-9a-f]{8}(\.merge|\.clean)?")
 
     def make(self) -> Claim:
         """A new and empty directory of mode 0700, locked."""
@@ -98,7 +97,7 @@ class Yard:
 
     def is_ours(self, name: bytes) -> bool:
         """Whether a name may be that of a run's directory."""
-        return bool(self._pattern.fullmatch(name))
+        return is_reserved(name) and name.rpartition(MARK)[0] + MARK == self._prefix
 
     def remove(self, name: bytes) -> None:
         """Remove one with all that is in it, if it is there."""
@@ -187,7 +186,7 @@ def prefix_for(name: bytes) -> bytes:
     """What names of directories beside the target `name` begin with; with 14 more they fit."""
     if len(name) > 200:
         name = name[:180] + hashlib.sha256(name).hexdigest()[:16].encode()
-    return b".%b.cacher-" % name
+    return b".%b%b" % (name, MARK)
 
 
 def _lock(fd: int, *, otherwise: bool) -> bool:

@@ -146,7 +146,10 @@ def scale(scratch: Path, rounds: int) -> None:
                 str(count), [*CACHER, "dir", "download", "k", str(target), *at], remover(target)
             )
         )
-    start = [Contender("start", [*CACHER, "dir", "download", "none", "none"])]
+    empty = scratch / "empty"
+    empty.mkdir()
+    at = ["--endpoint", f"file://{scratch / 'start'}"]
+    start = [Contender("start", [*CACHER, "dir", "upload", "k", str(empty), "--force", *at])]
     for title, contenders in (("pack", packs), ("unpack", unpacks)):
         results = race(start + contenders, rounds=rounds, environ=environ)
         show(f"{title}: files", results, first="start")

@@ -249,6 +249,14 @@ class TestDownload:
             assert Path(name).stat().st_mode & 0o777 == 0o711
             assert Path(name, ".private/cache/f").exists()
 
+    def test_implicit_directories_take_over_the_group(self, cacher: Run, place: Place) -> None:
+        Path("t/a/b").mkdir(parents=True)
+        place.put("k", zstd(tar(directory="t", name="a/b")), "")
+        Path("sg").mkdir()
+        Path("sg").chmod(0o2775)
+        assert cacher("dir", "download", "k", "sg/x").status == 0
+        assert Path("sg/x/a").stat().st_mode & 0o7777 == 0o2755
+
     def test_strip_and_only(self, cacher: Run, place: Place) -> None:
         for name in ("pkg/a/one", "pkg/a/two", "pkg/b/three", "top"):
             Path("d", name).parent.mkdir(parents=True, exist_ok=True)
@@ -311,6 +319,42 @@ class TestDownload:
         monkeypatch.setattr(os, "fstatvfs", full)
         assert "no space for d" in cacher("dir", "download", "k", "d").failed(7)
         assert os.listdir() == ["tree"]
+
+
+class TestReservedNames:
+    """What a killed run leaves is known by its name: nothing else may come under such a one."""
+
+    @pytest.mark.parametrize(
+        "name", [".cacher-deadbeef", ".cacher-deadbeef.merge", ".d.cacher-01234567.clean"]
+    )
+    @pytest.mark.parametrize("below", ["", "sub/"])
+    def test_an_entry_brings_none(self, cacher: Run, place: Place, name: str, below: str) -> None:
+        Path("t", below, name, "tree").mkdir(parents=True)
+        place.put("k", zstd(tar(directory="t")), "")
+        shutil.rmtree("t")
+        Path("d").mkdir()
+        Path("d/keep").touch()
+        err = cacher("dir", "download", "k", "d").failed(5)
+        assert f"{name} is a name of cacher's own" in err
+        assert sorted(look(Path("d"))) == [".", "keep"]
+        assert os.listdir() == ["d"]
+
+    def test_what_only_looks_like_one_may_come(self, cacher: Run, place: Place) -> None:
+        for name in (".cacher-mine", ".cacher-DEADBEEF", "x.cacher-deadbeef", ".cacher-deadbeef0"):
+            Path("t", name).mkdir(parents=True)
+        Path("t/.cacher-deadbeef").touch()  # no directory
+        assert cacher("dir", "upload", "k", "t").status == 0
+        assert cacher("dir", "download", "k", "d").status == 0
+        assert look(Path("d")) == look(Path("t"))
+
+    def test_leftovers_are_not_packed(self, cacher: Run, place: Place) -> None:
+        """As a killed job leaves them, and the next one, which rebuilds, uploads all."""
+        for name in (".cacher-deadbeef/half", "sub/.modules.cacher-01234567.merge/tree", "f"):
+            Path("t", name).mkdir(parents=True)
+        assert cacher("dir", "upload", "k", "t").status == 0
+        assert cacher("dir", "download", "k", "d").status == 0
+        assert sorted(look(Path("d"))) == [".", "f", "sub"]
+        shutil.rmtree("t")
 
 
 class TestSharedWithTheShell:

@@ -322,3 +322,14 @@ def is_refused(data: bytes, root: Path) -> bool:
     finally:
         os.close(fd)
         subprocess.run(["rm", "-rf", root], check=True)
+
+
+@pytest.mark.parametrize(
+    ("levels", "says"), [(50_000, "a path of 100001 bytes"), (20_000, "too many directories")]
+)
+def test_paths_have_an_end(levels: int, says: str, tmp_path: Path) -> None:
+    """Each level costs a directory, and what is remembered of it."""
+    path = b"d/" * levels + b"f"
+    with pytest.raises(IntegrityError, match=says):
+        restore(pax((b"path", path)) + member(b"f") + END, tmp_path / "root")
+    subprocess.run(["rm", "-rf", tmp_path / "root"], check=True)
