@@ -35,9 +35,14 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "lo
 
 
 def pytest_configure() -> None:
-    """A shell starts background jobs with SIGINT ignored, which what is tested here honours."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell starts background jobs with SIGINT ignored, and nohup any with SIGHUP.
+
+    What is tested here would take that over and honour it. Handlers it does not take over, so
+    these two do nothing, as before, but let the tests' processes have their defaults.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda _number, _frame: None)
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
