@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cacher.errors import UsageError
 
-_ANY_DEPTH = rb"(?:[^/]+/)*"
+_NAMES = rb"(?:[^/]+/)*"
+"""Any number of names, as many as can be; with a `?` behind as few."""
+
+_END = rb"(?:/|\Z)"
+
+_WITHIN, _BELOW, _REST = rb"[^/]*", rb"(?:.*/)?", rb".*"
+"""What asterisks match: some of a name, any directories, anything."""
+
+_LAZY = {_WITHIN: rb"[^/]*?", _BELOW: rb"(?:.*?/)??", _REST: rb".*?"}
 
 
 class Globs:
@@ -61,12 +69,9 @@ class _Glob:
                 f"the pattern {pattern!r} is no path below the directory",
                 "paths are relative to DIR, without ..",
             )
-        segments = [None if name == b"**" else _compiled(_translated(name)) for name in names]
-        whole = b""
-        for name in names[:-1]:
-            whole += _ANY_DEPTH if name == b"**" else _translated(name) + b"/"
-        whole += rb".+" if names[-1] == b"**" else _translated(names[-1])
-        return cls(pattern, re.compile(whole + rb"(?:/|\Z)", re.DOTALL), segments)
+        told = [None if name == b"**" else _translated(name) for name in names]
+        segments = [None if name is None else _compiled(name) for name in told]
+        return cls(pattern, re.compile(_below(told), re.DOTALL), segments)
 
     def leads(self, names: list[bytes]) -> bool:
         """Whether a path that begins with these names, and has more, may match."""
@@ -76,6 +81,23 @@ class _Glob:
             if not segment.match(name):
                 return False
         return len(names) < len(self.segments)
+
+
+def _below(names: Sequence[bytes | None]) -> bytes:
+    """What matches a path of these names, or one below it; None is any number of names."""
+    runs: list[list[bytes]] = [[]]
+    for name in names:
+        if name is None:
+            runs.append([])
+        else:
+            runs[-1].append(name)
+    first, *later = [b"".join(name + b"/" for name in run) for run in runs]
+    if not later:
+        return first[:-1] + _END
+    *between, last = later
+    # Looked for from the left, as in `_joined`.
+    found = first + b"".join(rb"(?>%b?%b)" % (_NAMES, run) for run in between if run)
+    return found + (_NAMES + b"?" + last[:-1] + _END if last else b".")
 
 
 class Ignore:
@@ -119,7 +141,7 @@ def _rule(pattern: str) -> _Rule | None:
     if b"/" in text:
         whole = _translated(text.removeprefix(b"/"), is_path=True)
     else:
-        whole = _ANY_DEPTH + _translated(text)
+        whole = rb"(?>%b)%b" % (_NAMES, _translated(text))
     return _Rule(_compiled(whole), takes_back, directories_only)
 
 
@@ -135,7 +157,45 @@ def _compiled(pattern: bytes) -> re.Pattern[bytes]:
 
 
 def _translated(glob: bytes, *, is_path: bool = False) -> bytes:
-    """The regular expression of one name, or of a path, as git's wildmatch reads it.
+    """The regular expression of one name, or of a path, as git's wildmatch reads it."""
+    return _joined(_pieces(glob, is_path=is_path))
+
+
+def _joined(pieces: Iterable[bytes]) -> bytes:
+    """One regular expression, which takes time polynomial in the length of the path.
+
+    What is between asterisks has a fixed length. So it is enough to find it once, as far left as
+    can be: what follows then has all the room that it would have further right. Only the last of
+    a name, which must be at its end, is looked for on. The same goes for what is between `**`,
+    which ends with a slash.
+    """
+    runs: list[tuple[bytes, list[bytes]]] = [(b"", [b""])]
+    for piece in pieces:
+        if piece == _WITHIN:
+            runs[-1][1].append(b"")
+        elif piece in _LAZY:
+            runs.append((piece, [b""]))
+        else:
+            runs[-1][1][-1] += piece
+    (_, first), *later = runs
+    told = _run(first)
+    for gap, run in later[:-1]:
+        told += rb"(?>%b%b)" % (_LAZY[gap], _run(run))
+    for gap, run in later[-1:]:
+        told += gap + _run(run)
+    return told
+
+
+def _run(segments: Sequence[bytes]) -> bytes:
+    """What is between `**`, of segments between asterisks."""
+    first, *later = segments
+    # Not with `*?+` and the like: before 3.11.5 those match too much (python/cpython#106052).
+    between = [rb"(?>%b%b)" % (_LAZY[_WITHIN], segment) for segment in later[:-1]]
+    return b"".join([first, *between, *(_WITHIN + segment for segment in later[-1:])])
+
+
+def _pieces(glob: bytes, *, is_path: bool) -> list[bytes]:
+    """Regular expressions of one byte each, and those in `_LAZY`.
 
     No wildcard matches a slash, but `**` in a path where no name has more to it.
     """
@@ -163,7 +223,7 @@ def _translated(glob: bytes, *, is_path: bool = False) -> bytes:
         else:
             parts.append(re.escape(byte))
         plain = plain and byte not in b"*?[\\"
-    return b"".join(parts)
+    return parts
 
 
 def _stars(glob: bytes, position: int, *, alone: bool) -> tuple[bytes, int]:
@@ -173,10 +233,10 @@ def _stars(glob: bytes, position: int, *, alone: bool) -> tuple[bytes, int]:
         end += 1
     if alone and end > position:
         if glob[end : end + 1] == b"/":
-            return rb"(?:.*/)?", end + 1
+            return _BELOW, end + 1
         if end == len(glob) or glob.startswith(b"\\/", end):
-            return rb".*", end
-    return rb"[^/]*", end
+            return _REST, end
+    return _WITHIN, end
 
 
 _POSIX = {

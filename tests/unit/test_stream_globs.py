@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -66,6 +67,19 @@ from cacher.stream.globs import Globs, Ignore
         ("*", "new\nline", True),
         ("a", "a\n", False),
         ("...", "...", True),
+        ("*a*b*", "xaxxb", True),
+        ("*a*b*", "xbxxa", False),
+        ("*ab*ab", "aab", False),
+        ("*ab*ab", "aabaab", True),
+        ("a*/b", "ab/ab", False),
+        ("**/a/b/**/c", "a/a/b/c", True),
+        ("**/a/b/**/c", "a/b/x/a/c/d", True),
+        ("**/a/b/**/c", "a/x/b/c", False),
+        ("**/a/**/b", "a/b/a/c", True),
+        ("**/a/**/b/**/c/d", "x/a/b/c/d/a/c/b", True),
+        ("**/a/**", "b/a", False),
+        ("**/**/a", "a", True),
+        ("**/a*b/**/**/c", "ab/abb/cc/c", True),
     ],
 )
 def test_globs(pattern: str, path: str, expected: bool) -> None:
@@ -110,6 +124,35 @@ def test_where_globs_may_match(pattern: str, directory: str, expected: bool) -> 
 PIECE = st.sampled_from(["a", "b", "*", "?", "**", "[ab]", "[!a]", "ab", "a*"])
 GLOB = st.lists(PIECE, min_size=1, max_size=4).map("/".join)
 PATH = st.lists(st.sampled_from(["a", "b", "ab", "c"]), min_size=1, max_size=5).map("/".join)
+
+
+LONG = b"a" * 255
+DEEP = b"a/" * 2000 + b"a"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("*a" * 60 + "*b", LONG),
+        ("*?" * 60 + "*b", LONG),
+        ("*[ab]" * 60 + "*b", LONG),
+        ("*a*aa" * 20 + "*b/x", LONG),
+        ("**/a/" * 60 + "b", DEEP),
+        ("**/*a*/" * 60 + "b", DEEP),
+        ("**/*/" * 60 + "b", DEEP),
+        ("**/a/a/*/" * 20 + "b", DEEP),
+        ("**/*a*a*a*a*a*a*a*a*b", (LONG + b"/") * 15 + LONG),
+        ("**/" * 60 + "b", DEEP),
+        ("**\\/a/" * 20 + "b", DEEP),
+    ],
+)
+def test_no_pattern_takes_long(pattern: str, path: bytes) -> None:
+    """Trying all ways in which the wildcards can share it out would take years."""
+    start = time.process_time()
+    assert not Globs([pattern]).matches(path)
+    assert not Ignore([pattern]).ignores(path, is_directory=True)
+    assert time.process_time() - start < 5
 
 
 @given(GLOB, PATH)
@@ -186,13 +229,18 @@ def by_us(patterns: Sequence[str], paths: dict[str, bool]) -> set[str]:
     return found
 
 
-def compare(repository: Path, patterns: Sequence[str], paths: Sequence[str]) -> None:
+def cleared(repository: Path, paths: Sequence[str]) -> dict[str, bool]:
+    """Make a tree of `paths` where another has been."""
     for entry in repository.iterdir():
         if entry.is_dir() and entry.name != ".git":
             shutil.rmtree(entry)
         elif entry.name != ".git":
             entry.unlink()
-    found = grown(repository, paths)
+    return grown(repository, paths)
+
+
+def compare(repository: Path, patterns: Sequence[str], paths: Sequence[str]) -> None:
+    found = cleared(repository, paths)
     assert by_us(patterns, found) == by_git(repository, patterns, list(found))
 
 
@@ -287,3 +335,54 @@ FOUND = st.lists(
 @example(lines=["*", "!a/"], paths=["a/", "a/b", "b"])
 def test_ignores_whatever_git_does(repository: Path, lines: list[str], paths: list[str]) -> None:
     compare(repository, lines, paths)
+
+
+STARS = st.lists(
+    st.sampled_from([*"ab*?/", "*a", "/**", "**/", "\\/", "[!a]"]), min_size=4, max_size=12
+)
+NAME = st.text(alphabet="ab", min_size=1, max_size=6)
+NAMES = st.lists(
+    st.lists(st.one_of(st.sampled_from(["a", "b"]), NAME), min_size=1, max_size=6).map("/".join),
+    min_size=1,
+    max_size=12,
+    unique=True,
+)
+A_REPOSITORY = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@A_REPOSITORY
+@given(line=STARS.map("".join), paths=NAMES)
+@example(line="**/a*b/", paths=["ax/ab/b"])
+@example(line="*a*b/**/a*a*/**/b*", paths=["aab/a/aba/b", "ab/b/aa/a/b", "bab/aa/ab"])
+@example(line="**/a/**/b/**/ab", paths=["a/b/ab/a", "a/b/ab/b/a/b/b", "a/b/a/ab"])
+@example(line="a**\\/b/**/ab/**/a", paths=["a/b/ab/b/a", "ab/b/ab/b/b/a"])
+@example(line="*ab*a", paths=["abab", "ababa", "abaab"])
+def test_ignores_many_asterisks_as_git_does(repository: Path, line: str, paths: list[str]) -> None:
+    compare(repository, [line], paths)
+
+
+SEVERAL = st.lists(
+    st.one_of(
+        st.just("**"),
+        st.sampled_from(["a", "b"]),
+        st.lists(st.sampled_from(["a", "b", "*", "?", "*a"]), min_size=1, max_size=6)
+        .map("".join)
+        .filter(lambda name: "**" not in name),
+    ),
+    min_size=1,
+    max_size=6,
+).map("/".join)
+"""Without `**` in a name, which git takes for any depth behind letters only."""
+
+
+@A_REPOSITORY
+@given(glob=SEVERAL, paths=NAMES)
+@example(glob="**/a/b/**/a*b*", paths=["a/a/b/b/ab/x", "a/b/ab", "b/a/x/b/ab"])
+def test_globs_match_as_git_does(repository: Path, glob: str, paths: list[str]) -> None:
+    """A glob is a line that begins at the root."""
+    found = cleared(repository, paths)
+    globs = Globs([glob])
+    ours = {path for path in found if globs.matches(path.encode())}
+    assert ours == by_git(repository, [f"/{glob}"], list(found))
