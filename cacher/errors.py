@@ -58,7 +58,7 @@ class IntegrityError(CacherError):
 
 
 class SourceError(CacherError):
-    """The origin failed: a `--url` could not be fetched."""
+    """The origin failed: a `--url` could not be fetched, docker failed."""
 
     status = 6
     kind = "source"
@@ -69,6 +69,10 @@ class LocalError(CacherError):
 
     status = 7
     kind = "local"
+
+
+class NewerFormat(LocalError):
+    """The entry has a form that this version does not know."""
 
 
 class OutOfThreads(LocalError):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
+from contextlib import suppress
 
+from cacher.commands import sealed
 from cacher.commands.outcome import Outcome, entry_fields
 from cacher.commands.run import Run
 from cacher.commands.wanted import DirUpload
@@ -15,7 +18,6 @@ from cacher.stream.pack import Packed, Selection, pack
 from cacher.stream.zstd import Compressor
 
 KIND = "dir"
-METADATA = {"cacher-kind": KIND, "cacher-format": "1"}
 
 
 def dir_upload(run: Run, wanted: DirUpload) -> Outcome:
@@ -31,44 +33,63 @@ def dir_upload(run: Run, wanted: DirUpload) -> Outcome:
         )
     with (
         run.report.progress(f"uploading {wanted.key}") as progress,
-        run.store.create(wanted.key, METADATA, progress.add) as writer,
-        SealedWriter(writer, compressor, run.report.monotonic) as sealed,
+        run.store.create(wanted.key, sealed.metadata(KIND), progress.add) as writer,
+        SealedWriter(writer, compressor, run.report.monotonic) as stream,
     ):
-        packed = _pack(wanted, sealed)
-        sealed.finish(KIND, members=packed.members, content=packed.size, created=_created(run))
+        packed = _pack(wanted, stream)
+        created = sealed.created(run)
+        stream.finish(KIND, members=packed.members, content=packed.size, created=created)
         entry = writer.commit()
-    _tell(run, wanted, packed, sealed, progress)
+    _tell(run, wanted, packed, stream, progress)
     return _stored(run, wanted, entry, packed, progress.seconds)
 
 
 def _check_directory(directory: str) -> None:
-    if not os.path.lexists(directory):
-        raise LocalError(f"cannot read {directory}: no such file or directory")
-    if not os.path.isdir(directory):
-        raise UsageError(f"{directory} is not a directory", "`cacher upload` stores one file")
+    if not directory:
+        raise UsageError("DIR is empty", "is the variable set?")
+    try:
+        status = os.stat(directory)
+    except OSError as error:
+        raise _unreadable(directory, error) from error
+    if not stat.S_ISDIR(status.st_mode):
+        is_file = stat.S_ISREG(status.st_mode)
+        raise UsageError(
+            f"{directory} is not a directory",
+            "`cacher upload` stores one file" if is_file else "name the directory to store",
+        )
 
 
-def _pack(wanted: DirUpload, sealed: SealedWriter) -> Packed:
+def _unreadable(directory: str, error: OSError) -> LocalError:
+    """Why DIR cannot be packed: most often the step that makes it did not run, or elsewhere."""
+    reason = (error.strerror or str(error)).lower()
+    hint = ""
+    if isinstance(error, PermissionError):
+        hint = f"user {os.geteuid()} needs access to all directories on the way to it"
+    elif isinstance(error, FileNotFoundError):
+        if os.path.islink(directory):
+            reason = f"it is a link to {os.readlink(directory)}, which is not there"
+        hint = "run what makes it first"
+        if not os.path.isabs(directory):
+            with suppress(OSError):
+                hint += f"; it was looked for in {os.getcwd()}"
+    return LocalError(f"cannot read {directory}: {reason}", hint)
+
+
+def _pack(wanted: DirUpload, stream: SealedWriter) -> Packed:
     selection = Selection(
         wanted.include, wanted.exclude, wanted.exclude_caches, wanted.allow_missing
     )
     return pack(
         wanted.directory,
-        sealed.write,
+        stream.write,
         selection,
         keep_owner=wanted.keep_owner,
         tolerate_changes=wanted.tolerate_changes,
     )
 
 
-def _created(run: Run) -> int:
-    """The time of the seal. SOURCE_DATE_EPOCH makes two runs give the same bytes, seal included."""
-    told = run.environ.get("SOURCE_DATE_EPOCH", "")
-    return int(told) if told.isdecimal() and told.isascii() else int(run.clock())
-
-
 def _tell(
-    run: Run, wanted: DirUpload, packed: Packed, sealed: SealedWriter, progress: Progress
+    run: Run, wanted: DirUpload, packed: Packed, stream: SealedWriter, progress: Progress
 ) -> None:
     if packed.skipped:
         run.report.warn(f"{wanted.key}: left out {packed.skipped} sockets, FIFOs or devices")
@@ -76,13 +97,9 @@ def _tell(
         run.report.warn(f"{wanted.key}: left out {packed.vanished} that vanished meanwhile")
     if packed.changed:
         run.report.warn(f"{wanted.key}: {packed.changed} files changed while they were packed")
-    stages = {
-        "compressing": sealed.compressing,
-        "storing": sealed.storing,
-        "reading": progress.seconds - sealed.compressing - sealed.storing,
-    }
-    slowest = max(stages, key=lambda name: stages[name])
-    run.report.note(f"bottleneck: {slowest} ({stages[slowest]:.1f} of {progress.seconds:.1f} s)")
+    stages = {"compressing": stream.compressing, "storing": stream.storing}
+    stages["reading"] = progress.seconds - sum(stages.values())
+    sealed.note_bottleneck(run.report, stages, progress.seconds)
 
 
 def _stored(run: Run, wanted: DirUpload, entry: Entry, packed: Packed, seconds: float) -> Outcome:

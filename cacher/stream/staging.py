@@ -14,10 +14,11 @@ from typing import Self
 
 from cacher.errors import LocalError, UsageError
 from cacher.stream.descent import FLAGS
+from cacher.stream.leftovers import begun_moves
 from cacher.stream.mounts import is_mount_point
 from cacher.stream.publish import Move, Target, finish, publish
 from cacher.stream.reserved import MARK
-from cacher.stream.yard import HANDLE, Claim, Yard, begun, prefix_for
+from cacher.stream.yard import HANDLE, Claim, Yard, prefix_for
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 """What is said where no directory can be made."""
@@ -176,12 +177,7 @@ class Staging:
 
     def _clear(self, target: Target, yard: Yard) -> None:
         """Finish or remove what killed runs left."""
-        for leftover in yard.leftovers():
-            kind = begun(leftover)
-            if kind is None:
-                with suppress(OSError):
-                    yard.remove(leftover.name)
-                continue
+        for leftover, kind in begun_moves(yard):
             try:
                 finish(target, yard, leftover, kind)
             except (OSError, LocalError) as error:
@@ -204,8 +200,30 @@ class Staging:
         try:
             yield
         except OSError as error:
-            hint = "free some space" if error.errno in _FULL else ""
+            hint = _hint(error, self.target)
             raise LocalError(f"writing {self.target}: {_reason(error)}", hint) from error
+
+
+def _hint(error: OSError, target: str) -> str:
+    """The next step to take about what keeps a target from being written."""
+    if error.errno in _FULL:
+        return "free some space"
+    if error.errno == errno.EROFS:
+        return "its file system is read-only: mount it otherwise, or name another DIR"
+    if error.errno not in _REFUSED:
+        return ""
+    place = os.path.realpath(target)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    status = os.lstat(place)
+    mode = stat.S_IMODE(status.st_mode)
+    # As for whom the system asks, which is not who `access` asks for by itself.
+    if os.access(place, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        return f"something in {place} belongs to another user than {os.geteuid()}"
+    return (
+        f"user {os.geteuid()} needs write access to {place}, "
+        f"which belongs to user {status.st_uid} and has mode {mode:04o}"
+    )
 
 
 def _move(target: Target, yard: Yard, tree: Claim, mode: int) -> Move:

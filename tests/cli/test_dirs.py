@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import errno
+import gzip
 import json
+import lzma
 import os
 import shutil
 import socket
@@ -17,6 +21,8 @@ from tests.cli.conftest import Run
 from tests.cli.forest import TIME, fell, look, plant
 from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, Unprivileged, blob
 from tests.unit.streams import sealed, unzstd, zstd
+
+two_users = pytest.mark.skipif(os.geteuid() != 0, reason="needs two users: run as root")
 
 
 @pytest.fixture(autouse=True)
@@ -127,13 +133,44 @@ class TestUpload:
         assert place.get("k") != before
 
     def test_a_missing_directory(self, cacher: Run, place: Place) -> None:
-        assert "cannot read absent" in cacher("dir", "upload", "k", "absent").failed(7)
+        said = cacher("dir", "upload", "k", "absent").failed(7).splitlines()
+        assert said == [
+            "cacher: error: cannot read absent: no such file or directory",
+            f"cacher: hint: run what makes it first; it was looked for in {os.getcwd()}",
+        ]
+        Path("link").symlink_to("absent")
+        err = cacher("dir", "upload", "k", "link").failed(7)
+        assert "cannot read link: it is a link to absent, which is not there\n" in err
+        err = cacher("dir", "upload", "k", os.path.abspath("absent")).failed(7)
+        assert err.endswith("hint: run what makes it first\n")
+        assert place.keys() == place.leftovers() == []
+
+    def test_what_is_no_directory(self, cacher: Run, place: Place) -> None:
+        Path("f").touch()
+        os.mkfifo("fifo")
+        err = cacher("dir", "upload", "k", "f").failed(2)
+        assert "f is not a directory" in err
+        assert "hint: `cacher upload` stores one file" in err
+        assert "hint: name the directory" in cacher("dir", "upload", "k", "fifo").failed(2)
+        assert place.keys() == place.leftovers() == []
+
+    def test_no_directory(self, cacher: Run, place: Place) -> None:
+        """As of a variable that is not set: it is not the working directory."""
+        Path("f").touch()
+        err = cacher("dir", "upload", "k", "").failed(2)
+        assert err == "cacher: error: DIR is empty\ncacher: hint: is the variable set?\n"
         assert place.keys() == []
 
-    def test_a_file(self, cacher: Run, place: Place) -> None:
-        Path("f").touch()
-        assert "f is not a directory" in cacher("dir", "upload", "k", "f").failed(2)
-        assert place.keys() == []
+    @pytest.mark.usefixtures("open_ground")
+    def test_a_directory_behind_a_closed_one(self, cacher: Run, bucket: BucketPlace) -> None:
+        Path("secret/in").mkdir(parents=True)
+        Path("secret").chmod(0o700 if os.geteuid() == 0 else 0)
+        with Unprivileged():
+            err = cacher("dir", "upload", "k", "secret/in").failed(7)
+        Path("secret").chmod(0o700)
+        assert "cannot read secret/in: permission denied" in err
+        assert "needs access to all directories on the way" in err
+        assert bucket.keys() == bucket.leftovers() == []
 
     def test_what_is_included_and_excluded(self, cacher: Run, local: LocalPlace) -> None:
         for name in ("a/b/c.o", "a/b/c.c", "a/d/e", "f", ".cache/go/x", ".cache/pip/y"):
@@ -277,11 +314,88 @@ class TestDownload:
         cacher("dir", "download", "k", tree, "--clean", *flags).failed(2)
         assert look(tree) == before
 
-    def test_dest_is_a_file(self, cacher: Run, place: Place, tree: Path) -> None:
+    @pytest.mark.parametrize("key", ["k", "absent"])
+    @pytest.mark.parametrize(
+        ("target", "named"),
+        [("f", "f"), ("f/below/it", "f"), ("fifo", "fifo"), ("to f", "to f"), ("loop", "loop")],
+    )
+    def test_dir_can_be_none(
+        self, cacher: Run, place: Place, tree: Path, key: str, target: str, named: str
+    ) -> None:
+        """That is said whether there is an entry or not."""
         assert cacher("dir", "upload", "k", tree).status == 0
         Path("f").write_text("kept")
-        cacher("dir", "download", "k", "f").failed(2)
+        os.mkfifo("fifo")
+        Path("to f").symlink_to("f")
+        Path("loop").symlink_to("loop")
+        before = sorted(os.listdir())
+        err = cacher("dir", "download", key, target).failed(2)
+        assert f"error: {named} is not a directory\n" in err
+        assert "hint: remove it, or name another DIR" in err
         assert Path("f").read_text() == "kept"
+        assert sorted(os.listdir()) == before
+
+    @pytest.mark.parametrize("key", ["k", "absent"])
+    def test_dir_is_empty(self, cacher: Run, place: Place, tree: Path, key: str) -> None:
+        assert cacher("dir", "upload", "k", tree).status == 0
+        err = cacher("dir", "download", key, "", "--clean").failed(2)
+        assert err == "cacher: error: DIR is empty\ncacher: hint: is the variable set?\n"
+        assert os.listdir() == ["tree"]
+
+    @two_users
+    def test_a_directory_of_somebody_elses(
+        self, cacher: Run, bucket: BucketPlace, open_ground: Path
+    ) -> None:
+        plant(open_ground / "tree")
+        assert cacher("dir", "upload", "k", "tree").status == 0
+        open_ground.chmod(0o755)
+        for path in ("theirs", "shared/theirs"):
+            Path(path).mkdir(parents=True)
+        Path("shared").chmod(0o777)
+        before = {path: look(Path(path)) for path in ("theirs", "shared/theirs")}
+        needs = f"hint: user 65534 needs write access to {open_ground}"
+        where = {"theirs": "/theirs", "theirs/new": "/theirs", "new": ""}
+        with Unprivileged():
+            for target, place in where.items():
+                err = cacher("dir", "download", "k", target).failed(7)
+                assert f"error: writing {target}: permission denied\n" in err
+                assert f"{needs}{place}, which belongs to user 0 and has mode 0755\n" in err
+            err = cacher("dir", "download", "k", "shared/theirs").failed(7)
+            assert f"{needs}/shared/theirs, which belongs to user 0" in err
+            assert cacher("dir", "download", "absent", "new").status == 1
+        assert {path: look(Path(path)) for path in before} == before
+        assert sorted(os.listdir()) == ["shared", "theirs", "tree"]
+
+    @two_users
+    def test_something_of_somebody_elses_in_it(
+        self, cacher: Run, bucket: BucketPlace, open_ground: Path
+    ) -> None:
+        for name in ("tree", "d"):
+            Path(name, "sub").mkdir(parents=True)
+            Path(name, "sub/f").write_text(name)
+        os.chown("d", 65534, 65534)
+        assert cacher("dir", "upload", "k", "tree").status == 0
+        before = look(Path("d"))
+        with Unprivileged():
+            err = cacher("dir", "download", "k", "d").failed(7)
+        assert f"something in {open_ground}/d belongs to another user than 65534" in err
+        assert look(Path("d")) == before
+        assert sorted(os.listdir()) == ["d", "tree"]
+
+    def test_a_read_only_file_system(
+        self, cacher: Run, place: Place, tree: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert cacher("dir", "upload", "k", tree).status == 0
+
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "mkdir", refuse)
+            err = cacher("dir", "download", "k", "d").failed(7)
+        assert "error: writing d: read-only file system\n" in err
+        assert "hint: its file system is read-only" in err
+        assert os.listdir() == ["tree"]
 
     def test_an_entry_of_another_kind(self, cacher: Run, place: Place) -> None:
         place.put("image", sealed(tar(directory=".", name="."), kind="image"), "")
@@ -401,10 +515,50 @@ class TestSharedWithTheShell:
         assert said in cacher("dir", "download", "k", tree).failed(5)
         assert look(tree) == before
 
-    def test_what_is_not_zstd(self, cacher: Run, place: Place) -> None:
-        place.put("k", b"\x1f\x8b gzip", "")
-        assert "k: it is not a zstd stream" in cacher("dir", "download", "k", "d").failed(5)
+    @pytest.mark.parametrize("size", [1, 9 * MIB], ids=["small", "large"])
+    @pytest.mark.parametrize(
+        ("head", "said", "hint"),
+        [
+            (gzip.compress(b"x"), "it is gzip, not zstd", "| tar xz -C DIR`"),
+            (lzma.compress(b"x"), "it is xz, not zstd", "| tar xJ -C DIR`"),
+            (bz2.compress(b"x"), "it is bzip2, not zstd", "| tar xj -C DIR`"),
+            (b"PK\3\4", "it is a zip archive, not zstd", "`cacher download KEY FILE`"),
+            (b"<html>", "it is not a zstd stream", "`cacher download KEY FILE`"),
+        ],
+        ids=["gzip", "xz", "bzip2", "zip", "none"],
+    )
+    def test_what_is_not_zstd(
+        self, cacher: Run, place: Place, head: bytes, said: str, hint: str, size: int
+    ) -> None:
+        place.put("k", head + bytes(size), "")
+        err = cacher("dir", "download", "k", "d").failed(5)
+        assert f"error: k: {said}\n" in err
+        assert hint in err
         assert os.listdir() == []
+
+    @pytest.mark.parametrize("form", ["gnu", "pax", "ustar"])
+    def test_a_tar_that_is_not_compressed(self, cacher: Run, place: Place, form: str) -> None:
+        Path("t").mkdir()
+        Path("t/f").touch()
+        place.put("k", tar(f"--format={form}", directory="t"), "")
+        err = cacher("dir", "download", "k", "d").failed(5)
+        assert "k: it is a tar archive without compression, not zstd" in err
+        assert "| tar x -C DIR` unpacks it; `cacher dir upload --force KEY DIR`" in err
+        assert os.listdir() == ["t"]
+
+    def test_nothing_at_all(self, cacher: Run, place: Place) -> None:
+        place.put("k", b"", "")
+        assert "error: k: it is empty\n" in cacher("dir", "download", "k", "d").failed(5)
+        assert os.listdir() == []
+
+    def test_the_hint_for_gzip_is_a_way(self, cacher: Run, place: Place, tree: Path) -> None:
+        place.put("k", gzip.compress(tar()), "")
+        archive = cacher("download", "k", "-").out
+        Path("d").mkdir()
+        subprocess.run(["tar", "xz", "-C", "d"], input=archive, check=True)
+        assert cacher("dir", "upload", "--force", "k", "d").status == 0
+        assert cacher("dir", "download", "k", "again").status == 0
+        assert look(Path("again")).keys() == look(tree).keys()
 
 
 class TestDamage:

@@ -1,0 +1,173 @@
+"""What a killed restore left beside or in DIR goes with the next run, a miss included."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cacher.stream import yard
+from tests.cli.conftest import Run, Spawn
+from tests.cli.forest import fell, look
+from tests.cli.stage import BucketPlace, LocalPlace, blob, temporary_names
+from tests.fakes.faults import Fault, Stall
+
+DEAD = Path(".d.cacher-01234567")
+SOON = 10.0
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays() -> Iterator[None]:
+    """What a test has left on purpose must not be there in the end."""
+    yield
+    for path in temporary_names(Path()):
+        fell(Path(path))
+        shutil.rmtree(path)
+
+
+def leave(place: Path) -> None:
+    """A tree that was being restored, parts of which are closed already."""
+    (place / "sub/deep").mkdir(parents=True)
+    (place / "sub/deep/f").write_text("half")
+    (place / "sub/deep").chmod(0o555)
+    (place / "sub").chmod(0)
+    place.chmod(0o700)
+
+
+def miss(cacher: Run, target: str = "d", *flags: str) -> None:
+    ended = cacher("dir", "download", "absent", target, *flags)
+    assert (ended.status, ended.err) == (1, "cacher: miss absent\n")
+
+
+class TestMiss:
+    def test_beside(self, cacher: Run, local: LocalPlace) -> None:
+        leave(DEAD)
+        leave(Path(".d.cacher-89abcdef"))
+        miss(cacher)
+        assert os.listdir() == []
+
+    @pytest.mark.parametrize("target", ["d", "./d/", "sub/../d", "link"])
+    def test_inside(self, cacher: Run, local: LocalPlace, target: str) -> None:
+        Path("sub").mkdir()
+        Path("link").symlink_to("d")
+        Path("d").mkdir()
+        Path("d/kept").write_text("kept")
+        leave(DEAD)
+        Path("d").chmod(0o750)
+        os.utime("d", ns=(10**18, 10**18))
+        before = look(Path("d"))
+        leave(Path("d/.cacher-01234567"))
+        os.utime("d", ns=(10**18, 10**18))
+        miss(cacher, target, "--clean")
+        assert look(Path("d")) == before
+        assert sorted(os.listdir()) == ["d", "link", "sub"]
+
+    def test_of_the_working_directory(
+        self, cacher: Run, local: LocalPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        leave(Path("d/.cacher-01234567"))
+        leave(DEAD)
+        monkeypatch.chdir("d")
+        miss(cacher, ".")
+        assert os.listdir() == []
+        assert os.listdir("..") == ["d"]
+
+    def test_what_lives_stays(self, cacher: Run, local: LocalPlace) -> None:
+        DEAD.mkdir()
+        fd = os.open(DEAD, os.O_RDONLY)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        miss(cacher)
+        assert os.listdir() == [DEAD.name]
+        os.close(fd)
+        miss(cacher)
+        assert os.listdir() == []
+
+    def test_what_may_be_somebody_elses_stays(self, cacher: Run, local: LocalPlace) -> None:
+        for name in (
+            ".e.cacher-01234567",
+            ".d.cacher-0123456",
+            ".d.cacher-0123456g",
+            "d.cacher-01",
+        ):
+            Path(name, "full").mkdir(parents=True)
+        Path(".d.cacher-89abcdef").write_text("a file")
+        Path(".d.cacher-00000000").symlink_to(".e.cacher-01234567")
+        before = look(Path())
+        miss(cacher)
+        assert look(Path()) == before
+        Path(".d.cacher-89abcdef").unlink()
+        Path(".d.cacher-00000000").unlink()
+
+    @pytest.mark.parametrize("name", [".d.cacher-01234567.merge", "d/.cacher-01234567.clean"])
+    def test_a_move_that_was_begun_stays(self, cacher: Run, local: LocalPlace, name: str) -> None:
+        """Half of DIR may be in it, and to finish it would change DIR."""
+        Path("d").mkdir()
+        Path("d/f").touch()
+        Path(name, "tree").mkdir(parents=True)
+        Path(name).chmod(0o700)
+        before = look(Path())
+        miss(cacher)
+        assert look(Path()) == before
+        shutil.rmtree(name)
+
+    def test_nothing_is_made(self, cacher: Run, local: LocalPlace) -> None:
+        miss(cacher, "some/parents/d")
+        assert os.listdir() == []
+
+    def test_what_cannot_be_removed_is_no_failure(
+        self, cacher: Run, local: LocalPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        leave(DEAD)
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(errno.EPERM, "immutable")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(yard, "remove", refuse)
+            miss(cacher)
+        assert os.listdir() == [DEAD.name]
+
+    def test_it_costs_a_look_at_two_directories(
+        self, cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(100):
+            Path("d", str(number), "below").mkdir(parents=True)
+        seen: list[object] = []
+        listed = os.listdir
+
+        def counted(path: int | str = ".") -> list[str]:
+            seen.append(path)
+            return listed(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "listdir", counted)
+            patch.setattr(os, "scandir", None)
+            miss(cacher)
+        assert len(seen) == 2
+
+
+def test_a_killed_run_and_a_miss(cacher: Run, spawn: Spawn, bucket: BucketPlace) -> None:
+    """In earnest: the run is killed while it unpacks."""
+    Path("tree").mkdir()
+    Path("tree/small").write_bytes(b"first")
+    Path("tree/zbig").write_bytes(blob(20_000_000))
+    assert cacher("dir", "upload", "k", "tree").status == 0
+    stall = Fault(Stall(30.0, after=100_000), operation="GetObject", nth=3, times=None)
+    bucket.server.inject(stall)
+    process = spawn("dir", "download", "k", "d")
+    end = time.monotonic() + SOON
+    while not temporary_names(Path()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    miss(cacher)
+    assert len(temporary_names(Path())) == 1  # it lives
+    process.kill()
+    process.wait()
+    miss(cacher)
+    assert os.listdir() == ["tree"]

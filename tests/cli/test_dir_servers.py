@@ -1,0 +1,164 @@
+"""Directories on real servers, end to end, and shared there with the shell pipelines of old."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.cli.configs import name_server
+from tests.cli.conftest import Run
+from tests.cli.forest import Look, look, plant
+from tests.cli.stage import MIB, blob
+from tests.servers import programs
+from tests.servers.base import Server
+
+FILES = 200
+
+BIG = 26 * MIB
+"""Bytes of noise, which stay as many when compressed: more than one part."""
+
+PATIENCE = 50.0
+"""Seconds for one pipeline on a busy machine."""
+
+Shell = Callable[[str], None]
+"""`shell("tar c . | zstd | aws s3 cp - $S3/key")`: all of it must succeed."""
+
+
+@pytest.fixture
+def server(each_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """A server with a new bucket, which the environment names."""
+    server = replace(each_server, bucket=each_server.new_bucket())
+    name_server(monkeypatch, server)
+    return server
+
+
+@pytest.fixture
+def shell(server: Server) -> Shell:
+    """The lines that cacher replaces, as people run them; $S3 is the bucket."""
+    path = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
+    for program, package in (("aws", "pip install awscli"), ("zstd", "apt-get install zstd")):
+        if shutil.which(program, path=path) is None:
+            programs.unavailable(
+                programs.ProgramNotFound(f"{program} was not found; to provide it: {package}")
+            )
+    environ = {
+        **os.environ,
+        "PATH": path,
+        "S3": f"s3://{server.bucket}",
+        "AWS_ACCESS_KEY_ID": server.access_key,
+        "AWS_SECRET_ACCESS_KEY": server.secret_key,
+        "AWS_DEFAULT_REGION": server.region,
+        "AWS_ENDPOINT_URL": server.endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # Its checksum trailers are newer than some of the servers.
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    }
+
+    def run(line: str) -> None:
+        ended = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line],
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert ended.returncode == 0, ended.stderr
+
+    return run
+
+
+@pytest.fixture
+def tree() -> dict[str, Look]:
+    """What the directory `tree` has: one file of size, many small ones, and all oddities."""
+    plant(Path("tree"))
+    Path("tree/big").write_bytes(blob(BIG))
+    for number in range(FILES):
+        path = Path(f"tree/many/{number % 7}/{number}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(blob(number * 37, number % 5))
+    return look(Path("tree"))
+
+
+def keys(server: Server) -> list[str]:
+    """What is in the bucket, in which no upload may be open."""
+    client = server.client()
+    assert "Uploads" not in client.list_multipart_uploads(Bucket=server.bucket)
+    listed = client.list_objects_v2(Bucket=server.bucket)
+    return [entry["Key"] for entry in listed.get("Contents", [])]
+
+
+def test_the_life_of_an_entry(cacher: Run, server: Server, tree: dict[str, Look]) -> None:
+    stored = cacher("dir", "upload", "deps/k", "tree", "--json")
+    assert (stored.status, stored.json["outcome"]) == (0, "stored"), stored.err
+    assert stored.json["members"] == len(tree)
+    client, name = server.client(), {"Bucket": server.bucket, "Key": "deps/k"}
+    head = client.head_object(**name)
+    assert head["ContentLength"] == stored.json["size"] > BIG
+    assert "-" in head["ETag"]  # of a multipart upload, with the number of its parts behind
+    hit = cacher("dir", "download", "deps/k", "again", "--json")
+    assert (hit.status, hit.json["members"]) == (0, len(tree)), hit.err
+    assert look(Path("again")) == tree
+
+    # It is there: nothing is sent, whatever the tree is by now.
+    Path("tree/many/0/0").write_bytes(b"changed")
+    Path("tree/big").unlink()
+    assert cacher("dir", "upload", "deps/k", "tree", "--json").json["outcome"] == "exists"
+    assert client.head_object(**name)["ETag"] == head["ETag"]
+    assert cacher("dir", "download", "deps/k", "again", "--clean").status == 0
+    assert look(Path("again")) == tree
+
+    assert cacher("dir", "upload", "deps/k", "tree", "--force").status == 0
+    assert client.head_object(**name)["ContentLength"] < BIG
+    assert cacher("dir", "download", "deps/k", "again", "--clean").status == 0
+    assert look(Path("again")) == look(Path("tree")) != tree
+
+    assert keys(server) == ["deps/k"]
+    assert cacher("delete", "deps/k").status == 0
+    assert keys(server) == []
+    missed = cacher("dir", "download", "deps/k", "again", "--clean")
+    assert (missed.status, missed.err) == (1, "cacher: miss deps/k\n")
+    assert look(Path("again")) == look(Path("tree"))
+    assert sorted(os.listdir()) == ["again", "tree"]
+
+
+def test_the_shell_restores_what_cacher_stored(
+    cacher: Run, server: Server, shell: Shell, tree: dict[str, Look]
+) -> None:
+    assert cacher("dir", "upload", "--prefix", "team", "k", "tree").status == 0
+    Path("theirs").mkdir()
+    shell("aws s3 cp $S3/team/k - | zstd -dc | tar xp -C theirs")
+    assert look(Path("theirs")) == tree
+
+
+def test_cacher_restores_what_the_shell_stored(
+    cacher: Run, server: Server, shell: Shell, tree: dict[str, Look]
+) -> None:
+    shell("tar c -C tree . | zstd -q | aws s3 cp - $S3/k")
+    hit = cacher("dir", "download", "k", "ours", "--json")
+    assert (hit.status, hit.warnings, hit.json["members"]) == (0, [], len(tree))
+    Path("theirs").mkdir()
+    shell("tar c -C tree . | tar xp -C theirs")  # it keeps no more than seconds
+    assert look(Path("ours")) == look(Path("theirs"))
+    assert look(Path("ours")).keys() == tree.keys()
+
+
+def test_a_pipeline_that_stopped_midway(
+    cacher: Run, server: Server, shell: Shell, tree: dict[str, Look]
+) -> None:
+    """The upload succeeds without pipefail; nothing of what it left is restored."""
+    shell("tar c -C tree . | head -c 20000000 | zstd -q | aws s3 cp - $S3/k || true")
+    assert keys(server) == ["k"]
+    Path("ours").mkdir()
+    Path("ours/kept").touch()
+    before = look(Path("ours"))
+    assert "the archive is cut off" in cacher("dir", "download", "k", "ours").failed(5)
+    assert look(Path("ours")) == before
+    assert sorted(os.listdir()) == ["ours", "tree"]
