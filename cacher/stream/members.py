@@ -24,6 +24,7 @@ from cacher.stream.fields import (
 )
 from cacher.stream.headers import TIME_HEADER
 from cacher.stream.pax import Records, read_records
+from cacher.stream.refusals import refused, sparse
 
 BLOCK = 512
 
@@ -201,7 +202,7 @@ class Archive:
             # As tar and bsdtar take it: v7 had no other way to tell of a directory.
             member.kind = DIRECTORY if member.name.endswith(b"/") else FILE
         elif kind not in _KINDS:
-            raise _refused(member.name, "sparse" if kind == b"S" else "unknown", kind)
+            raise sparse(member.name) if kind == b"S" else refused(member.name, kind)
         elif kind != HARD_LINK or not self._is_pax:
             # POSIX: "no data logical records are stored" for these, whatever their size says; a
             # hard link may have some in the pax format only.
@@ -290,7 +291,7 @@ def _apply(records: Records, member: Member) -> None:
     """What extended headers say goes before what the header does."""
     name = records.get(b"path", member.name)
     if _SPARSE in records:
-        raise _refused(records[_SPARSE] or name, "sparse")
+        raise sparse(records[_SPARSE] or name)
     member.name = name
     member.link = records.get(b"linkpath", member.link)
     member.size = decimal(records, b"size", member.size, name)
@@ -311,11 +312,3 @@ def _require_sane(member: Member) -> None:
 def _about(block: bytes, error: IntegrityError) -> IntegrityError:
     """The error, and the extended header that it is about: often named like its member."""
     return IntegrityError(f"{shown(text(block, 0, 100))}: {error.message}", error.hint)
-
-
-def _refused(name: bytes, what: str, kind: bytes = b"") -> IntegrityError:
-    if what == "sparse":
-        return IntegrityError(
-            f"{shown(name)}: sparse members are not supported", "pack it without --sparse"
-        )
-    return IntegrityError(f"{shown(name)}: members of type {kind!r} are not supported")

@@ -62,7 +62,8 @@ def pack(
     except NotADirectoryError:
         raise UsageError(f"{directory} is not a directory") from None
     except OSError as error:
-        raise LocalError(f"cannot read {directory}: {_reason(error)}") from error
+        hint = f"user {os.geteuid()} may not list it" if isinstance(error, PermissionError) else ""
+        raise LocalError(f"cannot read {directory}: {_reason(error)}", hint) from error
     try:
         packer = _Packer(write, keep_owner=keep_owner, tolerate_changes=tolerate_changes)
         packer.pack(directory, root, selection)
