@@ -1,7 +1,8 @@
 """What every test gets: an environment that is nobody's, real servers on demand, and their marks.
 
 The servers are session fixtures: started by the first test that asks, stopped when the session
-ends, however it ends. A test that asks for one is marked `server` (and `garage`) by itself.
+ends, however it ends. A test that asks for one is marked `server` (and `garage`) by itself; one
+that asks for a container engine, an image or a registry is marked `docker`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,20 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import hypothesis
 import pytest
 
+from tests import images
+from tests.daemons import docker as docker_engine
+from tests.daemons import podman as podman_engine
+from tests.daemons import registry as docker_registry
+from tests.daemons.docker import Daemon, StartDaemon
+from tests.daemons.podman import Podman
+from tests.daemons.registry import Registry
+from tests.fakes.docker_scenes import FakeDocker
+from tests.images import Image
 from tests.servers import garage as garage_server
 from tests.servers import juicefs as juicefs_server
 from tests.servers import programs
@@ -27,6 +38,12 @@ _SERVERS = ("seaweedfs", "juicefs", "garage")
 """The stores that every promise is tested on: `each_server`."""
 
 _FIXTURES = {*_SERVERS, "seaweedfs_tls", "rclone"}
+
+_ENGINES = {"docker_daemon", "start_daemon", "podman", "registry"}
+"""What the rest, as `debian_image`, is made with."""
+
+_Provided = TypeVar("_Provided")
+
 
 # Deadlines measure the machine's other work. In CI the examples are the same for everybody.
 hypothesis.settings.register_profile("local", deadline=None)
@@ -56,9 +73,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         callspec = getattr(item, "callspec", None)
         parameters = callspec.params.values() if callspec else ()
         named = {name for name in parameters if isinstance(name, str)}
-        wanted = _FIXTURES & {*getattr(item, "fixturenames", ()), *named}
+        asked = {*getattr(item, "fixturenames", ()), *named}
+        wanted = _FIXTURES & asked
         if wanted:
             item.add_marker(pytest.mark.server)
+        if _ENGINES & asked:
+            item.add_marker(pytest.mark.docker)
         if "garage" in wanted:
             item.add_marker(pytest.mark.garage)
 
@@ -66,8 +86,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the user's reaches a test, and no test touches the user's files."""
+    settings = ("CACHER_", "AWS_", "DOCKER_", "CONTAINER")
     for name in os.environ:
-        if name.startswith(("CACHER_", "AWS_")) or name.lower().endswith("_proxy"):
+        if name.startswith(settings) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     for name, place in (
         ("HOME", "home"),
@@ -75,10 +96,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("XDG_CACHE_HOME", "home/.cache"),
     ):
         monkeypatch.setenv(name, str(tmp_path / place))
+    # Not the machine's own daemon, whose place is where docker looks without this.
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-docker.sock")
 
 
 @contextmanager
-def _provided(start: Callable[[], AbstractContextManager[Server]]) -> Iterator[Server]:
+def _provided(start: Callable[[], AbstractContextManager[_Provided]]) -> Iterator[_Provided]:
     with ExitStack() as stack:
         try:
             server = stack.enter_context(start())
@@ -128,3 +151,73 @@ def each_server(request: pytest.FixtureRequest) -> Server:
     server = request.getfixturevalue(request.param)
     assert isinstance(server, Server)
     return server
+
+
+@pytest.fixture(scope="session")
+def docker_daemon() -> Iterator[Daemon]:
+    """A docker daemon for all tests: remove no image that a test did not make."""
+    with _provided(docker_engine.start) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def start_daemon() -> StartDaemon:
+    """Starts other docker daemons: `with start_daemon(size=BYTES) as daemon: ...`."""
+
+    def start(*, size: int | None = None) -> AbstractContextManager[Daemon]:
+        return _provided(partial(docker_engine.start, size=size))
+
+    return start
+
+
+@pytest.fixture
+def fresh_daemon(start_daemon: StartDaemon) -> Iterator[Daemon]:
+    """A docker daemon for this test alone, without images."""
+    with start_daemon() as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def debian_image(docker_daemon: Daemon) -> Image:
+    """A minimal Debian in `docker_daemon`: 120 MB in one layer."""
+    try:
+        return images.import_debian(docker_daemon, "cacher-test/debian:1")
+    except programs.ProgramNotFound as missing:
+        programs.unavailable(missing)
+
+
+@pytest.fixture(scope="session")
+def built_image(docker_daemon: Daemon, debian_image: Image) -> Image:
+    """Another layer on top of `debian_image`, in `docker_daemon`."""
+    return images.built(docker_daemon, "cacher-test/built:1", debian_image)
+
+
+@pytest.fixture
+def small_image(docker_daemon: Daemon) -> Image:
+    """A small image in `docker_daemon`, new for each test; `images.small` makes more."""
+    return images.small(docker_daemon)
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[Registry]:
+    """A registry on loopback, empty at first."""
+    with _provided(docker_registry.start) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[Podman]:
+    """podman with a storage of its own."""
+    with _provided(podman_engine.start) as engine:
+        yield engine
+
+
+@pytest.fixture
+def fake_docker(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> FakeDocker:
+    """A `docker` first on `PATH` that does as it is told, without images or failures at first."""
+    fake = FakeDocker(tmp_path_factory.mktemp("fake") / "docker")
+    for name, value in fake.env.items():
+        monkeypatch.setenv(name, value)
+    return fake

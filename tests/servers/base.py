@@ -140,11 +140,15 @@ def _client(endpoint: str, region: str, credentials: Credentials, ca_file: Path 
     )
 
 
+_TEMPORARY = tempfile.gettempdir()
+"""Read at import: later each test has its own, whose paths are too long for a socket."""
+
+
 @contextmanager
 def private_directory(name: str) -> Iterator[Path]:
     """A new directory for a server's data, removed with all that is in it."""
     with tempfile.TemporaryDirectory(
-        prefix=f"cacher-{name}-", ignore_cleanup_errors=True
+        prefix=f"cacher-{name}-", dir=_TEMPORARY, ignore_cleanup_errors=True
     ) as directory:
         yield Path(directory)
 
