@@ -90,6 +90,7 @@ def build() -> Parser:
     upload.add_argument("--sha256", metavar="HEX", help="the digest it must have")
 
     _add_dir(command, shared)
+    _add_docker(command, shared)
     _add_key(command("exists", "exit 0 if there is an entry KEY, 1 if there is none"))
 
     listing = command("list", "the entries, or those whose key begins with PREFIX")
@@ -119,11 +120,12 @@ def build() -> Parser:
     return parser
 
 
-def _add_dir(command: Callable[..., Parser], shared: Parser) -> None:
-    """`dir upload` and `dir download`; `command` adds `dir` itself."""
-    directories = command("dir", "a directory as one entry: tar in zstd")
-    verbs = directories.add_subparsers(
-        dest="verb", metavar="VERB", prog="cacher dir", parser_class=Parser, required=True
+def _verbs(
+    command: Callable[..., Parser], shared: Parser, noun: str, summary: str
+) -> Callable[..., Parser]:
+    """Adds a command with verbs, `noun`; what is returned adds one verb, which takes a key."""
+    verbs = command(noun, summary).add_subparsers(
+        dest="verb", metavar="VERB", prog=f"cacher {noun}", parser_class=Parser, required=True
     )
 
     def verb(name: str, summary: str) -> Parser:
@@ -131,8 +133,19 @@ def _add_dir(command: Callable[..., Parser], shared: Parser) -> None:
         added: Parser = verbs.add_parser(
             name, help=summary, description=description, parents=[shared]
         )
-        added.set_defaults(command=f"dir {name}")
+        added.set_defaults(command=f"{noun} {name}")
         _add_key(added)
+        return added
+
+    return verb
+
+
+def _add_dir(command: Callable[..., Parser], shared: Parser) -> None:
+    """`dir upload` and `dir download`; `command` adds `dir` itself."""
+    verbs = _verbs(command, shared, "dir", "a directory as one entry: tar in zstd")
+
+    def verb(name: str, summary: str) -> Parser:
+        added = verbs(name, summary)
         added.add_argument("directory", metavar="DIR", help="a directory")
         added.add_argument(
             "--owner", action="store_true", help="keep user and group, as numbers (needs root)"
@@ -157,8 +170,7 @@ def _add_dir(command: Callable[..., Parser], shared: Parser) -> None:
         default="error",
         help="what a file is that changes while it is packed (default error)",
     )
-    upload.add_argument("--level", metavar="N", type=int, default=3, help="of zstd (default 3)")
-    upload.add_argument("--force", action="store_true", help="replace an entry that exists")
+    _add_packing(upload)
 
     download = verb("download", "the entry KEY into DIR, all of it or nothing")
     download.add_argument(
@@ -175,6 +187,49 @@ def _add_dir(command: Callable[..., Parser], shared: Parser) -> None:
         metavar="SIZE",
         help="refuse an entry that is larger (default: what it records, else 100GiB)",
     )
+
+
+def _add_docker(command: Callable[..., Parser], shared: Parser) -> None:
+    """`docker upload`, `docker download` and `docker exists`; `command` adds `docker` itself."""
+    verb = _verbs(command, shared, "docker", "images as one entry: `docker save` in zstd")
+
+    upload = verb("upload", "store images under KEY, unless there is an entry already")
+    upload.add_argument("images", metavar="IMAGE", nargs="+", help="an image's name or id")
+    _add_packing(upload)
+
+    download = verb("download", "the entry KEY into the engine, unless IMAGE is there already")
+    _add_image(download)
+    download.add_argument("--pull", action="store_true", help="on a miss pull IMAGE")
+    download.add_argument(
+        "--url",
+        action="append",
+        default=[],
+        help="where an archive is on a miss (tar, gzip or zstd); tried in turn, before --pull",
+    )
+    download.add_argument(
+        "--sha256", metavar="HEX", help="the digest that a URL's archive must have"
+    )
+    download.add_argument(
+        "--no-store", action="store_true", help="do not store what was pulled or fetched"
+    )
+    for parser in (upload, download):
+        parser.add_argument(
+            "--docker",
+            metavar="PROGRAM",
+            help="docker, podman or nerdctl, by name or path (CACHER_DOCKER; the first on PATH)",
+        )
+
+    exists = verb("exists", "exit 0 if there is an entry KEY (that has IMAGE), 1 if there is none")
+    _add_image(exists)
+
+
+def _add_image(parser: Parser) -> None:
+    parser.add_argument("image", metavar="IMAGE", nargs="?", help="an image's name or id")
+
+
+def _add_packing(parser: Parser) -> None:
+    parser.add_argument("--level", metavar="N", type=int, default=3, help="of zstd (default 3)")
+    parser.add_argument("--force", action="store_true", help="replace an entry that exists")
 
 
 def _add_key(parser: Parser, metavar: str = "KEY") -> None:

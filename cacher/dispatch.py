@@ -11,7 +11,14 @@ from collections.abc import Callable
 
 from cacher.commands.outcome import Outcome, check_sha256
 from cacher.commands.run import Run
-from cacher.commands.wanted import DirDownload, DirUpload, Download, Upload
+from cacher.commands.wanted import (
+    DirDownload,
+    DirUpload,
+    DockerDownload,
+    DockerUpload,
+    Download,
+    Upload,
+)
 from cacher.config import parse_size
 from cacher.errors import UsageError
 
@@ -77,6 +84,47 @@ def _dir_download(run: Run, options: Namespace) -> Outcome:
     return dir_download(run, wanted)
 
 
+def _docker_upload(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.docker_upload import docker_upload
+
+    wanted = DockerUpload(
+        _key(run, options),
+        options.images,
+        program=_program(run, options),
+        level=options.level,
+        force=options.force,
+    )
+    return docker_upload(run, wanted)
+
+
+def _docker_download(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.docker_download import docker_download
+
+    wanted = DockerDownload(
+        _key(run, options),
+        options.image,
+        program=_program(run, options),
+        pull=options.pull,
+        urls=options.url,
+        sha256=check_sha256(options.sha256),
+        store_it=not options.no_store,
+    )
+    return docker_download(run, wanted)
+
+
+def _docker_exists(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.docker_download import docker_exists
+
+    return docker_exists(run, _key(run, options), options.image)
+
+
+def _program(run: Run, options: Namespace) -> str | None:
+    """The engine that was chosen; None where the first will do."""
+    if options.docker == "":
+        raise UsageError("--docker is empty", "is the variable set?")
+    return options.docker or run.environ.get("CACHER_DOCKER") or None
+
+
 def _size(flag: str, text: str | None) -> int | None:
     if text is None:
         return None
@@ -125,6 +173,9 @@ COMMANDS: dict[str, Callable[[Run, Namespace], Outcome]] = {
     "delete": _delete,
     "dir download": _dir_download,
     "dir upload": _dir_upload,
+    "docker download": _docker_download,
+    "docker exists": _docker_exists,
+    "docker upload": _docker_upload,
     "doctor": _doctor,
     "download": _download,
     "exists": _exists,

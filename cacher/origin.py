@@ -1,4 +1,4 @@
-"""Where bytes come from when the cache has none: an http(s) URL, fetched into a file.
+"""Where bytes come from when the cache has none: an http(s) URL, fetched into a file or a pipe.
 
 Knows redirects, resuming and digests; must not know the cache. Nothing here signs, so redirects
 may be followed, and a URL's own credentials go only to the host that they were given for.
@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
-from cacher.errors import IntegrityError, LocalError, SourceError, UsageError
+from cacher.errors import IntegrityError, SourceError, UsageError
 from cacher.s3.retry import PATIENT, Attempts, retry_after, worth_retrying
 from cacher.s3.transport import Answer, Host, Transport
 from cacher.s3.troubles import TransportError, Trouble
+from cacher.sinks import Sink
 
 PIECE = 256 * 1024
 
@@ -83,7 +83,7 @@ def shown(url: str) -> str:
 
 def fetch(
     url: str,
-    fd: int,
+    sink: Sink,
     transport: Transport,
     clockwork: Clockwork,
     *,
@@ -91,12 +91,12 @@ def fetch(
     meter: Meter,
     sized: Callable[[int], None],
 ) -> Fetched:
-    """Fetch `url` into the empty file `fd`, resuming where the origin allows it.
+    """Fetch `url` into `sink`, resuming where the origin allows it.
 
     `sized` is told the whole size once it is known, and may raise. With `sha256` the digest must
-    be that one. Raises `SourceError`, and `IntegrityError` for another digest.
+    be that one. Raises `SourceError`, `IntegrityError` for another digest, and what `sink` raises.
     """
-    fetching = _Fetching(url, fd, transport, clockwork, bool(sha256), meter, sized)
+    fetching = _Fetching(url, sink, transport, clockwork, bool(sha256), meter, sized)
     fetched = fetching.run()
     if sha256 and fetched.sha256 != sha256:
         raise IntegrityError(
@@ -117,7 +117,7 @@ class _Fetching:
     def __init__(
         self,
         url: str,
-        fd: int,
+        sink: Sink,
         transport: Transport,
         clockwork: Clockwork,
         proved: bool,
@@ -125,7 +125,7 @@ class _Fetching:
         sized: Callable[[int], None],
     ) -> None:
         self._asked = self._url = url
-        self._fd = fd
+        self._sink = sink
         self._transport = transport
         self._clockwork = clockwork
         self._proved = proved
@@ -231,7 +231,7 @@ class _Fetching:
         self._meter(-self._position)
         self._position = 0
         self._digest = hashlib.sha256(usedforsecurity=False)
-        os.ftruncate(self._fd, 0)
+        self._sink.begin()
         etag = answer.headers.get("etag", "")
         weak = etag.startswith("W/")
         # Only a strong validator proves that two pieces are of one file (RFC 9110, 13.1.5).
@@ -256,14 +256,7 @@ class _Fetching:
             self._size = int(told[2])
 
     def _write(self, piece: bytes) -> None:
-        view = memoryview(piece)
-        while view:
-            try:
-                count = os.pwrite(self._fd, view, self._position)
-            except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-                raise LocalError(f"writing what was fetched: {reason}") from error
-            self._digest.update(view[:count])
-            self._position += count
-            view = view[count:]
+        self._sink.write(memoryview(piece), self._position)
+        self._digest.update(piece)
+        self._position += len(piece)
         self._meter(len(piece))

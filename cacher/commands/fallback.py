@@ -11,6 +11,7 @@ from cacher.commands.wanted import Download
 from cacher.destination import Destination
 from cacher.errors import CacherError, IntegrityError, SourceError, TimedOut
 from cacher.report import Progress, transfer_text
+from cacher.sinks import FileSink
 from cacher.store.base import SHA256
 from cacher.store.content import Content
 
@@ -58,7 +59,7 @@ def _fetch(
         try:
             return url, origin.fetch(
                 url,
-                place.fd,
+                FileSink(place.fd),
                 run.transport,
                 clockwork,
                 sha256=wanted.sha256,

@@ -1,4 +1,4 @@
-"""What the file commands are asked to do: their arguments, parsed and proved."""
+"""What the commands that move entries are asked to do: their arguments, parsed and proved."""
 
 from __future__ import annotations
 
@@ -54,3 +54,27 @@ class DirDownload:
     only: Sequence[str] = ()
     keep_owner: bool = False
     max_unpacked: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DockerUpload:
+    """The arguments of `docker upload`; `program` is that of the engine, None for the first."""
+
+    key: str
+    images: Sequence[str]
+    program: str | None = None
+    level: int = 3
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DockerDownload:
+    """The arguments of `docker download`; `sha256` is of what a URL gives, or empty."""
+
+    key: str
+    image: str | None = None
+    program: str | None = None
+    pull: bool = False
+    urls: Sequence[str] = ()
+    sha256: str = ""
+    store_it: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Self
@@ -24,7 +25,8 @@ class Ring:
     """Runs `fill` ahead in a thread of its own. `fill(buffer)` fills all of it, or less at the end.
 
     `cancel` must make a `fill` that waits for something end soon; it is called until it has.
-    Only the owner's thread may call the methods. `clock` gives seconds.
+    Only the owner's thread may call the methods. `clock` gives seconds. Of what was handed out,
+    `keep` buffers stay good besides the last.
     """
 
     def __init__(
@@ -32,13 +34,16 @@ class Ring:
         fill: Callable[[memoryview], int],
         cancel: Callable[[], None],
         clock: Callable[[], float],
+        *,
+        keep: int = 0,
     ) -> None:
+        self._keep = keep
         self._fill = fill
         self._cancel = cancel
         self._clock = clock
         self._free: SimpleQueue[memoryview | None] = SimpleQueue()
         self._full: SimpleQueue[tuple[memoryview, memoryview] | BaseException] = SimpleQueue()
-        self._current: memoryview | None = None
+        self._given: deque[memoryview] = deque()
         self._is_over = False
         self.filling = 0.0
         """Seconds in `fill`."""
@@ -47,22 +52,22 @@ class Ring:
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def next(self) -> memoryview:
-        """What the next buffer holds, while the one before is given back; empty at the end.
+        """What the next buffer holds, while an earlier one is given back; empty at the end.
 
         Raises what `fill` raised.
         """
         if self._is_over:
             return _EMPTY
-        if self._current is not None:
-            self._free.put(self._current)
-            self._current = None
+        if len(self._given) > self._keep:
+            self._free.put(self._given.popleft())
         start = self._clock()
         filled = self._full.get()
         self.waiting += self._clock() - start
         if isinstance(filled, BaseException):
             self._is_over = True
             raise filled
-        self._current, content = filled
+        buffer, content = filled
+        self._given.append(buffer)
         self._is_over = not content
         return content
 

@@ -1,0 +1,219 @@
+"""`docker download` and `docker exists`: an entry's images into the engine, unless it has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cacher.commands import sealed
+from cacher.commands.loaded import AnotherImage, load, verify
+from cacher.commands.outcome import Outcome, entry_fields
+from cacher.commands.record import Record
+from cacher.commands.run import Run
+from cacher.commands.sealed import Opened
+from cacher.commands.wanted import DockerDownload
+from cacher.errors import (
+    AccessError,
+    EntryChanged,
+    IntegrityError,
+    Miss,
+    NewerFormat,
+    SourceError,
+    StoreError,
+    UsageError,
+)
+from cacher.report import Progress, size_text, transfer_text
+from cacher.store.base import Entry
+from cacher.stream import docker
+from cacher.stream.archive import SealedReader
+from cacher.stream.docker import Engine, Image
+from cacher.stream.image import HELD, Passed, relay
+from cacher.stream.ring import Ring
+from cacher.stream.wrapping import unwrapped
+
+KIND = "image"
+
+READ_AGAIN = 2
+"""How many times an entry is read anew that was replaced while it was read."""
+
+
+def docker_download(run: Run, wanted: DockerDownload) -> Outcome:
+    """The entry's images to the engine; on a miss from a URL or a registry, then stored.
+
+    Raises `Miss`, and whatever else keeps them from being there.
+    """
+    if wanted.image is not None:
+        docker.check_name(wanted.image)
+    elif wanted.pull:
+        raise UsageError("--pull needs IMAGE", "cacher docker download KEY IMAGE --pull")
+    engine = docker.find(wanted.program, run.environ)
+    if not wanted.pull and not wanted.urls:
+        outcome = _hit(run, wanted, engine)
+        if outcome is None:
+            raise Miss(f"miss {wanted.key}")
+        return outcome
+    from cacher.commands import docker_fallback
+
+    docker_fallback.check(wanted)
+    usable = True
+    try:
+        outcome = _hit(run, wanted, engine)
+        if outcome:
+            return outcome
+    except (IntegrityError, AnotherImage) as error:
+        run.report.warn(f"{error.message}; getting it anew")
+    except (StoreError, AccessError) as error:
+        run.report.warn(f"{error.message}; going on without the cache")
+        usable = False
+    except (SourceError, NewerFormat) as error:
+        # The entry may be good: it is not replaced.
+        run.report.warn(f"{error.message}; going on without it")
+        usable = False
+    return docker_fallback.deliver(run, wanted, engine, store_it=wanted.store_it and usable)
+
+
+def docker_exists(run: Run, key: str, image: str | None) -> Outcome:
+    """Whether there is an entry, and whether `image` is in it. Raises `Miss` if certainly not."""
+    if image is not None:
+        docker.check_name(image)
+    entry = run.store.head(key)
+    if entry is None:
+        raise Miss(f"miss {key}")
+    sealed.check_kind(entry, KIND)
+    told = _record(entry)
+    if image is not None and told is None:
+        run.report.note(f"{key} does not tell which images are in it")
+    if image is not None and told and not told.more and told.find(image) is None:
+        raise Miss(f"miss {key}: it holds {', '.join(told.images)}, not {image}")
+    images = {name: f"sha256:{one.id}" for name, one in told.images.items()} if told else {}
+    inside = f"{', '.join(images)}; " if images else ""
+    return Outcome(
+        "hit",
+        f"hit {key} ({inside}{size_text(entry.size)})",
+        {"store": run.store.name, "key": key, "size": entry.size, "images": images},
+    )
+
+
+def _hit(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:
+    """See to it that the engine has what the entry has; None where there is no entry."""
+    entry = run.store.head(wanted.key)
+    if entry is None:
+        return None
+    sealed.check_kind(entry, KIND)
+    told = _record(entry)
+    names = _names(wanted, told)
+    _require_inside(wanted, told)
+    if names:
+        found = engine.inspect(names)
+        if told and not (wanted.image is None and told.more) and _has(told, names, found):
+            return _present(run, wanted, entry, names)
+    else:
+        engine.require()
+    for attempt in range(READ_AGAIN + 1):
+        try:
+            return _loaded(run, wanted, engine)
+        except EntryChanged:
+            if attempt == READ_AGAIN:
+                raise
+        except IntegrityError as error:
+            hint = "`cacher docker upload --force` replaces the entry"
+            raise sealed.about(wanted.key, error, hint) from error
+    raise AssertionError  # the loop ends by one of the above
+
+
+def _loaded(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:
+    with run.report.progress(f"downloading {wanted.key}") as progress:
+        reader = run.store.open(wanted.key, progress.add)
+        if reader is None:
+            return None
+        with reader:
+            progress.total = reader.entry.size
+            opened = sealed.open_entry(reader, KIND)
+            told = _record(opened.entry)
+            _require_inside(wanted, told)
+            passed, loaded = _load(run, engine, opened)
+    names = _names(wanted, told)
+    verify(engine, names, loaded, told)
+    return _outcome(run, wanted, opened.entry, passed, names or loaded, progress)
+
+
+def _load(run: Run, engine: Engine, opened: Opened) -> tuple[Passed, list[str]]:
+    """Load an entry, whose last bytes are given away only when all before were proved."""
+    if opened.seal is None:
+        # A shell may have used gzip, or nothing.
+        with unwrapped(opened.read, run.report.monotonic) as read:
+            return load(run, engine, read, opened.cancel)
+    clock = run.report.monotonic
+    start = clock()
+    with (
+        SealedReader(opened.read, clock) as stream,
+        Ring(stream.readinto, opened.cancel, clock, keep=HELD) as ring,
+        engine.load() as loading,
+    ):
+        passed, rest = relay(ring.next, loading, opened.seal.size)
+        sealed.require_proof(opened, stream, passed.members, passed.content)
+        loaded = loading.finish(rest)
+    seconds = clock() - start
+    stages = sealed.stages_of_reading(stream, ring, "loading", seconds)
+    sealed.note_bottleneck(run.report, stages, seconds)
+    return passed, loaded
+
+
+def _has(told: Record, names: Sequence[str], found: Sequence[Image | None]) -> bool:
+    """Whether the engine has all of these images, as they were recorded."""
+    for name, image in zip(names, found, strict=True):
+        expected = told.find(name)
+        if image is None or expected is None or image.id != expected.id:
+            return False
+    return True
+
+
+def _names(wanted: DockerDownload, told: Record | None) -> list[str]:
+    """The images that are to be there afterwards, as far as that is known."""
+    if wanted.image is not None:
+        return [wanted.image]
+    return list(told.images) if told else []
+
+
+def _record(entry: Entry) -> Record | None:
+    try:
+        return Record.of(entry.metadata)
+    except IntegrityError as error:
+        raise sealed.about(entry.key, error, "") from error
+
+
+def _require_inside(wanted: DockerDownload, told: Record | None) -> None:
+    """Raises `AnotherImage` for an entry that certainly has no such image."""
+    if wanted.image is None or told is None or told.more or told.find(wanted.image):
+        return
+    raise AnotherImage(
+        f"{wanted.key} holds {', '.join(told.images)}, not {wanted.image}",
+        "`cacher docker upload --force` replaces the entry; a key that tells the tag avoids this",
+    )
+
+
+def _present(run: Run, wanted: DockerDownload, entry: Entry, names: Sequence[str]) -> Outcome:
+    verb = "is" if len(names) == 1 else "are"
+    return Outcome(
+        "present",
+        f"hit {wanted.key}, {', '.join(names)} {verb} here already",
+        entry_fields(run.store.name, wanted.key, entry.size, 0.0, "") | {"images": list(names)},
+    )
+
+
+def _outcome(
+    run: Run,
+    wanted: DockerDownload,
+    entry: Entry,
+    passed: Passed,
+    names: Sequence[str],
+    progress: Progress,
+) -> Outcome:
+    seconds = progress.seconds
+    inside = ", ".join(names) or "no name"
+    return Outcome(
+        "hit",
+        f"hit {wanted.key} ({inside}, {size_text(passed.content)}; "
+        f"{transfer_text(entry.size, seconds)})",
+        entry_fields(run.store.name, wanted.key, entry.size, seconds, "")
+        | {"images": list(names), "unpacked": passed.content},
+    )

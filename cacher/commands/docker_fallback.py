@@ -1,0 +1,124 @@
+"""What `docker download` does on a miss: a URL or a registry delivers, then it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cacher import origin
+from cacher.commands import sealed
+from cacher.commands.docker_upload import save
+from cacher.commands.fetching import Fetching
+from cacher.commands.loaded import load, verify
+from cacher.commands.outcome import Outcome, entry_fields
+from cacher.commands.run import Run
+from cacher.commands.wanted import DockerDownload
+from cacher.errors import CacherError, IntegrityError, SourceError, TimedOut
+from cacher.report import Progress, transfer_text
+from cacher.stream.docker import Engine
+from cacher.stream.wrapping import unwrapped
+
+
+def check(wanted: DockerDownload) -> None:
+    """Raises `UsageError` for URLs that cannot be fetched, before anything else happens."""
+    for url in wanted.urls:
+        origin.check_url(url)
+
+
+def deliver(run: Run, wanted: DockerDownload, engine: Engine, *, store_it: bool) -> Outcome:
+    """From the first URL that has the image, or else the registry; then it is stored.
+
+    Raises `SourceError` if none has, `IntegrityError` if one has another archive.
+    """
+    failures: list[CacherError] = []
+    for url in wanted.urls:
+        try:
+            return _fetched(run, wanted, engine, url, store_it=store_it)
+        except (SourceError, IntegrityError) as error:
+            failures.append(error)
+            if wanted.pull or wanted.urls[1:]:
+                run.report.warn(error.message)
+        except TimedOut as error:
+            raise _late(f"fetching {origin.shown(url)}", error) from error
+    if wanted.pull and wanted.image is not None:
+        return _pulled(run, wanted, engine, wanted.image, store_it=store_it)
+    # A wrong digest is the graver news than a server that does not answer.
+    failures.sort(key=lambda error: not isinstance(error, IntegrityError))
+    raise failures[0]
+
+
+def _pulled(
+    run: Run, wanted: DockerDownload, engine: Engine, image: str, *, store_it: bool
+) -> Outcome:
+    run.report.say(f"miss {wanted.key}, pulling {image}")
+    start = run.report.monotonic()
+    try:
+        engine.pull(image)
+    except TimedOut as error:
+        raise _late(f"pulling {image}", error) from error
+    seconds = run.report.monotonic() - start
+    stored = store_it and _store(run, wanted, engine, [image])
+    return Outcome(
+        "pulled",
+        f"miss {wanted.key}, pulled {image}" + (", stored" if stored else ""),
+        entry_fields(run.store.name, wanted.key, 0, seconds, "")
+        | {"size": None, "images": [image], "stored": stored},
+    )
+
+
+def _fetched(
+    run: Run, wanted: DockerDownload, engine: Engine, url: str, *, store_it: bool
+) -> Outcome:
+    source = origin.shown(url)
+    with run.report.progress(f"fetching {wanted.key}") as progress:
+        try:
+            loaded = _load(run, wanted, engine, url, progress)
+        except IntegrityError as error:
+            raise sealed.about(
+                source, error, "is it an archive as `docker save` makes it?"
+            ) from error
+    names = [wanted.image] if wanted.image else loaded
+    verify(engine, [wanted.image] if wanted.image else [], loaded, None)
+    seconds, size = progress.seconds, progress.count
+    stored = store_it and _store(run, wanted, engine, names)
+    return Outcome(
+        "fetched",
+        f"miss {wanted.key}, fetched {source} ({', '.join(names) or 'no name'}; "
+        f"{transfer_text(size, seconds)})" + (", stored" if stored else ""),
+        entry_fields(run.store.name, wanted.key, size, seconds, wanted.sha256)
+        | {"images": list(names), "url": source, "stored": stored},
+    )
+
+
+def _load(
+    run: Run, wanted: DockerDownload, engine: Engine, url: str, progress: Progress
+) -> list[str]:
+    """Load what is at a URL; its end is given away only when all of it was proved."""
+
+    def sized(size: int) -> None:
+        progress.total = size
+
+    with (
+        Fetching(run, url, wanted.sha256, meter=progress.add, sized=sized) as fetching,
+        unwrapped(fetching.readinto, run.report.monotonic) as read,
+    ):
+        return load(run, engine, read, fetching.cancel)[1]
+
+
+def _store(run: Run, wanted: DockerDownload, engine: Engine, names: Sequence[str]) -> bool:
+    """Store what was delivered; whatever goes wrong with that is only a warning."""
+    if not names:
+        run.report.warn("not stored for next time: what was loaded has no name; IMAGE gives one")
+        return False
+    try:
+        save(run, wanted.key, engine, names)
+    except CacherError as error:
+        run.report.warn(f"not stored for next time: {error.message}")
+        return False
+    except TimedOut as error:
+        run.report.warn(f"not stored for next time: not done after {error.seconds:g} s (--timeout)")
+        return False
+    return True
+
+
+def _late(doing: str, error: TimedOut) -> SourceError:
+    return SourceError(f"{doing}: not done after {error.seconds:g} s (--timeout)")

@@ -1,0 +1,131 @@
+"""`docker upload`: images become an entry, as the engine saves them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cacher.commands import record as records
+from cacher.commands import sealed
+from cacher.commands.outcome import Outcome, entry_fields
+from cacher.commands.record import Record
+from cacher.commands.run import Run
+from cacher.commands.wanted import DockerUpload
+from cacher.errors import IntegrityError, SourceError
+from cacher.report import size_text, transfer_text
+from cacher.store.base import Entry
+from cacher.stream import docker
+from cacher.stream.archive import SealedWriter
+from cacher.stream.docker import Engine, Image
+from cacher.stream.image import Passed, collect
+from cacher.stream.zstd import Compressor
+
+KIND = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What was stored: the entry, its archive, and the seconds that it took."""
+
+    entry: Entry
+    passed: Passed
+    seconds: float
+
+
+def docker_upload(run: Run, wanted: DockerUpload) -> Outcome:
+    """The images under KEY, unless there is an entry already: then none is saved."""
+    for name in wanted.images:
+        docker.check_name(name)
+    compressor = Compressor(wanted.level)
+    engine = docker.find(wanted.program, run.environ)
+    images = _require(engine, wanted.images)
+    existing = None if wanted.force else run.existing(wanted.key)
+    if existing:
+        _compare(run, wanted, existing, images)
+        return Outcome(
+            "exists",
+            f"exists {wanted.key}, not saved again (--force replaces it)",
+            entry_fields(run.store.name, wanted.key, existing.size, 0.0, "")
+            | {"images": _ids(wanted.images, images)},
+        )
+    stored = store_images(run, wanted.key, engine, wanted.images, images, compressor)
+    return Outcome(
+        "stored",
+        f"stored {wanted.key} ({', '.join(wanted.images)}, {size_text(stored.passed.content)}; "
+        f"{transfer_text(stored.entry.size, stored.seconds)})",
+        entry_fields(run.store.name, wanted.key, stored.entry.size, stored.seconds, "")
+        | {"images": _ids(wanted.images, images), "unpacked": stored.passed.content},
+    )
+
+
+def save(run: Run, key: str, engine: Engine, names: Sequence[str]) -> Stored:
+    """Save and store images that the engine has, whatever entry there is."""
+    images = _require(engine, names)
+    return store_images(run, key, engine, names, images, Compressor())
+
+
+def store_images(
+    run: Run,
+    key: str,
+    engine: Engine,
+    names: Sequence[str],
+    images: Sequence[Image],
+    compressor: Compressor,
+) -> Stored:
+    """Save images and store the archive. Nothing is stored unless all of it went well."""
+    told = sealed.metadata(KIND) | records.record(names, images).metadata()
+    exact = [docker.tagged(*pair) for pair in zip(names, images, strict=True)]
+    with (
+        run.report.progress(f"uploading {key}") as progress,
+        run.store.create(key, told, progress.add) as writer,
+        SealedWriter(writer, compressor, run.report.monotonic) as stream,
+        engine.save(exact) as saving,
+    ):
+        passed = collect(saving, stream.write)
+        if engine.inspect(names) != list(images):
+            raise SourceError(
+                f"{' or '.join(names)} changed while it was saved; nothing was stored",
+                "does something else build or pull it at the same time?",
+            )
+        created = sealed.created(run)
+        stream.finish(KIND, members=passed.members, content=passed.content, created=created)
+        entry = writer.commit()
+    seconds = progress.seconds
+    stages = {"compressing": stream.compressing, "storing": stream.storing}
+    stages["saving"] = seconds - sum(stages.values())
+    sealed.note_bottleneck(run.report, stages, seconds)
+    return Stored(entry, passed, seconds)
+
+
+def _require(engine: Engine, names: Sequence[str]) -> list[Image]:
+    """The images of these names, all of which must be there."""
+    found = engine.inspect(names)
+    missing = [name for name, image in zip(names, found, strict=True) if image is None]
+    if missing:
+        raise SourceError(
+            f"{engine.name} has no image {', '.join(missing)}", f"`{engine.name} images` lists them"
+        )
+    return [image for image in found if image is not None]
+
+
+def _compare(run: Run, wanted: DockerUpload, existing: Entry, images: Sequence[Image]) -> None:
+    """Warn if the entry that stays is about other images."""
+    kind = existing.metadata.get(sealed.KIND, KIND)
+    if kind != KIND:
+        run.report.warn(f"{wanted.key} is stored already, as an entry of another kind: {kind}")
+        return
+    try:
+        told = Record.of(existing.metadata)
+    except IntegrityError as error:
+        run.report.warn(f"{wanted.key}: {error.message}")
+        return
+    for name, image in zip(wanted.images, images, strict=True):
+        found = told.find(name) if told else image
+        if found is None and not (told and told.more):
+            run.report.warn(f"{wanted.key} is stored already, without {name}")
+        elif found is not None and found.id != image.id:
+            run.report.warn(f"{wanted.key} is stored already, with another {name}: {found.id[:12]}")
+
+
+def _ids(names: Sequence[str], images: Sequence[Image]) -> dict[str, str]:
+    return {name: f"sha256:{image.id}" for name, image in zip(names, images, strict=True)}

@@ -1,0 +1,78 @@
+"""Where what is fetched goes: a file, which can be begun anew, or a pipe, which cannot.
+
+Knows descriptors; must not know where the bytes come from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Protocol
+
+from cacher.errors import LocalError, SourceError
+
+
+class Sink(Protocol):
+    """Takes bytes by their position."""
+
+    def begin(self) -> None:
+        """What comes is the whole from its first byte, whatever was written before."""
+        ...
+
+    def write(self, data: memoryview, position: int) -> None:
+        """Take all of `data`, which follows what came last, or the beginning."""
+        ...
+
+
+class FileSink:
+    """An empty file. Raises `LocalError`."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def begin(self) -> None:
+        """Empty it again."""
+        os.ftruncate(self._fd, 0)
+
+    def write(self, data: memoryview, position: int) -> None:
+        """Write at `position`."""
+        try:
+            while data:
+                count = os.pwrite(self._fd, data, position)
+                data, position = data[count:], position + count
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise LocalError(f"writing what was fetched: {reason}") from error
+
+
+class PipeSink:
+    """A pipe. What was begun anew must be the same up to where it was, for that has gone already.
+
+    `about` names what is fetched. Raises `SourceError` if it was replaced, and `BrokenPipeError`.
+    """
+
+    def __init__(self, fd: int, about: str) -> None:
+        self._fd = fd
+        self._about = about
+        self._written = 0
+        self._digest = hashlib.sha256(usedforsecurity=False)
+        self._again = hashlib.sha256(usedforsecurity=False)
+
+    def begin(self) -> None:
+        """Compare what comes, as far as it was written."""
+        self._again = hashlib.sha256(usedforsecurity=False)
+
+    def write(self, data: memoryview, position: int) -> None:
+        """Write what is new of it."""
+        if position < self._written:
+            known = data[: self._written - position]
+            self._again.update(known)
+            data, position = data[len(known) :], position + len(known)
+            if position < self._written:
+                return
+            if self._again.digest() != self._digest.digest():
+                raise SourceError(f"fetching {self._about}: it was replaced meanwhile")
+        self._digest.update(data)
+        self._written += len(data)
+        while data:
+            data = data[os.write(self._fd, data) :]
