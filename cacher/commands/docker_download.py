@@ -25,8 +25,9 @@ from cacher.report import Progress, size_text, transfer_text
 from cacher.store.base import Entry
 from cacher.stream import docker
 from cacher.stream.archive import SealedReader
-from cacher.stream.docker import Engine, Image
+from cacher.stream.docker import Engine
 from cacher.stream.image import HELD, Passed, relay
+from cacher.stream.names import Image, check_name
 from cacher.stream.ring import Ring
 from cacher.stream.wrapping import unwrapped
 
@@ -42,7 +43,7 @@ def docker_download(run: Run, wanted: DockerDownload) -> Outcome:
     Raises `Miss`, and whatever else keeps them from being there.
     """
     if wanted.image is not None:
-        docker.check_name(wanted.image)
+        check_name(wanted.image)
     elif wanted.pull:
         raise UsageError("--pull needs IMAGE", "cacher docker download KEY IMAGE --pull")
     engine = docker.find(wanted.program, run.environ)
@@ -74,7 +75,7 @@ def docker_download(run: Run, wanted: DockerDownload) -> Outcome:
 def docker_exists(run: Run, key: str, image: str | None) -> Outcome:
     """Whether there is an entry, and whether `image` is in it. Raises `Miss` if certainly not."""
     if image is not None:
-        docker.check_name(image)
+        check_name(image)
     entry = run.store.head(key)
     if entry is None:
         raise Miss(f"miss {key}")
@@ -95,19 +96,43 @@ def docker_exists(run: Run, key: str, image: str | None) -> Outcome:
 
 def _hit(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:
     """See to it that the engine has what the entry has; None where there is no entry."""
-    entry = run.store.head(wanted.key)
+    if wanted.image is None:
+        return _hit_of_all(run, wanted, engine)
+    with engine.ask([wanted.image]) as inquiry:
+        entry, told = _look_up(run, wanted)
+        if entry is None:
+            return None
+        found = inquiry.images()
+    if told and _has(told, [wanted.image], found):
+        return _present(run, wanted, entry, [wanted.image])
+    return _read(run, wanted, engine)
+
+
+def _hit_of_all(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:
+    entry, told = _look_up(run, wanted)
     if entry is None:
         return None
+    if told is None or not told.images:
+        engine.require()
+        return _read(run, wanted, engine)
+    names = list(told.images)
+    if _has(told, names, engine.inspect(names)) and not told.more:
+        return _present(run, wanted, entry, names)
+    return _read(run, wanted, engine)
+
+
+def _look_up(run: Run, wanted: DockerDownload) -> tuple[Entry | None, Record | None]:
+    """The entry, if there is one, and what it tells of its images."""
+    entry = run.store.head(wanted.key)
+    if entry is None:
+        return None, None
     sealed.check_kind(entry, KIND)
     told = _record(entry)
-    names = _names(wanted, told)
     _require_inside(wanted, told)
-    if names:
-        found = engine.inspect(names)
-        if told and not (wanted.image is None and told.more) and _has(told, names, found):
-            return _present(run, wanted, entry, names)
-    else:
-        engine.require()
+    return entry, told
+
+
+def _read(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:
     for attempt in range(READ_AGAIN + 1):
         try:
             return _loaded(run, wanted, engine)

@@ -16,8 +16,9 @@ from cacher.report import size_text, transfer_text
 from cacher.store.base import Entry
 from cacher.stream import docker
 from cacher.stream.archive import SealedWriter
-from cacher.stream.docker import Engine, Image
+from cacher.stream.docker import Engine
 from cacher.stream.image import Passed, collect
+from cacher.stream.names import Image, check_name, tagged
 from cacher.stream.zstd import Compressor
 
 KIND = "image"
@@ -35,11 +36,12 @@ class Stored:
 def docker_upload(run: Run, wanted: DockerUpload) -> Outcome:
     """The images under KEY, unless there is an entry already: then none is saved."""
     for name in wanted.images:
-        docker.check_name(name)
+        check_name(name)
     compressor = Compressor(wanted.level)
     engine = docker.find(wanted.program, run.environ)
-    images = _require(engine, wanted.images)
-    existing = None if wanted.force else run.existing(wanted.key)
+    with engine.ask(wanted.images) as inquiry:
+        existing = None if wanted.force else run.existing(wanted.key)
+        images = _require(engine, wanted.images, inquiry.images())
     if existing:
         _compare(run, wanted, existing, images)
         return Outcome(
@@ -60,7 +62,7 @@ def docker_upload(run: Run, wanted: DockerUpload) -> Outcome:
 
 def save(run: Run, key: str, engine: Engine, names: Sequence[str]) -> Stored:
     """Save and store images that the engine has, whatever entry there is."""
-    images = _require(engine, names)
+    images = _require(engine, names, engine.inspect(names))
     return store_images(run, key, engine, names, images, Compressor())
 
 
@@ -74,12 +76,12 @@ def store_images(
 ) -> Stored:
     """Save images and store the archive. Nothing is stored unless all of it went well."""
     told = sealed.metadata(KIND) | records.record(names, images).metadata()
-    exact = [docker.tagged(*pair) for pair in zip(names, images, strict=True)]
+    exact = [tagged(*pair) for pair in zip(names, images, strict=True)]
     with (
         run.report.progress(f"uploading {key}") as progress,
+        engine.save(exact) as saving,  # first: it takes its time before the first byte
         run.store.create(key, told, progress.add) as writer,
         SealedWriter(writer, compressor, run.report.monotonic) as stream,
-        engine.save(exact) as saving,
     ):
         passed = collect(saving, stream.write)
         if engine.inspect(names) != list(images):
@@ -97,9 +99,8 @@ def store_images(
     return Stored(entry, passed, seconds)
 
 
-def _require(engine: Engine, names: Sequence[str]) -> list[Image]:
-    """The images of these names, all of which must be there."""
-    found = engine.inspect(names)
+def _require(engine: Engine, names: Sequence[str], found: Sequence[Image | None]) -> list[Image]:
+    """The images that were found by these names, all of which must be there."""
     missing = [name for name, image in zip(names, found, strict=True) if image is None]
     if missing:
         raise SourceError(

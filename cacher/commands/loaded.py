@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from cacher.commands.record import Record
 from cacher.commands.run import Run
 from cacher.errors import SourceError
-from cacher.stream.docker import Engine, Image, is_id, normal
+from cacher.stream.docker import Engine
 from cacher.stream.image import HELD, Passed, relay
+from cacher.stream.names import Image, is_id, normal
 from cacher.stream.ring import Ring
 
 

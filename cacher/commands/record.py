@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cacher.errors import IntegrityError
-from cacher.stream.docker import Image, is_id, normal
+from cacher.stream.names import Image, is_id, normal
 
 IMAGES, MORE = "cacher-images", "cacher-images-more"
 """Names of the metadata: the images, and how many more there are than could be told of."""

@@ -12,10 +12,10 @@ import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Self
 
-from cacher.errors import LocalError, SourceError, UsageError
+from cacher.errors import LocalError, SourceError
+from cacher.stream.names import ID, Image
 from cacher.stream.process import Child, InputClosed
 
 PROGRAMS = ("docker", "podman", "nerdctl")
@@ -24,21 +24,10 @@ PROGRAMS = ("docker", "podman", "nerdctl")
 PATIENCE = 60.0
 """Seconds that a program may take to tell of an image. A daemon that hangs never does."""
 
-_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*(\[[0-9a-fA-F:]+\])?[A-Za-z0-9._:/@-]*")
-"""Whatever any of the programs takes for an image; above all no option."""
-
-_ID = re.compile(r"(sha256:)?([0-9a-f]{64})")
-
-_ID_AT_LEAST = 6
-"""Digits of an id that nobody takes for a name."""
-
 _MISSING = re.compile(r"no such (image|object)|image not known|image not found", re.IGNORECASE)
 """docker: "No such image: x"; podman: "x: image not known"; nerdctl: "no such object"."""
 
 _LOADED = re.compile(r"^Loaded image(?:\(s\)| ID)?: *(.+)$", re.MULTILINE)
-
-_PLACES = ("docker.io/library/", "docker.io/", "localhost/")
-"""What docker leaves out of a name, and podman does not."""
 
 _HINTS = {
     "permission denied": "may this user talk to the daemon (group docker, or rootless)?",
@@ -48,49 +37,6 @@ _HINTS = {
     "manifest unknown": "check the name and the tag",
     "not found": "check the name and the tag",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image as an engine tells of it.
-
-    `id` is 64 hex digits: the digest of its configuration, or of its manifest in an engine with
-    containerd's image store. `layers` is the hex SHA-256 over the digests of its unpacked layers,
-    in order and one a line, which is the same in all engines.
-    """
-
-    id: str
-    layers: str
-
-
-def normal(name: str) -> str:
-    """A name of an image as it is compared: `debian` is `docker.io/library/debian:latest`."""
-    if match := _ID.fullmatch(name):
-        return f"sha256:{match[2]}"
-    for place in _PLACES:
-        name = name.removeprefix(place)
-    if "@" in name or ":" in name.rpartition("/")[2]:
-        return name
-    return f"{name}:latest"
-
-
-def is_id(name: str, image: Image) -> bool:
-    """Whether a name is the beginning of the image's id."""
-    digits = name.removeprefix("sha256:")
-    return len(digits) >= _ID_AT_LEAST and image.id.startswith(digits)
-
-
-def tagged(name: str, image: Image) -> str:
-    """A name that means one image: without a tag `docker save` takes all of the repository's."""
-    if is_id(name, image) or "@" in name or ":" in name.rpartition("/")[2]:
-        return name
-    return f"{name}:latest"
-
-
-def check_name(name: str) -> None:
-    """Raises `UsageError` for what is no name of an image."""
-    if not _REFERENCE.fullmatch(name):
-        raise UsageError(f"{name!r} is no name of an image", "a name is like app:1 or HOST/app:1")
 
 
 class Engine:
@@ -106,11 +52,21 @@ class Engine:
 
     def inspect(self, names: Sequence[str]) -> list[Image | None]:
         """The images of these names, None for one that is not there."""
-        answer = self._inspect(names)
-        if answer is None and len(names) > 1:
-            each = [self._inspect([name]) for name in names]
-            return [one[0] if one else None for one in each]
-        return list(answer) if answer else [None for _ in names]
+        with self.ask(names) as inquiry:
+            return inquiry.images()
+
+    def ask(self, names: Sequence[str]) -> Inquiry:
+        """Ask for these images, to look at the answer later; to be used in a `with` block."""
+        return Inquiry(self, names, self._child(["image", "inspect", *names]))
+
+    def told(self, names: Sequence[str], child: Child) -> list[Image] | None:
+        """All of these images, as `image inspect` tells, or None where any of them is missing."""
+        status = child.wait(self._patience)
+        if status == 0:
+            return _parsed(child.output, len(names), self.name)
+        if status is not None and _MISSING.search(child.complaint):
+            return None
+        raise self._unusable(child, status)
 
     def require(self) -> None:
         """Raises `LocalError` unless the program works, its daemon included."""
@@ -152,16 +108,6 @@ class Engine:
     def _child(self, argv: Sequence[str], *, feeds: bool = False, gives: bool = False) -> Child:
         return Child([self._program, *argv], self._environ, feeds=feeds, gives=gives)
 
-    def _inspect(self, names: Sequence[str]) -> list[Image] | None:
-        """All of these images, or None where any of them is missing."""
-        with self._child(["image", "inspect", *names]) as child:
-            status = child.wait(self._patience)
-            if status == 0:
-                return _parsed(child.output, len(names), self.name)
-            if status is not None and _MISSING.search(child.complaint):
-                return None
-            raise self._unusable(child, status)
-
     def _unusable(self, child: Child, status: int | None) -> LocalError:
         if status is None:
             reason = f"it has not answered for {self._patience:g} s"
@@ -169,6 +115,29 @@ class Engine:
             reason = _reason(child, status)
         hint = _hint(child.complaint) or "does its daemon run? DOCKER_HOST says where it listens"
         return LocalError(f"{self.name} cannot be used: {reason}", hint)
+
+
+class Inquiry:
+    """A question that an engine was asked, while something else was done."""
+
+    def __init__(self, engine: Engine, names: Sequence[str], child: Child) -> None:
+        self._engine = engine
+        self._names = names
+        self._child = child
+
+    def __enter__(self) -> Self:
+        self._child.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._child.__exit__(*exc)
+
+    def images(self) -> list[Image | None]:
+        """The images, None for one that is not there."""
+        answer = self._engine.told(self._names, self._child)
+        if answer is None and len(self._names) > 1:
+            return [self._engine.inspect([name])[0] for name in self._names]
+        return list(answer) if answer else [None for _ in self._names]
 
 
 def find(program: str | None, environ: Mapping[str, str]) -> Engine:
@@ -262,7 +231,7 @@ def _parsed(output: bytes, count: int, program: str) -> list[Image]:
 
 
 def _image(told: Any) -> Image:
-    match = _ID.fullmatch(told["Id"])
+    match = ID.fullmatch(told["Id"])
     if not match:
         raise ValueError
     layers = [str(digest) for digest in (told.get("RootFS") or {}).get("Layers") or []]

@@ -6,7 +6,7 @@ import pytest
 
 from cacher.commands.record import IMAGES, LIMIT, MORE, Record, record
 from cacher.errors import IntegrityError
-from cacher.stream.docker import Image, normal
+from cacher.stream.names import Image, normal
 
 A = Image("a" * 64, "1" * 64)
 B = Image("b" * 64, "2" * 64)

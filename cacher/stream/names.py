@@ -1,0 +1,63 @@
+"""Images, their ids, and the names that people and engines have for them. Knows no engine."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cacher.errors import UsageError
+
+_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*(\[[0-9a-fA-F:]+\])?[A-Za-z0-9._:/@-]*")
+"""Whatever any of the programs takes for an image; above all no option."""
+
+ID = re.compile(r"(sha256:)?([0-9a-f]{64})")
+"""An id as engines tell it: docker with its algorithm, podman without."""
+
+_ID_AT_LEAST = 6
+"""Digits of an id that nobody takes for a name."""
+
+_PLACES = ("docker.io/library/", "docker.io/", "localhost/")
+"""What docker leaves out of a name, and podman does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image as an engine tells of it.
+
+    `id` is 64 hex digits: the digest of its configuration, or of its manifest in an engine with
+    containerd's image store. `layers` is the hex SHA-256 over the digests of its unpacked layers,
+    in order and one a line, which is the same in all engines.
+    """
+
+    id: str
+    layers: str
+
+
+def normal(name: str) -> str:
+    """A name of an image as it is compared: `debian` is `docker.io/library/debian:latest`."""
+    if match := ID.fullmatch(name):
+        return f"sha256:{match[2]}"
+    for place in _PLACES:
+        name = name.removeprefix(place)
+    if "@" in name or ":" in name.rpartition("/")[2]:
+        return name
+    return f"{name}:latest"
+
+
+def is_id(name: str, image: Image) -> bool:
+    """Whether a name is the beginning of the image's id."""
+    digits = name.removeprefix("sha256:")
+    return len(digits) >= _ID_AT_LEAST and image.id.startswith(digits)
+
+
+def tagged(name: str, image: Image) -> str:
+    """A name that means one image: without a tag `docker save` takes all of the repository's."""
+    if is_id(name, image) or "@" in name or ":" in name.rpartition("/")[2]:
+        return name
+    return f"{name}:latest"
+
+
+def check_name(name: str) -> None:
+    """Raises `UsageError` for what is no name of an image."""
+    if not _REFERENCE.fullmatch(name):
+        raise UsageError(f"{name!r} is no name of an image", "a name is like app:1 or HOST/app:1")
