@@ -160,6 +160,9 @@ class Child:
                 _signal(process.pid, signal.SIGTERM)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(GRACE)
+                # What it started may have stayed, deaf to that, and would take our end for its
+                # input's. Its group is still there then.
+                _signal(process.pid, signal.SIGKILL)
         finally:
             if process.poll() is None:
                 _signal(process.pid, signal.SIGKILL)

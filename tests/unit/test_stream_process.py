@@ -157,6 +157,19 @@ def test_what_it_started_is_stopped_too() -> None:
     assert gone(pids)
 
 
+def test_what_it_started_is_killed_though_deaf_before_its_input_ends(tmp_path: Path) -> None:
+    """A script around docker dies of SIGTERM, docker does not."""
+    inner = tmp_path / "inner"
+    inner.write_text(f"trap '' TERM; echo $$; cat > /dev/null; echo done > {tmp_path}/mark\n")
+    view = memoryview(bytearray(20))
+    with sh(f"exec 3<&0; sh {inner} <&3 & wait", feeds=True, gives=True) as child:
+        count = 0
+        while b"\n" not in bytes(view[:count]):
+            count += os.readv(child._running.stdout.fileno(), [view[count:]])  # type: ignore[union-attr]
+    assert gone([int(bytes(view[:count]))])
+    assert not (tmp_path / "mark").exists()
+
+
 def test_a_pipe_that_a_grandchild_holds_does_not_keep_us(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_LAST_WORDS", 0.1)
     with sh("(setsid sleep 5 &); echo said >&2; exit 1") as child:
