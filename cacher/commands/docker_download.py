@@ -27,7 +27,7 @@ from cacher.stream import docker
 from cacher.stream.archive import SealedReader
 from cacher.stream.docker import Engine
 from cacher.stream.image import HELD, Passed, relay
-from cacher.stream.names import Image, check_name
+from cacher.stream.names import Image, check_name, listed
 from cacher.stream.ring import Ring
 from cacher.stream.wrapping import unwrapped
 
@@ -55,11 +55,12 @@ def docker_download(run: Run, wanted: DockerDownload) -> Outcome:
     from cacher.commands import docker_fallback
 
     docker_fallback.check(wanted)
-    usable = True
+    usable, missed = True, False
     try:
         outcome = _hit(run, wanted, engine)
         if outcome:
             return outcome
+        missed = True
     except (IntegrityError, AnotherImage) as error:
         run.report.warn(f"{error.message}; getting it anew")
     except (StoreError, AccessError) as error:
@@ -69,7 +70,9 @@ def docker_download(run: Run, wanted: DockerDownload) -> Outcome:
         # The entry may be good: it is not replaced.
         run.report.warn(f"{error.message}; going on without it")
         usable = False
-    return docker_fallback.deliver(run, wanted, engine, store_it=wanted.store_it and usable)
+    engine.require()
+    lead = f"miss {wanted.key}, " if missed else f"{wanted.key}: "
+    return docker_fallback.deliver(run, wanted, engine, lead, store_it=wanted.store_it and usable)
 
 
 def docker_exists(run: Run, key: str, image: str | None) -> Outcome:
@@ -84,9 +87,9 @@ def docker_exists(run: Run, key: str, image: str | None) -> Outcome:
     if image is not None and told is None:
         run.report.note(f"{key} does not tell which images are in it")
     if image is not None and told and not told.more and told.find(image) is None:
-        raise Miss(f"miss {key}: it holds {', '.join(told.images)}, not {image}")
+        raise Miss(f"miss {key}: it holds {listed(told.images)}, not {image}")
     images = {name: f"sha256:{one.id}" for name, one in told.images.items()} if told else {}
-    inside = f"{', '.join(images)}; " if images else ""
+    inside = f"{listed(images)}; " if images else ""
     return Outcome(
         "hit",
         f"hit {key} ({inside}{size_text(entry.size)})",
@@ -211,8 +214,8 @@ def _require_inside(wanted: DockerDownload, told: Record | None) -> None:
     if wanted.image is None or told is None or told.more or told.find(wanted.image):
         return
     raise AnotherImage(
-        f"{wanted.key} holds {', '.join(told.images)}, not {wanted.image}",
-        "`cacher docker upload --force` replaces the entry; a key that tells the tag avoids this",
+        f"{wanted.key} holds {listed(told.images)}, not {wanted.image}",
+        "name what it holds, or let the key tell the tag; `docker upload --force` replaces it",
     )
 
 
@@ -220,7 +223,7 @@ def _present(run: Run, wanted: DockerDownload, entry: Entry, names: Sequence[str
     verb = "is" if len(names) == 1 else "are"
     return Outcome(
         "present",
-        f"hit {wanted.key}, {', '.join(names)} {verb} here already",
+        f"hit {wanted.key}, {listed(names)} {verb} here already",
         entry_fields(run.store.name, wanted.key, entry.size, 0.0, "") | {"images": list(names)},
     )
 
@@ -234,7 +237,7 @@ def _outcome(
     progress: Progress,
 ) -> Outcome:
     seconds = progress.seconds
-    inside = ", ".join(names) or "no name"
+    inside = listed(names) or "no name"
     return Outcome(
         "hit",
         f"hit {wanted.key} ({inside}, {size_text(passed.content)}; "

@@ -15,6 +15,7 @@ from cacher.commands.wanted import DockerDownload
 from cacher.errors import CacherError, IntegrityError, SourceError, TimedOut
 from cacher.report import Progress, transfer_text
 from cacher.stream.docker import Engine
+from cacher.stream.names import listed
 from cacher.stream.wrapping import unwrapped
 
 
@@ -24,15 +25,18 @@ def check(wanted: DockerDownload) -> None:
         origin.check_url(url)
 
 
-def deliver(run: Run, wanted: DockerDownload, engine: Engine, *, store_it: bool) -> Outcome:
+def deliver(
+    run: Run, wanted: DockerDownload, engine: Engine, lead: str, *, store_it: bool
+) -> Outcome:
     """From the first URL that has the image, or else the registry; then it is stored.
 
-    Raises `SourceError` if none has, `IntegrityError` if one has another archive.
+    `lead` begins what people are told. Raises `SourceError` if none has, `IntegrityError` if one
+    has another archive.
     """
     failures: list[CacherError] = []
     for url in wanted.urls:
         try:
-            return _fetched(run, wanted, engine, url, store_it=store_it)
+            return _fetched(run, wanted, engine, lead, url, store_it=store_it)
         except (SourceError, IntegrityError) as error:
             failures.append(error)
             if wanted.pull or wanted.urls[1:]:
@@ -40,33 +44,35 @@ def deliver(run: Run, wanted: DockerDownload, engine: Engine, *, store_it: bool)
         except TimedOut as error:
             raise _late(f"fetching {origin.shown(url)}", error) from error
     if wanted.pull and wanted.image is not None:
-        return _pulled(run, wanted, engine, wanted.image, store_it=store_it)
+        return _pulled(run, wanted, engine, lead, wanted.image, store_it=store_it)
     # A wrong digest is the graver news than a server that does not answer.
     failures.sort(key=lambda error: not isinstance(error, IntegrityError))
     raise failures[0]
 
 
 def _pulled(
-    run: Run, wanted: DockerDownload, engine: Engine, image: str, *, store_it: bool
+    run: Run, wanted: DockerDownload, engine: Engine, lead: str, image: str, *, store_it: bool
 ) -> Outcome:
-    run.report.say(f"miss {wanted.key}, pulling {image}")
+    run.report.say(f"{lead}pulling {image}")
     start = run.report.monotonic()
     try:
         engine.pull(image)
     except TimedOut as error:
         raise _late(f"pulling {image}", error) from error
+    if engine.inspect([image])[0] is None:
+        raise SourceError(f"{image} is not there after `{engine.name} pull`")
     seconds = run.report.monotonic() - start
     stored = store_it and _store(run, wanted, engine, [image])
     return Outcome(
         "pulled",
-        f"miss {wanted.key}, pulled {image}" + (", stored" if stored else ""),
+        f"{lead}pulled {image}" + (", stored" if stored else ""),
         entry_fields(run.store.name, wanted.key, 0, seconds, "")
         | {"size": None, "images": [image], "stored": stored},
     )
 
 
 def _fetched(
-    run: Run, wanted: DockerDownload, engine: Engine, url: str, *, store_it: bool
+    run: Run, wanted: DockerDownload, engine: Engine, lead: str, url: str, *, store_it: bool
 ) -> Outcome:
     source = origin.shown(url)
     with run.report.progress(f"fetching {wanted.key}") as progress:
@@ -82,7 +88,7 @@ def _fetched(
     stored = store_it and _store(run, wanted, engine, names)
     return Outcome(
         "fetched",
-        f"miss {wanted.key}, fetched {source} ({', '.join(names) or 'no name'}; "
+        f"{lead}fetched {source} ({listed(names) or 'no name'}; "
         f"{transfer_text(size, seconds)})" + (", stored" if stored else ""),
         entry_fields(run.store.name, wanted.key, size, seconds, wanted.sha256)
         | {"images": list(names), "url": source, "stored": stored},

@@ -11,14 +11,14 @@ from cacher.commands.outcome import Outcome, entry_fields
 from cacher.commands.record import Record
 from cacher.commands.run import Run
 from cacher.commands.wanted import DockerUpload
-from cacher.errors import IntegrityError, SourceError
+from cacher.errors import IntegrityError, SourceError, UsageError
 from cacher.report import size_text, transfer_text
 from cacher.store.base import Entry
 from cacher.stream import docker
 from cacher.stream.archive import SealedWriter
 from cacher.stream.docker import Engine
 from cacher.stream.image import Passed, collect
-from cacher.stream.names import Image, check_name, tagged
+from cacher.stream.names import Image, check_name, exact, listed
 from cacher.stream.zstd import Compressor
 
 KIND = "image"
@@ -53,7 +53,7 @@ def docker_upload(run: Run, wanted: DockerUpload) -> Outcome:
     stored = store_images(run, wanted.key, engine, wanted.images, images, compressor)
     return Outcome(
         "stored",
-        f"stored {wanted.key} ({', '.join(wanted.images)}, {size_text(stored.passed.content)}; "
+        f"stored {wanted.key} ({listed(wanted.images)}, {size_text(stored.passed.content)}; "
         f"{transfer_text(stored.entry.size, stored.seconds)})",
         entry_fields(run.store.name, wanted.key, stored.entry.size, stored.seconds, "")
         | {"images": _ids(wanted.images, images), "unpacked": stored.passed.content},
@@ -76,17 +76,17 @@ def store_images(
 ) -> Stored:
     """Save images and store the archive. Nothing is stored unless all of it went well."""
     told = sealed.metadata(KIND) | records.record(names, images).metadata()
-    exact = [tagged(*pair) for pair in zip(names, images, strict=True)]
+    saved = [exact(*pair) for pair in zip(names, images, strict=True)]
     with (
         run.report.progress(f"uploading {key}") as progress,
-        engine.save(exact) as saving,  # first: it takes its time before the first byte
+        engine.save(saved) as saving,  # first: it takes its time before the first byte
         run.store.create(key, told, progress.add) as writer,
         SealedWriter(writer, compressor, run.report.monotonic) as stream,
     ):
         passed = collect(saving, stream.write)
         if engine.inspect(names) != list(images):
             raise SourceError(
-                f"{' or '.join(names)} changed while it was saved; nothing was stored",
+                f"{listed(names)} changed while it was saved; nothing was stored",
                 "does something else build or pull it at the same time?",
             )
         created = sealed.created(run)
@@ -101,10 +101,16 @@ def store_images(
 
 def _require(engine: Engine, names: Sequence[str], found: Sequence[Image | None]) -> list[Image]:
     """The images that were found by these names, all of which must be there."""
+    for name in names:
+        if "@" in name:
+            raise UsageError(
+                f"{name} is named by a digest, which no engine keeps of what it loads",
+                f"`{engine.name} tag {name} NAME:TAG`, and store that",
+            )
     missing = [name for name, image in zip(names, found, strict=True) if image is None]
     if missing:
         raise SourceError(
-            f"{engine.name} has no image {', '.join(missing)}", f"`{engine.name} images` lists them"
+            f"{engine.name} has no image {listed(missing)}", f"`{engine.name} images` lists them"
         )
     return [image for image in found if image is not None]
 
@@ -114,6 +120,10 @@ def _compare(run: Run, wanted: DockerUpload, existing: Entry, images: Sequence[I
     kind = existing.metadata.get(sealed.KIND, KIND)
     if kind != KIND:
         run.report.warn(f"{wanted.key} is stored already, as an entry of another kind: {kind}")
+        return
+    version = existing.metadata.get(sealed.FORMAT, sealed.FORMATS[-1])
+    if version not in sealed.FORMATS:
+        run.report.warn(f"{wanted.key} is stored already, in format {version}, which is newer")
         return
     try:
         told = Record.of(existing.metadata)

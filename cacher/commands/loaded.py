@@ -9,7 +9,7 @@ from cacher.commands.run import Run
 from cacher.errors import SourceError
 from cacher.stream.docker import Engine
 from cacher.stream.image import HELD, Passed, relay
-from cacher.stream.names import Image, is_id, normal
+from cacher.stream.names import Image, is_id, listed, normal
 from cacher.stream.ring import Ring
 
 
@@ -41,7 +41,10 @@ def verify(
     """
     said = {normal(name): name for name in loaded}
     for name, image in zip(names, engine.inspect(names) if names else [], strict=True):
-        _verify(engine, name, image or _renamed(engine, name, said), said, told)
+        expected = told.find(name) if told else None
+        if image is None or (expected and image.id != expected.id):
+            image = _renamed(engine, name, said) or image
+        _verify(engine, name, image, said, expected)
 
 
 def _renamed(engine: Engine, name: str, said: Mapping[str, str]) -> Image | None:
@@ -54,15 +57,15 @@ def _renamed(engine: Engine, name: str, said: Mapping[str, str]) -> Image | None
 
 
 def _verify(
-    engine: Engine, name: str, image: Image | None, said: Mapping[str, str], told: Record | None
+    engine: Engine, name: str, image: Image | None, said: Mapping[str, str], expected: Image | None
 ) -> None:
-    expected = told.find(name) if told else None
     # docker does not always tell of images without a tag; but an id says what it is.
     is_said = image is not None and (normal(name) in said or is_id(name, image))
     if image is None or (expected is None and said and not is_said):
-        inside = ", ".join(said.values()) or "nothing that it tells of"
+        if not said:
+            raise SourceError(f"{name} is not there after `{engine.name} load`, which told of none")
         raise AnotherImage(
-            f"{engine.name} load has loaded {inside}, not {name}",
+            f"{engine.name} load has loaded {listed(said.values())}, not {name}",
             "IMAGE must be named as it was when it was saved",
         )
     if expected is None or image.id == expected.id:

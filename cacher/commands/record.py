@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cacher.errors import IntegrityError
-from cacher.stream.names import Image, is_id, normal
+from cacher.errors import IntegrityError, UsageError
+from cacher.stream.names import Image, check_name, exact, is_id, normal
 
 IMAGES, MORE = "cacher-images", "cacher-images-more"
 """Names of the metadata: the images, and how many more there are than could be told of."""
@@ -22,7 +22,7 @@ Guide, "Working with object metadata")."""
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Images by their normal names, in the order given; `more` were not told of."""
+    """Images by their names, in the order given; `more` were not told of."""
 
     images: Mapping[str, Image]
     more: int = 0
@@ -39,8 +39,10 @@ class Record:
         try:
             told = [line.split(" ") for line in text.split(";") if line]
             images = {name: _image(id_, layers) for name, id_, layers in told}
+            for name in images:
+                check_name(name)
             return cls(images, int(metadata.get(MORE, "0")))
-        except ValueError:
+        except (ValueError, UsageError):
             raise IntegrityError("its record of images is damaged") from None
 
     def metadata(self) -> dict[str, str]:
@@ -55,18 +57,21 @@ class Record:
         return {IMAGES: ";".join(lines)} | ({MORE: str(more)} if more else {})
 
     def find(self, name: str) -> Image | None:
-        """The image of that name, or whose id begins with it."""
-        image = self.images.get(normal(name))
-        if image is not None:
-            return image
-        return next((one for one in self.images.values() if is_id(name, one)), None)
+        """The image of that name, or of what another engine makes of it, or with such an id."""
+        for one, image in self.images.items():
+            if name == one or is_id(name, image):
+                return image
+        wanted = normal(name)
+        exactly = [image for one, image in self.images.items() if one == wanted]
+        alike = [image for one, image in self.images.items() if normal(one) == wanted]
+        return next(iter(exactly + alike), None)
 
 
 def record(names: Sequence[str], images: Sequence[Image]) -> Record:
     """A record of images that were asked for by these names."""
     told = {}
     for name, image in zip(names, images, strict=True):
-        told[f"sha256:{image.id}" if is_id(name, image) else normal(name)] = image
+        told[exact(name, image)] = image
     return Record(told)
 
 

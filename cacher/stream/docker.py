@@ -29,13 +29,20 @@ _MISSING = re.compile(r"no such (image|object)|image not known|image not found",
 
 _LOADED = re.compile(r"^Loaded image(?:\(s\)| ID)?: *(.+)$", re.MULTILINE)
 
+_STOPPED = "did its daemon stop? its log tells why"
+
 _HINTS = {
     "permission denied": "may this user talk to the daemon (group docker, or rootless)?",
     "no space left on device": "the engine's disk is full; `docker system df` tells of what",
     "unauthorized": "`docker login` to the registry, or check the name",
     "denied": "`docker login` to the registry, or check the name",
     "manifest unknown": "check the name and the tag",
-    "not found": "check the name and the tag",
+    "name unknown": "check the name and the tag",
+    "not found: manifest": "check the name and the tag",
+    "broken pipe": _STOPPED,
+    "connection reset": _STOPPED,
+    "unexpected eof": _STOPPED,
+    "cannot connect": "does its daemon run? DOCKER_HOST says where it listens",
 }
 
 
@@ -226,7 +233,10 @@ def _parsed(output: bytes, count: int, program: str) -> list[Image]:
     except (ValueError, KeyError, TypeError, RecursionError):
         images = []
     if len(images) != count:
-        raise LocalError(f"{program} image inspect: its answer is not understood")
+        raise LocalError(
+            f"{program} image inspect: its answer is not understood",
+            f"is {program} a script that prints something besides, or loses the exit status?",
+        )
     return images
 
 

@@ -46,12 +46,18 @@ class Sink(Protocol):
         ...
 
 
+_TABLES = (b"manifest.json", b"index.json", b"repositories")
+"""Where an archive tells what images it has: docker's, OCI's, and docker's before version 1.10."""
+
+
 @dataclass(slots=True)
 class Passed:
     """What has passed: members of the archive, and bytes of contents in its files."""
 
     members: int = 0
     content: int = 0
+    has_table: bool = False
+    """Whether it tells of images."""
 
 
 def collect(source: Source, write: Callable[[memoryview], None]) -> Passed:
@@ -107,5 +113,8 @@ def _walk(feed: Callable[[], memoryview], limit: int = ANY_SIZE) -> Passed:
         passed.members += 1
         if member.kind == FILE:
             passed.content += member.size
+            passed.has_table |= member.name.removeprefix(b"./") in _TABLES
         archive.skip(member.size)
+    if not passed.has_table:
+        raise IntegrityError("it is a tar archive, but has no images", "`docker save` makes one")
     return passed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cacher.errors import UsageError
@@ -13,8 +14,10 @@ _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*(\[[0-9a-fA-F:]+\])?[A-Za
 ID = re.compile(r"(sha256:)?([0-9a-f]{64})")
 """An id as engines tell it: docker with its algorithm, podman without."""
 
-_ID_AT_LEAST = 6
+_ID_AT_LEAST = 4
 """Digits of an id that nobody takes for a name."""
+
+_TOLD = 5
 
 _PLACES = ("docker.io/library/", "docker.io/", "localhost/")
 """What docker leaves out of a name, and podman does not."""
@@ -34,14 +37,15 @@ class Image:
 
 
 def normal(name: str) -> str:
-    """A name of an image as it is compared: `debian` is `docker.io/library/debian:latest`."""
+    """A name as it is compared between engines: `debian` is `docker.io/library/debian:latest`.
+
+    In one engine podman's `localhost/debian` may be another image than `debian`.
+    """
     if match := ID.fullmatch(name):
         return f"sha256:{match[2]}"
     for place in _PLACES:
         name = name.removeprefix(place)
-    if "@" in name or ":" in name.rpartition("/")[2]:
-        return name
-    return f"{name}:latest"
+    return _tagged(name)
 
 
 def is_id(name: str, image: Image) -> bool:
@@ -50,11 +54,20 @@ def is_id(name: str, image: Image) -> bool:
     return len(digits) >= _ID_AT_LEAST and image.id.startswith(digits)
 
 
-def tagged(name: str, image: Image) -> str:
+def exact(name: str, image: Image) -> str:
     """A name that means one image: without a tag `docker save` takes all of the repository's."""
-    if is_id(name, image) or "@" in name or ":" in name.rpartition("/")[2]:
-        return name
-    return f"{name}:latest"
+    return f"sha256:{image.id}" if is_id(name, image) else _tagged(name)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a message: as many as somebody reads."""
+    told = list(names)
+    more = len(told) - _TOLD
+    return ", ".join(told) if more <= 0 else f"{', '.join(told[:_TOLD])} and {more} more"
+
+
+def _tagged(name: str) -> str:
+    return name if "@" in name or ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
 def check_name(name: str) -> None:

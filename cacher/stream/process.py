@@ -166,12 +166,17 @@ class Child:
         finally:
             if process.poll() is None:
                 _signal(process.pid, signal.SIGKILL)
-                process.wait()
-            for thread in self._threads:
-                thread.join(_LAST_WORDS)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE)
+            # One that runs as somebody else, as by sudo, cannot be killed: its pipes end then.
             _close(process.stdin)
             if self._gives:
                 _close(process.stdout)
+            if process.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE)
+            for thread in self._threads:
+                thread.join(_LAST_WORDS)
 
 
 def _signal(group: int, number: signal.Signals) -> None:

@@ -8,19 +8,25 @@ from contextlib import contextmanager
 
 from cacher.errors import IntegrityError
 from cacher.stream.archive import SealedReader
+from cacher.stream.fields import require_sum
 
 Read = Callable[[memoryview], int]
 """Fills the front of a buffer; 0 is the end."""
 
 PIECE = 256 * 1024
 
-_MAGIC = 6
-"""Bytes that tell."""
+_MAGIC = 512
+"""Bytes that tell: a tar header."""
 
 _GZIP_WINDOW = 31
 """What zlib calls "gzip alone, with any window"."""
 
-_OTHERS = {b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
+_OTHERS = {
+    b"\xfd7zXZ\x00": "xz",
+    b"BZh": "bzip2",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"PK\x03\x04": "zip",
+}
 
 
 @contextmanager
@@ -40,7 +46,22 @@ def unwrapped(read: Read, clock: Callable[[], float]) -> Iterator[Read]:
         with SealedReader(stream.readinto, clock) as reader:
             yield reader.readinto
     else:
+        _require_tar(head)
         yield _Whole(stream.readinto).readinto
+
+
+def _require_tar(head: bytes) -> None:
+    """Raises `IntegrityError` unless it begins as a tar archive does."""
+    if not head:
+        raise IntegrityError("it is empty")
+    if len(head) == _MAGIC:
+        try:
+            require_sum(head)  # of any age: "ustar" came later than tar
+        except IntegrityError:
+            pass
+        else:
+            return
+    raise IntegrityError("it is no tar archive, nor one in gzip or zstd")
 
 
 class _Peeked:

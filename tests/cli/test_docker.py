@@ -498,6 +498,25 @@ class TestFallback:
         assert cacher("docker", "download", "k", "app:1", "--pull", "--no-store").status == 0
         assert place.keys() == []
 
+    def test_a_pull_that_lies(self, cacher: Run, place: Place, fake_docker: FakeDocker) -> None:
+        engine = Path("engine")
+        engine.write_text('#!/bin/sh\n[ "$1" = pull ] || exec docker "$@"\n')
+        engine.chmod(0o755)
+        done = cacher("docker", "download", "k", "app:1", "--pull", "--docker", "./engine")
+        assert done.status == 6
+        assert "app:1 is not there after `engine pull`" in done.err
+        assert place.keys() == []
+
+    @pytest.mark.parametrize("flags", [("--pull",), ("--url", "http://127.0.0.1:9/x")])
+    def test_no_daemon(
+        self, cacher: Run, place: Place, fake_docker: FakeDocker, flags: tuple[str, ...]
+    ) -> None:
+        fake_docker.reachable(False)
+        done = cacher("docker", "download", "k", "app:1", *flags)
+        assert done.status == 7
+        assert "docker cannot be used: Cannot connect" in done.err
+        assert fake_docker.calls("pull") == []
+
     def test_a_pull_that_fails(self, cacher: Run, place: Place, fake_docker: FakeDocker) -> None:
         fake_docker.on("pull", status=1, stderr="manifest for app:1 not found: manifest unknown")
         done = cacher("docker", "download", "k", "app:1", "--pull")
@@ -609,7 +628,7 @@ class TestFallback:
             ("cut", 5, "cut off"),
             ("digest", 5, "expected " + "0" * 64),
             ("xz", 5, "it is compressed by xz"),
-            ("page", 5, "it may be no tar archive, or damaged"),
+            ("page", 5, "it is no tar archive, nor one in gzip or zstd"),
             ("missing", 6, "the answer is 404"),
         ],
     )
@@ -659,6 +678,64 @@ class TestFallback:
         assert quiet(fake_docker)
 
 
+class TestNames:
+    def test_behind_options(self, cacher: Run, place: Place, fake_docker: FakeDocker) -> None:
+        ids = {name: fake_docker.add(name) for name in ("app:1", "app:2")}
+        assert cacher("docker", "upload", "k", "app:1", "--force", "app:2").status == 0
+        fake_docker.forget()
+        assert cacher("docker", "download", "k", "-v", "app:2").status == 0
+        assert fake_docker.images == ids
+        for argv in (["k", "app:1", "-v", "app:2"], ["k", "--nope", "app:1"], ["k", "-v", "-x"]):
+            done = cacher("docker", "download", *argv)
+            assert done.status == 2
+            assert "unrecognized argument: " in done.err
+
+    def test_alike_in_one_engine(self, cacher: Run, place: Place, fake_docker: FakeDocker) -> None:
+        ids = {name: fake_docker.add(name) for name in ("localhost/app:1", "app:1")}
+        assert cacher("docker", "upload", "k", *ids).status == 0
+        fake_docker.forget()
+        assert cacher("docker", "download", "k").status == 0
+        assert fake_docker.images == ids
+        assert "here already" in cacher("docker", "download", "k", "localhost/app:1").err
+
+    def test_of_another_engine(self, cacher: Run, place: Place, fake_docker: FakeDocker) -> None:
+        id_ = fake_docker.add("localhost/app:1")
+        assert cacher("docker", "upload", "k", "localhost/app:1").status == 0
+        fake_docker.forget()
+        fake_docker.add("app:1")
+        assert cacher("docker", "download", "k", "app:1").status == 0
+        assert fake_docker.images["app:1"] == id_
+
+    def test_by_digest(self, cacher: Run, place: Place, fake_docker: FakeDocker) -> None:
+        name = "app@sha256:" + "a" * 64
+        fake_docker.add(name)
+        done = cacher("docker", "upload", "k", name)
+        assert done.status == 2
+        assert "is named by a digest, which no engine keeps" in done.err
+        assert place.keys() == []
+
+    def test_one_without_a_tag_is_not_all_tags(
+        self, cacher: Run, place: Place, fake_docker: FakeDocker
+    ) -> None:
+        id_ = fake_docker.add("app:latest")
+        fake_docker.add("app:1")
+        assert cacher("docker", "upload", "k", "app").status == 0
+        fake_docker.forget()
+        assert cacher("docker", "download", "k", "app").status == 0
+        assert fake_docker.images == {"app:latest": id_}
+
+    def test_too_many_to_tell(self, cacher: Run, place: Place, fake_docker: FakeDocker) -> None:
+        names = [f"app:{number}" for number in range(30)]
+        ids = {name: fake_docker.add(name, size=1000) for name in names}
+        stored = cacher("docker", "upload", "k", *names)
+        assert "(app:0, app:1, app:2, app:3, app:4 and 25 more, " in stored.err
+        fake_docker.forget()
+        assert cacher("docker", "download", "k").status == 0
+        assert fake_docker.images == ids
+        done = cacher("docker", "download", "k", "app:29")
+        assert done.status == 0  # loaded again: it was not recorded
+
+
 class TestExists:
     def test_it_tells(self, cacher: Run, place: Place, fake_docker: FakeDocker) -> None:
         assert cacher("docker", "exists", "k").status == 1
@@ -668,6 +745,7 @@ class TestExists:
         assert cacher("docker", "exists", "k").status == 0
         done = cacher("docker", "exists", "k", "docker.io/library/app:1", "--json")
         assert (done.status, json.loads(done.out)["images"]) == (0, {"app:1": id_})
+        assert cacher("docker", "exists", "k", "--json", "app:1").status == 0
         other = cacher("docker", "exists", "k", "app")
         assert (other.status, other.err) == (1, "cacher: miss k: it holds app:1, not app\n")
 

@@ -28,6 +28,15 @@ def test_an_image_may_be_named_by_its_id() -> None:
     assert told.find("cccccc") is None
 
 
+def test_names_that_are_one_elsewhere_are_two_here() -> None:
+    told = Record.of(record(["localhost/app:1", "app:1"], [A, B]).metadata())
+    assert told is not None
+    assert told.find("localhost/app:1") == A
+    assert told.find("app:1") == told.find("docker.io/library/app:1") == B
+    other = record(["localhost/app:1"], [A])
+    assert other.find("app:1") == A
+
+
 def test_too_many_are_counted() -> None:
     names = [f"registry.example/team/app:{number}" for number in range(30)]
     metadata = record(names, [A] * 30).metadata()
@@ -50,6 +59,7 @@ def test_no_record_is_none() -> None:
         {IMAGES: f"app:1 {'a' * 64} {'A' * 64}"},
         {IMAGES: f"app:1 {'a' * 64} {'b' * 64} x"},
         {IMAGES: "", MORE: "many"},
+        {IMAGES: f"--help {'a' * 64} {'b' * 64}"},
     ],
 )
 def test_damage_is_told(metadata: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ from cacher.stream.image import BUFFER, HELD, collect, relay
 def archive(*sizes: int) -> bytes:
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        tar.addfile(tarfile.TarInfo("manifest.json"))
         directory = tarfile.TarInfo("layers")
         directory.type = tarfile.DIRTYPE
         tar.addfile(directory)
@@ -71,7 +72,7 @@ def test_a_whole_archive_is_collected_and_counted(sizes: tuple[int, ...]) -> Non
     passed = collect(source, sink.write)
     assert bytes(sink.data) == data
     assert source.is_finished
-    assert (passed.members, passed.content) == (1 + len(sizes), sum(sizes))
+    assert (passed.members, passed.content) == (2 + len(sizes), sum(sizes))
 
 
 def test_an_archive_that_is_cut_off_is_a_failure_of_its_source() -> None:
@@ -108,7 +109,7 @@ def test_all_of_it_is_relayed_with_its_end_last(sizes: list[int], buffer: int) -
     passed, rest = relay(pieces(data, buffer), sink)
     assert bytes(sink.data) + b"".join(map(bytes, rest)) == data
     assert len(rest) == min(HELD, -(-len(data) // buffer))
-    assert (passed.members, passed.content) == (1 + len(sizes), sum(sizes))
+    assert (passed.members, passed.content) == (2 + len(sizes), sum(sizes))
 
 
 def test_of_an_archive_that_is_cut_off_the_end_is_never_given() -> None:
@@ -123,6 +124,14 @@ def test_of_an_archive_that_is_cut_off_the_end_is_never_given() -> None:
 def test_more_than_the_limit_is_refused() -> None:
     with pytest.raises(IntegrityError, match="more than 5000 bytes"):
         relay(pieces(archive(9000), 512), FakeSink(), 5000)
+
+
+def test_an_archive_of_something_else_is_refused() -> None:
+    target, sink = io.BytesIO(), FakeSink()
+    with tarfile.open(fileobj=target, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("deep/manifest.json"))
+    with pytest.raises(IntegrityError, match="has no images"):
+        relay(pieces(target.getvalue(), 512), sink)
 
 
 def test_something_behind_the_end_is_refused() -> None:

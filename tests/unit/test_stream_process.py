@@ -170,6 +170,21 @@ def test_what_it_started_is_killed_though_deaf_before_its_input_ends(tmp_path: P
     assert not (tmp_path / "mark").exists()
 
 
+def test_what_cannot_be_killed_gets_the_end_of_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As sudo's, which is somebody else's: we may not send it signals."""
+    monkeypatch.setattr(process, "GRACE", 0.1)
+    monkeypatch.setattr(process, "_signal", lambda *_: None)
+    with sh("cat > /dev/null", feeds=True) as child:
+        pid = child._running.pid
+        start = time.monotonic()
+    assert time.monotonic() - start < 5
+    assert gone([pid])
+    with sh("sleep 5") as child:
+        start = time.monotonic()
+    assert time.monotonic() - start < 3  # there is no more to be done
+    child._running.kill()
+
+
 def test_a_pipe_that_a_grandchild_holds_does_not_keep_us(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_LAST_WORDS", 0.1)
     with sh("(setsid sleep 5 &); echo said >&2; exit 1") as child:

@@ -7,6 +7,8 @@ import gzip
 import io
 import lzma
 import random
+import tarfile
+from typing import Literal
 
 import pytest
 import zstandard
@@ -41,13 +43,29 @@ def content(wrapped: bytes, *, at_once: int = 1 << 20, room: int = 50_000) -> by
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 4096, 1 << 20])
-@pytest.mark.parametrize("wrap", [bytes, gzip.compress, zstd])
+@pytest.mark.parametrize("wrap", [gzip.compress, zstd])
 @pytest.mark.parametrize("data", [b"", b"x", b"short", DATA], ids=["none", "one", "few", "many"])
 def test_content_comes_out(wrap: object, data: bytes, at_once: int) -> None:
     assert callable(wrap)
     if at_once == 1:
         data = data[:3000]
     assert content(wrap(data), at_once=at_once) == data
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("at_once", [1, 7, 4096, 1 << 20])
+def test_tar_comes_out_as_it_is(form: Literal[0, 1, 2], at_once: int) -> None:
+    data = tarfile.TarInfo("name").tobuf(form) + bytes(3000)
+    assert content(data, at_once=at_once) == data
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b"", "it is empty"), (b"hello\n", "it is no tar"), (b"<p>" * 1000, "it is no tar")],
+)
+def test_what_is_nothing_of_the_kind_is_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(IntegrityError, match=reason):
+        content(data)
 
 
 def test_gzip_may_have_members_and_padding() -> None:
@@ -90,6 +108,7 @@ def test_junk_behind_gzip_is_refused() -> None:
     [
         (lzma.compress(b"x"), "xz"),
         (bz2.compress(b"x"), "bzip2"),
+        (b"\x04\x22\x4d\x18 and so on", "lz4"),
         (b"PK\x03\x04 and so on", "zip"),
     ],
 )
