@@ -10,7 +10,7 @@ from cacher.options import SETTINGS, SWITCHES
 
 TYPE_CHECKING = False  # importing typing costs more than parsing
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
 EPILOG = """\
@@ -46,6 +46,37 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises `UsageError`."""
         raise UsageError(message, f"`{self.prog} --help` shows how")
+
+
+_LATE = {
+    # What each command may still take behind its options, where argparse has given up by then.
+    "delete": "keys",
+    "docker download": "image",
+    "docker exists": "image",
+    "docker upload": "images",
+    "list": "below",
+}
+
+
+def parse(given: Sequence[str]) -> argparse.Namespace:
+    """The options that a command line gives. Raises `UsageError`."""
+    options, rest = build().parse_known_args(given)
+    name = _LATE.get(options.command or "", "")
+    for text in rest:
+        if not name or (text.startswith("-") and text != "-"):
+            raise _unknown(options.command, text)
+        before = getattr(options, name)
+        if isinstance(before, list):
+            before.append(text)
+        elif before:
+            raise _unknown(options.command, text)
+        else:
+            setattr(options, name, text)
+    return options
+
+
+def _unknown(command: str | None, text: str) -> UsageError:
+    return UsageError(f"unrecognized argument: {text}", f"`cacher {command} --help` shows how")
 
 
 def build() -> Parser:
@@ -116,6 +147,10 @@ def build() -> Parser:
     init = command("init", "write the config file, and check that the store works")
     init.add_argument("--no-check", action="store_true", help="write it without the check")
     command("doctor", "check everything, one line each")
+    completion = command("completion", "print a script that completes cacher's command line")
+    completion.add_argument(
+        "shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"
+    )
     command("version", "print the version")
     return parser
 

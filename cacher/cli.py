@@ -48,15 +48,9 @@ def _dispatch(given: list[str]) -> int:
     """Parse, and run what needs no more than that at once."""
     options = None
     try:
-        options = arguments.build().parse_args(given)
+        options = arguments.parse(given)
         _apply_switches(options, os.environ)
-        if getattr(options, "version", False) or options.command == "version":
-            _print("version", "shown", options, version=__version__)
-            return 0
-        if options.command is None:
-            raise UsageError("no command given", "`cacher --help` lists the commands")
-        if options.command == "key":
-            _print("key", "resolved", options, key=_resolved(options))
+        if _answered(options):
             return 0
     except CacherError as error:
         return _refuse(error, options or _guess(given, os.environ))
@@ -70,6 +64,30 @@ def _dispatch(given: list[str]) -> int:
         sys.stdout.flush()
         return int(done.code or 0)
     return _run(options, os.environ)
+
+
+def _answered(options: Namespace) -> bool:
+    """Whether the command needed no store, and has been carried out.
+
+    Raises `CacherError`, `OSError`.
+    """
+    if getattr(options, "version", False):
+        _print("version", "shown", options, version=__version__)
+    elif options.command is None:
+        raise UsageError("no command given", "`cacher --help` lists the commands")
+    elif options.command == "version":
+        from cacher.edition import bundled
+
+        _print("version", "shown", options, version=__version__, **bundled())
+    elif options.command == "key":
+        _print("key", "resolved", options, key=_resolved(options))
+    elif options.command == "completion":
+        from cacher.completion.scripts import script
+
+        _print("completion", "shown", options, script=script(options.shell))
+    else:
+        return False
+    return True
 
 
 def _guess(given: list[str], environ: Mapping[str, str]) -> Namespace:
@@ -231,15 +249,16 @@ def _print_failure(failure: dict[str, Any]) -> None:
 
 
 def _print(command: str, outcome: str, options: Namespace, **fields: str) -> None:
-    """Print what a command gives that needs no store; `fields` has one entry."""
-    (text,) = fields.values()
+    """Print what a command gives that needs no store: the first of `fields`, and lines."""
+    text, *more = fields.values()
     if options.json:
         import json
 
         told = {"command": command, "outcome": outcome, "status": 0, **fields, "warnings": []}
         text = json.dumps(told)
     elif command == "version":
-        text = f"cacher {text}"
+        lines = [f"{name}: {value}" for name, value in zip(list(fields)[1:], more, strict=True)]
+        text = "\n".join([f"cacher {text}", *lines])
     stdio.print_line(text)
 
 

@@ -1,47 +1,37 @@
-"""zstd, compressed and decompressed. The only importer of zstandard."""
+"""zstd, compressed and decompressed. The only importer of zstandard.
+
+Where there is none for this Python, Python 3.14's own does the same: `zstd_stdlib.py`.
+"""
 
 from __future__ import annotations
 
-import os
+import platform
 import sys
 from collections.abc import Callable, Iterator
 
-import zstandard
+from cacher.errors import LocalError
+from cacher.stream.zstd_settings import (
+    CHUNK,
+    LEVEL,
+    LEVELS,
+    THREADS,
+    WINDOW,
+    check_level,
+    damage,
+    job_size,
+    shortage,
+    threads,
+)
 
-from cacher.errors import IntegrityError, UsageError
+__all__ = ["LEVEL", "LEVELS", "LIBRARY", "THREADS", "Compressor", "Decompressor", "threads"]
 
-LEVEL = 3
-"""zstd's own default."""
-
-LEVELS = range(1, 20)
-"""Of `zstd` without --ultra: the higher ones need more memory to be decompressed."""
-
-THREADS = 8
-"""At most so many: each takes some 20 MiB, and eight outrun any disk."""
-
-JOB = 4 * 1024 * 1024
-"""Bytes that a thread compresses at a time. zstd's own choice is 8 MiB, which takes 7 % longer on a
-npm tree, and 67 MiB in place of 40; this one makes it 0.5 % larger."""
-
-CHUNK = 256 * 1024
-"""Bytes of output at a time. Threads that end together would else give 12 MiB at once."""
-
-SLOW = 10
-"""From this level on the window is larger, and so zstd's choice of a job is kept."""
-
-WINDOW = 1 << 27
-"""Bytes: what `zstd -d` accepts at its defaults (128 MiB)."""
+_MISSING = ""
+try:
+    import zstandard
+except ImportError as _error:
+    _MISSING = str(_error)
 
 _READ = 256 * 1024
-
-
-def threads() -> int:
-    """How many threads this machine gives us, within reason."""
-    if sys.platform == "linux":
-        available = len(os.sched_getaffinity(0))
-    else:
-        available = os.cpu_count() or 1
-    return min(available, THREADS)
 
 
 class Compressor:
@@ -52,12 +42,11 @@ class Compressor:
     """
 
     def __init__(self, level: int = LEVEL, workers: int | None = None) -> None:
-        if level not in LEVELS:
-            raise UsageError(f"--level {level}: not from {LEVELS[0]} to {LEVELS[-1]}")
+        check_level(level)
         parameters = zstandard.ZstdCompressionParameters.from_level(
             level,
             threads=workers or threads(),
-            job_size=JOB if level < SLOW else 0,
+            job_size=job_size(level),
             write_checksum=True,
             write_content_size=False,
         )
@@ -96,15 +85,9 @@ class Decompressor:
         try:
             return self._reader.readinto(buffer)
         except zstandard.ZstdError as error:
-            reason = str(error).removeprefix("zstd decompress error: ").lower()
-            if "requires too much memory" in reason:
-                raise IntegrityError(
-                    "its zstd window is larger than 128 MiB",
-                    "compress it without --long=28 or more",
-                ) from error
-            raise IntegrityError(f"the zstd stream is damaged: {reason}") from error
+            raise damage(str(error).removeprefix("zstd decompress error: ")) from error
         except MemoryError as error:
-            raise IntegrityError("its zstd window takes more memory than there is") from error
+            raise shortage() from error
 
 
 class _Source:
@@ -116,3 +99,20 @@ class _Source:
     def read(self, _size: int) -> memoryview:
         """Not what was asked for, but what there is: the reader takes any size."""
         return self._more()
+
+
+if _MISSING:
+    try:
+        from cacher.stream import zstd_stdlib
+    except ImportError as error:
+        python = f"{platform.python_implementation()} {platform.python_version()}"
+        raise LocalError(
+            f"{python} ({sys.platform}, {platform.machine()}) has no zstd: {_MISSING}",
+            "`pip install zstandard`, or take CPython 3.11 to 3.14 on Linux or macOS",
+        ) from error
+    LIBRARY = zstd_stdlib.LIBRARY
+    Compressor = zstd_stdlib.Compressor  # type: ignore[assignment,misc]
+    Decompressor = zstd_stdlib.Decompressor  # type: ignore[assignment,misc]
+else:
+    LIBRARY = f"{'.'.join(map(str, zstandard.ZSTD_VERSION))} of zstandard {zstandard.__version__}"
+"""What does the work, for people to read."""

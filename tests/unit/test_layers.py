@@ -19,8 +19,20 @@ ANYBODY = {"errors", "options", "version"}
 ROOMS: dict[str, set[str]] = {
     # A room is one module, or a directory of them; the rooms it may import besides ANYBODY.
     "__main__": {"cli"},
-    "cli": {"arguments", "commands", "dispatch", "keys", "report", "signals", "stdio"},
+    "cli": {
+        "arguments",
+        "commands",
+        "completion",
+        "dispatch",
+        "edition",
+        "keys",
+        "report",
+        "signals",
+        "stdio",
+    },
     "dispatch": {"commands", "config"},
+    "completion": {"arguments"},
+    "edition": {"stream"},
     "arguments": set(),
     "commands": {
         "config",
@@ -71,6 +83,7 @@ DOORS = {
     "socket": {"cacher.s3.transport", "cacher.s3.probes"},
     "ssl": {"cacher.s3.transport", "cacher.s3.tls", "cacher.s3.probes"},
     "zstandard": {"cacher.stream.zstd"},
+    "compression": {"cacher.stream.zstd_stdlib"},
     "tarfile": {"cacher.stream.pack", "cacher.stream.unpack"},
     "subprocess": {"cacher.stream.process"},
     "ctypes": {"cacher.stream.exchange"},

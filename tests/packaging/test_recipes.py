@@ -1,0 +1,290 @@
+"""The recipes' manifests are what the CI systems define, and their lines do what is promised.
+
+Each is run twice, on two machines that share a store: a miss, and then a hit. Programs that would
+need a network or rights (aws, curl, npm, apk, sudo) are doubles that write down what they were
+asked; docker is the tests' own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.cli.stage import BucketPlace
+from tests.fakes.docker_scenes import FakeDocker
+from tests.fakes.origin import Origin, Reply
+from tests.fakes.s3server import FakeS3Server
+from tests.packaging import manifests
+from tests.packaging.manifests import Job
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs/recipes.md").read_text()
+IMAGE = "registry.example.org/build:12"
+
+READERS: dict[str, tuple[str, Callable[[str], list[Job]]]] = {
+    "Plain shell": ("sh", manifests.plain_shell),
+    "builds.sr.ht": ("yaml", manifests.sourcehut),
+    "GitLab CI": ("yaml", manifests.gitlab),
+    "GitHub Actions": ("yaml", manifests.github),
+    "Woodpecker": ("yaml", manifests.woodpecker),
+    "Jenkins": ("groovy", manifests.jenkins),
+}
+
+every_system = pytest.mark.parametrize("system", READERS)
+
+
+def blocks(system: str) -> list[tuple[str, str]]:
+    """Language and text of the blocks in a system's section."""
+    (section,) = re.findall(rf"^## {re.escape(system)}\n(.*?)(?=^## |\Z)", TEXT, re.M | re.DOTALL)
+    return re.findall(r"^```(\w*)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+
+
+def jobs(system: str) -> list[Job]:
+    """What a system would run."""
+    language, reader = READERS[system]
+    ((shown, text),) = blocks(system)
+    assert shown == language
+    return reader(text)
+
+
+DOUBLES = {
+    "aws": (
+        '[ "$1 $2" = "s3 cp" ] && mkdir -p "$HOME/../s3/cache" && cd "$HOME" && '
+        'cp "$(echo "$3" | sed "s#^s3:/#../s3#")" "$(echo "$4" | sed "s#^s3:/#../s3#")"'
+    ),
+    "curl": '[ "$1" = -fsSLo ] && [ "$3" = https://pyz.invalid/cacher.pyz ] && cp "$PYZ" "$2"',
+    "npm": '[ "$*" = ci ] && mkdir node_modules && cp package.json node_modules/installed',
+    "apk": '[ "$1" = add ]',
+    "sudo": '[ "$1 $2 $3" = "usermod -aG docker" ]',
+}
+
+
+@dataclass
+class Farm:
+    """Machines that share a store."""
+
+    directory: Path
+    environment: dict[str, str]
+
+    secrets: dict[str, str]
+    """The credentials, as variables and as files: a machine has those that its manifest names."""
+
+    place: BucketPlace
+
+    def run(self, machine: str, system: str) -> tuple[Path, list[str]]:
+        """All jobs on a new machine; where they worked, and what was said on stderr."""
+        home = self.directory / machine
+        checkout = home / "project" if system == "builds.sr.ht" else home
+        self.check_out(checkout)
+        said = []
+        for job in jobs(system):
+            wanted = job.secrets or {name for name in job.environment if name.endswith("_FILE")}
+            if system == "Plain shell":
+                wanted = {"CACHER_S3_KEY_ID", "CACHER_S3_SECRET"}
+            secrets = {name: self.secrets[name] for name in wanted}
+            environ = {**job.environment, **self.environment, **secrets, "HOME": str(home)}
+            said += self.start([*job.shell, job.script], home, environ)
+        return checkout, said
+
+    def check_out(self, directory: Path) -> None:
+        """The project, as the system puts it there."""
+        directory.mkdir(parents=True)
+        (directory / "package.json").write_text("{}\n")
+        (directory / "package-lock.json").write_text('{"lockfileVersion": 3}\n')
+
+    def start(self, command: list[str], directory: Path, environ: dict[str, str]) -> list[str]:
+        """Run it, to its good end; what cacher said."""
+        done = subprocess.run(
+            command, cwd=directory, env=environ, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        return [line for line in done.stderr.splitlines() if line.startswith("cacher: ")]
+
+    def asked(self, program: str) -> int:
+        """How often a double was run."""
+        journal = self.directory / "journal"
+        return journal.read_text().split().count(program) if journal.exists() else 0
+
+
+@pytest.fixture
+def farm(tmp_path: Path, fake_docker: FakeDocker) -> Iterator[Farm]:
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    for name, does in DOUBLES.items():
+        program = bin_ / name
+        program.write_text(f"#!/bin/sh\necho {name} >>'{tmp_path}/journal'\n{does}\n")
+        program.chmod(0o755)
+    pyz = tmp_path / "pyz"
+    pyz.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from cacher.cli import main\nsys.exit(main())\n"
+    )
+    pyz.chmod(0o755)
+    fake_docker.offer(IMAGE)
+    environment = {
+        "PATH": f"{bin_}:{fake_docker.env['PATH']}",
+        "FAKE_DOCKER": fake_docker.env["FAKE_DOCKER"],
+        "PYZ": str(pyz),
+        "PYZ_URL": "https://pyz.invalid/cacher.pyz",
+        "PYZ_SHA256": hashlib.sha256(pyz.read_bytes()).hexdigest(),
+        "DOCKER_HOST": os.environ["DOCKER_HOST"],
+        "TMPDIR": str(tmp_path),
+    }
+    key_file, secret_file = tmp_path / "key-file", tmp_path / "secret-file"
+    with FakeS3Server() as server:
+        place = BucketPlace(server)
+        key_file.write_text(f"{server.access_key}\n")
+        secret_file.write_text(f"{server.secret_key}\n")
+        secrets = {"CACHER_KEY_FILE": str(key_file), "CACHER_SECRET_FILE": str(secret_file)}
+        for name, value in place.environment.items():
+            (secrets if name.startswith("CACHER_S3") else environment)[name] = value
+        yield Farm(tmp_path, environment, secrets, place)
+        assert server.violations == []
+
+
+def test_every_system_has_its_recipe() -> None:
+    assert re.findall(r"^## (.*)$", TEXT, re.MULTILINE) == list(READERS)
+
+
+@every_system
+def test_a_miss_and_then_a_hit(system: str, farm: Farm, fake_docker: FakeDocker) -> None:
+    tool = b"a tool" * 1000
+    with Origin() as origin:
+        farm.environment["TOOL_URL"] = origin.script("/tool-1.2.tar.gz", Reply(body=tool))
+        farm.environment["TOOL_SHA256"] = hashlib.sha256(tool).hexdigest()
+        for machine, outcome in (("first", "stored"), ("second", "hit")):
+            fake_docker.forget()
+            checkout, said = farm.run(machine, system)
+            assert (checkout.parent if system == "builds.sr.ht" else checkout).joinpath(
+                "tool.tar.gz"
+            ).read_bytes() == tool
+            assert (checkout / "node_modules/installed").read_text() == "{}\n"
+            assert list(fake_docker.images) == [IMAGE]
+            for key in ("tool-1.2.tar.gz", "npm-", "build-image-12"):
+                assert any(key in line and outcome in line for line in said), said
+            assert not [line for line in said if "warning" in line or "error" in line]
+            # The second machine has got all from the store.
+            assert len(origin.seen) == farm.asked("npm") == len(fake_docker.calls("pull")) == 1
+    stored = farm.place.keys()
+    assert [re.sub("npm-.*", "npm", name) for name in stored] == [
+        *("build-image-12", "npm", "tool-1.2.tar.gz")
+    ]
+
+
+def readme() -> str:
+    """The README's blocks but the two that `test_readme.py` runs, in order."""
+    text = (ROOT / "README.md").read_text()
+    found = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return "\n".join(one for one in found if "venv" not in one and one != "tests/run\n")
+
+
+def examples() -> str:
+    """The man page's, but the one for completion."""
+    text = (ROOT / "docs/cacher.1").read_text().replace("\\-", "-").replace("\\(aq", "'")
+    found = re.findall(r"^\.nf\n(.*?)^\.fi", text, re.MULTILINE | re.DOTALL)
+    return "\n".join(one for one in found if "completion" not in one)
+
+
+@pytest.mark.parametrize("shown", [readme, examples])
+def test_what_else_is_shown(shown: Callable[[], str], farm: Farm, fake_docker: FakeDocker) -> None:
+    """The loops of the README and the man page, with a store and secrets put in."""
+    script = shown()
+    assert script.count("cacher ") >= 4
+    (image,) = re.findall(r"registry\.example\.org/\S+", script)
+    fake_docker.offer(image)
+    server = farm.place.server
+    script = re.sub(r"^(export .*)=\.\.\.( .*)=\.\.\.", r"\1=$ID\2=$SECRET", script, flags=re.M)
+    script = script.replace("https://s3.example.org", server.endpoint)
+    script = script.replace("ci-cache", server.bucket)
+    (farm.directory / "bin/curl").unlink()  # the real one reaches the origin
+    (farm.directory / "bin/cacher").symlink_to(farm.environment["PYZ"])
+    body = b"go" * 1000
+    with Origin() as origin:
+        environ = farm.environment | {
+            "URL": origin.script("/go.tar.gz", Reply(body=body)),
+            "SHA256": hashlib.sha256(body).hexdigest(),
+            "ID": server.access_key,
+            "SECRET": server.secret_key,
+            "CACHER_S3_KEY_ID": server.access_key,
+            "CACHER_S3_SECRET": server.secret_key,
+        }
+        for machine in ("first", "second"):
+            fake_docker.forget()
+            home = farm.directory / machine
+            farm.check_out(home)
+            farm.start(["sh", "-ec", script], home, {**environ, "HOME": str(home)})
+            assert (home / "go.tar.gz").read_bytes() == body
+            assert (home / "node_modules/installed").read_text() == "{}\n"
+            assert list(fake_docker.images) == [image]
+        before = 1 if farm.asked("aws") else 0  # the loop that is replaced has a store of its own
+        assert len(origin.seen) - before == farm.asked("npm") == len(fake_docker.calls("pull")) == 1
+    assert len(farm.place.keys()) == 3
+
+
+@every_system
+def test_another_cacher_is_not_run(system: str, farm: Farm) -> None:
+    farm.environment["PYZ_SHA256"] = "0" * 64
+    with pytest.raises(AssertionError):
+        farm.run("machine", system)
+    assert farm.place.keys() == []
+    assert farm.asked("curl") == 1
+
+
+@every_system
+def test_secrets_come_from_the_system(system: str) -> None:
+    """By files that a manifest names, or by what the system fills in; never from the text."""
+    ((_, text),) = blocks(system)
+    assert not re.search(r"--(key|secret)-file|echo .*CACHER_S3", text)
+    ways = [
+        job.secrets or {n for n in job.environment if n.endswith("_FILE")} for job in jobs(system)
+    ]
+    named = set().union(*ways)
+    pairs = ({"CACHER_S3_KEY_ID", "CACHER_S3_SECRET"}, {"CACHER_KEY_FILE", "CACHER_SECRET_FILE"})
+    assert named in pairs or system == "Plain shell"
+    for job in jobs(system):
+        assert not {"CACHER_S3_KEY_ID", "CACHER_S3_SECRET"} & set(job.environment)
+
+
+@every_system
+def test_settings_are_what_cacher_takes(system: str, farm: Farm) -> None:
+    """The store's address apart, which is nowhere."""
+    for job in jobs(system):
+        environ = {**farm.environment, "CACHER_ENDPOINT": (farm.directory / "store").as_uri()}
+        environ |= {k: v for k, v in job.environment.items() if k != "CACHER_ENDPOINT"}
+        known = re.findall(r"CACHER_[A-Z0-9_]+", (ROOT / "docs/cacher.1").read_text())
+        assert {name for name in job.environment if name.startswith("CACHER_")} <= set(known)
+        done = subprocess.run(
+            [farm.environment["PYZ"], "exists", "k"], env=environ, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (1, "cacher: miss k\n")
+
+
+@pytest.mark.parametrize(
+    ("system", "good", "bad"),
+    [
+        ("builds.sr.ht", "packages:", "package:"),
+        ("builds.sr.ht", "- file: |", "- File: |"),
+        ("GitLab CI", "before_script:", "before_scripts:"),
+        ("GitLab CI", "docker-image:", "image:"),
+        ("GitHub Actions", "runs-on:", "runs_on:"),
+        ("GitHub Actions", "        run: ./", "        runs: ./"),
+        ("Woodpecker", "    commands:", "    script:"),
+        ("Woodpecker", "from_secret", "from_secrets"),
+        ("Jenkins", "    stages {", "    stage_s {"),
+        ("Jenkins", "    agent any", "    agent any }"),
+    ],
+)
+def test_a_key_that_the_system_does_not_define_is_seen(system: str, good: str, bad: str) -> None:
+    _, reader = READERS[system]
+    ((_, text),) = blocks(system)
+    assert good in text
+    with pytest.raises((AssertionError, KeyError)):
+        reader(text.replace(good, bad))
