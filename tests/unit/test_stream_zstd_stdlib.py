@@ -132,7 +132,7 @@ def test_both_refuse_alike(stdlib: ModuleType, library: str, tmp_path: Path) -> 
     module = ours if library == "ours" else stdlib
     damaged = bytearray(zstd(TEXT))
     damaged[len(damaged) // 2] ^= 0xFF
-    with pytest.raises(IntegrityError, match="^the zstd stream is damaged: [a-z]"):
+    with pytest.raises(IntegrityError, match=r"^the zstd stream is damaged: [a-z]"):
         decompressed(module, bytes(damaged), step=65536)
     with pytest.raises(IntegrityError, match="larger than 128 MiB") as refused:
         # A frame whose header asks for a window of 256 MiB.
@@ -178,8 +178,8 @@ def test_without_zstandard_python_does_it(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "file").write_bytes(TEXT)
     store = f"--endpoint=file://{tmp_path}/store"
-    for argv in (["upload", "k", tmp_path / "tree"], ["download", "k", tmp_path / "again"]):
-        done = chosen("stdlib", store, "dir", *argv)
+    for verb, directory in (("upload", "tree"), ("download", "again")):
+        done = chosen("stdlib", store, "dir", verb, "k", tmp_path / directory)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "again" / "file").read_bytes() == TEXT
 
