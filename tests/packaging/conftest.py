@@ -1,0 +1,24 @@
+"""The zipapps, built once for all tests of them; such a test is marked `release`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.packaging import pyz
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "pyzs" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.release)
+
+
+@pytest.fixture(scope="session")
+def pyzs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with every edition."""
+    out = tmp_path_factory.mktemp("pyzs")
+    pyz.build("--out", out, "--wheels", pyz.wheels(), *pyz.compilers())
+    return out

@@ -1,0 +1,108 @@
+"""The zipapps that the tests of them share: built once, from wheels in the tests' cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from tests.trees import _kept
+
+ROOT = Path(__file__).parents[2]
+
+SCRIPT = ROOT / ".builds" / "zipapp"
+
+LIMITS = {
+    # Bytes that each may have.
+    "cacher.pyz": 12_000_000,
+    "cacher-linux-amd64.pyz": 4_000_000,
+    "cacher-linux-arm64.pyz": 4_000_000,
+    "cacher-darwin-amd64.pyz": 4_000_000,
+    "cacher-darwin-arm64.pyz": 4_000_000,
+}
+
+_HOME = Path.home()
+"""Read at import: later each test has its own."""
+
+_PYTHON = re.compile(r"python(\d\.\d+)?")
+
+
+def wheels() -> Path:
+    """The wheels of the lock file: downloaded once for each state of it."""
+    lock = (ROOT / ".builds" / "zipapp.lock").read_bytes()
+    name = f"wheels-{hashlib.sha256(lock).hexdigest()[:12]}"
+    return _kept(name, _download)
+
+
+def _download(directory: Path) -> None:
+    build("--download", directory)
+
+
+def build(*arguments: str | Path, script: Path = SCRIPT, **environ: str) -> str:
+    """Run the script, and give what it says."""
+    done = subprocess.run(
+        [sys.executable, script, *arguments],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@cache
+def interpreters() -> dict[str, Path]:
+    """Every Python of this machine by its version: on PATH, pyenv's, $CACHER_TEST_PYTHONS."""
+    places = [Path(place) for place in os.environ.get("PATH", os.defpath).split(os.pathsep)]
+    places += [Path("/usr/bin"), Path("/usr/local/bin")]
+    for root in (os.environ.get("PYENV_ROOT"), _HOME / ".pyenv"):
+        places += sorted(Path(root).glob("versions/*/bin")) if root else []
+    found = [path for place in places for path in sorted(_pythons(place))]
+    named = os.environ.get("CACHER_TEST_PYTHONS", "").split(os.pathsep)
+    found += [Path(name) for name in named if name]
+    return _versions([Path(sys.executable), *found])
+
+
+def _pythons(place: Path) -> Iterable[Path]:
+    try:
+        return [path for path in place.iterdir() if _PYTHON.fullmatch(path.name)]
+    except OSError:
+        return []
+
+
+def _versions(paths: Iterable[Path]) -> dict[str, Path]:
+    ask = "import sys; print('%d.%d.%d %s' % (sys.version_info[:3] + (sys.executable,)))"
+    versions: dict[str, Path] = {}
+    for path in dict.fromkeys(path for path in paths if "shims" not in path.parts):
+        done = subprocess.run([path, "-c", ask], capture_output=True, text=True, check=False)
+        version, _, executable = done.stdout.strip().partition(" ")
+        if done.returncode == 0 and executable:
+            versions.setdefault(version, path)
+    return versions
+
+
+def compilers() -> list[str]:
+    """One interpreter for each version that there are wheels for, as --python options."""
+    newest: dict[str, Path] = {}
+    for version, path in interpreters().items():
+        newest.setdefault(version.rpartition(".")[0], path)
+    wanted = [newest[name] for name in ("3.11", "3.12", "3.13", "3.14") if name in newest]
+    return [word for path in wanted for word in ("--python", str(path))]
+
+
+def copied(directory: Path) -> Path:
+    """What a zipapp is built from, elsewhere and of another time; the script there."""
+    shutil.copytree(ROOT / ".builds", directory / ".builds")
+    shutil.copytree(ROOT / "cacher", directory / "cacher")
+    shutil.copyfile(ROOT / "LICENSE", directory / "LICENSE")
+    for path in directory.rglob("*"):
+        os.utime(path, (1, 1))
+    return directory / ".builds" / "zipapp"
