@@ -1,0 +1,308 @@
+"""The manifests for builds.sr.ht: what they may hold, and that each runs on a machine like its.
+
+A checkout is needed, since a build has one: an sdist is not enough.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import cacher
+from tests.packaging import buildhost
+from tests.packaging.buildhost import COMPLETE, Host
+from tests.packaging.manifests import SOURCEHUT, known
+from tests.servers import programs
+
+ROOT = Path(__file__).parents[2]
+MANIFESTS = sorted((ROOT / ".builds").glob("*.yml"))
+VERSION = cacher.__version__
+
+RELEASED = f"# Changelog\n\n## [{VERSION}] - 2026-02-03\n\n### Added\n\n- Everything.\n"
+
+FEW = {"PYTEST_ADDOPTS": "tests/unit/test_keys.py"}
+"""All tests take too long: of pytest's only these, all else that a task does is done."""
+
+HEAVY = ["chromium", "docker-registry", "docker.io", "npm", "podman"]
+"""What a few unit tests do not need, and takes minutes to install."""
+
+
+def manifest(name: str) -> dict[str, Any]:
+    told = yaml.safe_load((ROOT / ".builds" / f"{name}.yml").read_text())
+    assert isinstance(told, dict)
+    return told
+
+
+def tasks(told: dict[str, Any]) -> dict[str, str]:
+    return {name: script for task in told["tasks"] for name, script in task.items()}
+
+
+def test_there_are_at_most_four() -> None:
+    """git.sr.ht submits no more (https://man.sr.ht/builds.sr.ht/#gitsrht)."""
+    assert [path.stem for path in MANIFESTS] == ["e2e", "publish", "test"]
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: str(path.stem))
+def test_manifest(path: Path) -> None:
+    """The types are those of https://man.sr.ht/builds.sr.ht/manifest.md."""
+    told = manifest(path.stem)
+    known(told, SOURCEHUT)
+    assert told["image"] == "debian/stable"  # what the chroot is
+    assert all(isinstance(package, str) for package in told["packages"])
+    assert all(isinstance(value, str) for value in told.get("environment", {}).values())
+    for grant in told.get("oauth", "").split():
+        assert re.fullmatch(r"[a-z]+\.sr\.ht/[A-Z]+:(RO|RW)", grant)
+    assert told["tasks"]
+    for task in told["tasks"]:
+        ((name, script),) = task.items()
+        assert re.fullmatch("[a-z0-9_-]{1,128}", name)
+        assert isinstance(script, str)
+        lines = script.splitlines()
+        assert (lines[0], len(lines)) == ("cd cacher", 2)
+        for program in re.findall(r"(?:^|\s)((?:\.builds|\.ci|tests)/\S+)", script):
+            assert os.access(ROOT / program, os.X_OK), program
+    assert len(tasks(told)) == len(told["tasks"])
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    try:
+        return buildhost.fresh(tmp_path / "host")
+    except programs.ProgramNotFound as missing:
+        programs.unavailable(missing)
+
+
+def build(host: Host, told: dict[str, Any], extra: dict[str, str]) -> str:
+    """Run all tasks in order, up to `complete-build`; what they said. Fails as they do."""
+    said = []
+    for name, script in tasks(told).items():
+        done = host.task(name, script, {**told.get("environment", {}), **extra})
+        said.append(f"-- {name}\n{done.stdout}")
+        if done.returncode == COMPLETE:
+            break
+        assert done.returncode == 0, said[-1][-5000:]
+    return "\n".join(said)
+
+
+@pytest.mark.release
+@pytest.mark.timeout(1500)
+def test_the_tests(host: Host, tmp_path: Path) -> None:
+    told = manifest("test")
+    host.clone(buildhost.checkout(tmp_path / "cacher", {}))
+    host.install(told["packages"])
+    said = build(host, told, FEW)
+    assert "cacher: miss tests-linux-" in said
+    assert "tests/run: making /home/build/" in said
+    assert "tests/run: all passed" in said
+    assert "cacher: stored tests-linux-" in said
+    # The next build has another home, and the same store: nothing is installed again.
+    host.run("rm -rf ~/.cache/cacher-tests", user="build")
+    said = build(host, told, FEW)
+    assert "cacher: hit tests-linux-" in said
+    assert "tests/run: making" not in said
+    assert "tests/run: all passed" in said
+    # A store that is not there does not stop a build.
+    environment = {**told["environment"], "CACHER_ENDPOINT": "http://127.0.0.1:9", **_PAIR}
+    done = host.task("restore", tasks(told)["restore"], environment)
+    assert "cacher: error: " in done.stdout
+    assert done.returncode == 0
+
+
+_PAIR = {"CACHER_BUCKET": "ci-cache", "CACHER_S3_KEY_ID": "a", "CACHER_S3_SECRET": "b"}
+
+
+@pytest.mark.release
+@pytest.mark.timeout(1500)
+def test_everything(host: Host, tmp_path: Path) -> None:
+    """`.ci/run`, but for what is heavy, and with servers as if they had been installed."""
+    told = manifest("e2e")
+    host.clone(buildhost.checkout(tmp_path / "cacher", {}))
+    host.install(told["packages"])
+    host.pretend(HEAVY)
+    script = (ROOT / "tests/run").read_text()
+    for name in ("garage", "seaweedfs", "juicefs", "rclone"):
+        version = re.search(rf"\b{name.upper()}=(\S+)", script)
+        assert version is not None
+        program = host.home / f".cache/cacher-tests/{name}-{version[1]}/bin/{name}"
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\nexit 1\n")
+        program.chmod(0o755)
+    host.own()
+    said = build(host, told, FEW)
+    assert "tests/run: all passed" in said
+
+
+@pytest.mark.release
+@pytest.mark.timeout(1500)
+def test_a_release(host: Host, tmp_path: Path) -> None:
+    told = manifest("publish")
+    checkout = buildhost.checkout(tmp_path / "cacher", {"docs/changelog.md": RELEASED})
+    buildhost.git(checkout, "tag", "-a", "-m", "first", VERSION)
+    host.clone(checkout)
+    host.install(told["packages"])
+    line = ".builds/publish ~/release"
+    assert tasks(told)["publish"].splitlines()[-1] == line
+    (publish,) = [task for task in told["tasks"] if "publish" in task]
+    publish["publish"] = publish["publish"].replace(line, f"{line} --dry-run")
+    said = build(host, told, {})
+    assert f"would run: hut git artifact upload --rev {VERSION} /home/build/release/" in said
+    domain = told["environment"]["SITE"]
+    assert f"would run: hut pages publish --domain {domain} /home/build/release/" in said
+    checked = host.run(
+        "cd ~/release && sha256sum -c checksums.txt && ./cacher.pyz version"
+        f" && cd attachments && sha256sum -c cacher-{VERSION}-checksums.txt",
+        user="build",
+    )
+    assert checked.returncode == 0, checked.stdout
+    assert VERSION in checked.stdout
+    assert checked.stdout.count(": OK\n") == 14
+    assert "Everything." in (host.home / "release/index.html").read_text()
+    # The hut that would run knows what it would be told.
+    for words, flag in (("git artifact upload", "--rev"), ("pages publish", "--domain")):
+        assert flag in host.run(f"hut {words} --help", user="build").stdout
+
+
+@pytest.mark.release
+@pytest.mark.timeout(600)
+def test_no_release(host: Host, tmp_path: Path) -> None:
+    """A push that is not a tag ends in the first task."""
+    told = manifest("publish")
+    host.clone(buildhost.checkout(tmp_path / "cacher", {"docs/changelog.md": RELEASED}))
+    said = build(host, told, {})
+    assert "-- tag" in said
+    assert "-- publish" not in said
+    assert not (host.home / "release").exists()
+
+
+# .builds/publish by itself.
+
+ZIPAPP = """\
+import pathlib, sys
+assert sys.argv[1] == "--out"
+for edition in ("", "-linux-amd64", "-linux-arm64", "-darwin-amd64", "-darwin-arm64"):
+    pathlib.Path(sys.argv[2], f"cacher{edition}.pyz").write_text("pyz" + edition)
+"""
+
+
+@pytest.fixture
+def released(tmp_path: Path) -> Path:
+    """A checkout that is tagged."""
+    changes = {"docs/changelog.md": RELEASED, ".builds/zipapp": ZIPAPP}
+    place = buildhost.checkout(tmp_path / "cacher", changes)
+    buildhost.git(place, "tag", "-a", "-m", "first", VERSION)
+    return place
+
+
+def publish(
+    place: Path, *options: str, status: str = "0", site: str = "example.org"
+) -> subprocess.CompletedProcess[str]:
+    """With a `hut` that notes what it is told, and exits with `status`."""
+    hut = place.parent / "bin/hut"
+    hut.parent.mkdir(exist_ok=True)
+    hut.write_text(f'#!/bin/sh\necho "$*" >>{place.parent}/hut.log\nexit {status}\n')
+    hut.chmod(0o755)
+    return subprocess.run(
+        [str(place / ".builds/publish"), *options, str(place.parent / "out")],
+        env={**os.environ, "PATH": f"{hut.parent}:{os.environ['PATH']}", "SITE": site},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_publishes(released: Path, tmp_path: Path) -> None:
+    done = publish(released)
+    assert done.returncode == 0, done.stderr
+    attach, page = (tmp_path / "hut.log").read_text().splitlines()
+    out = tmp_path / "out"
+    assert page == f"pages publish --domain example.org {out / 'site.tar.gz'}"
+    words = f"git artifact upload --rev {VERSION} "
+    assert attach.startswith(words)
+    files = [Path(name) for name in attach.removeprefix(words).split()]
+    # One name for one release: git.sr.ht takes a name only once.
+    assert all(VERSION in file.name and file.is_file() for file in files)
+    assert len({file.name for file in files}) == 8
+    listing = subprocess.run(["tar", "tzf", out / "site.tar.gz"], capture_output=True, text=True)
+    names = listing.stdout.split()
+    assert "index.html" in names
+    sums = [line.split()[1] for line in (out / "checksums.txt").read_text().splitlines()]
+    assert sums == sorted(sums)
+    assert sorted(names) == sorted([*sums, "checksums.txt", "index.html"])
+    check = ["sha256sum", "--check", "--strict", "checksums.txt"]
+    subprocess.run(check, cwd=out, check=True, capture_output=True)
+
+
+def test_the_page_is_not_published_before_the_files(released: Path, tmp_path: Path) -> None:
+    done = publish(released, status="1")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("publish: failed: hut git artifact upload ")
+    assert "pages" not in (tmp_path / "hut.log").read_text()
+
+
+def retag(place: Path, *argv: str) -> None:
+    buildhost.git(place, "tag", "-d", VERSION)
+    if argv:
+        buildhost.git(place, "tag", *argv)
+
+
+def rewrite(place: Path, name: str, old: str, new: str) -> None:
+    text = (place / name).read_text()
+    assert old in text
+    (place / name).write_text(text.replace(old, new))
+    buildhost.git(place, "commit", "-q", "-a", "-m", "changed")
+    retag(place, "-a", "-m", "again", VERSION)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (retag, "no annotated tag"),
+        (lambda place: retag(place, VERSION), "no annotated tag"),
+        (lambda place: retag(place, "-a", "-m", "a", "9.9"), "the tag is 9.9, but"),
+        (
+            lambda place: rewrite(place, "cacher/__init__.py", f'"{VERSION}"', '"9.9"'),
+            f"the tag is {VERSION}, but cacher/__init__.py tells 9.9",
+        ),
+        (
+            lambda place: rewrite(place, "docs/changelog.md", f"[{VERSION}]", "[Unreleased]"),
+            f"docs/changelog.md has no [{VERSION}]",
+        ),
+        (lambda place: (place / "README.md").write_text("other"), "changes that are not in the"),
+    ],
+)
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_what_does_not_agree_is_not_published(
+    released: Path,
+    tmp_path: Path,
+    options: list[str],
+    change: Callable[[Path], object],
+    said: str,
+) -> None:
+    change(released)
+    done = publish(released, *options)
+    assert done.returncode == 1
+    assert re.fullmatch(r"publish: .*\n", done.stderr)
+    assert said in done.stderr
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "hut.log").exists()
+
+
+def test_a_site_is_needed(released: Path, tmp_path: Path) -> None:
+    done = publish(released, site="")
+    assert (done.returncode, done.stderr) == (1, "publish: SITE is not set\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_old_is_published(released: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/old").touch()
+    done = publish(released)
+    assert (done.returncode, done.stderr) == (1, f"publish: {tmp_path}/out is not empty\n")
+    assert os.listdir(tmp_path / "out") == ["old"]
+    assert not (tmp_path / "hut.log").exists()

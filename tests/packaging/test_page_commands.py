@@ -1,0 +1,158 @@
+"""What the project page tells a reader to type does what it says."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.sites import ROOT, TEMPLATE, VERSION, make_site, sha256
+from tests.packaging.test_readme import blocks
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_site(tmp_path_factory.mktemp("site") / "dist")
+
+
+def command(name: str) -> str:
+    text = (ROOT / TEMPLATE).read_text()
+    (found,) = re.findall(rf'<code data-run="{name}">(.*?)</code></pre>', text, re.DOTALL)
+    return html.unescape(found)
+
+
+def shell(script: str, cwd: Path, home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """As in a job: HOME/.local/bin first on PATH, `cacher` and an S3 client among them."""
+    path = f"{home / '.local/bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-ec", script],
+        cwd=cwd,
+        env={**os.environ, "HOME": str(home), "PATH": path, **environ},
+        capture_output=True,
+        text=True,
+    )
+
+
+def program(home: Path, name: str, text: str) -> None:
+    place = home / ".local/bin" / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+    place.chmod(0o755)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """With `cacher` from this checkout, and an `aws` whose buckets are directories."""
+    home = tmp_path / "home"
+    program(
+        home,
+        "cacher",
+        f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m cacher "$@"\n',
+    )
+    program(
+        home,
+        "aws",
+        """#!/bin/sh
+[ "$1 $2 $#" = "s3 cp 4" ] || exit 252
+echo "$3 $4" | sed "s|s3://|$HOME/s3/|g" | { read -r from to; cp "$from" "$to"; }
+""",
+    )
+    (home / "s3/ci-cache").mkdir(parents=True)
+    return home
+
+
+def test_every_command_line_is_run() -> None:
+    text = (ROOT / TEMPLATE).read_text()
+    assert re.findall(r'data-run="(\w+)"', text) == ["install", "before", "after", "dir"]
+    assert text.count("<pre ") == text.count('<code data-run="')
+
+
+def test_the_recipe_installs_it(site: Path, tmp_path: Path) -> None:
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    for name in ("cacher.pyz", "checksums.txt"):
+        shutil.copy(site / name, downloads)
+    done = shell(command("install"), downloads, tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    assert "cacher.pyz: OK\n" in done.stdout
+    assert VERSION in done.stdout
+
+
+def test_the_recipe_refuses_another_file(site: Path, tmp_path: Path) -> None:
+    shutil.copy(site / "checksums.txt", tmp_path)
+    (tmp_path / "cacher.pyz").write_text("#!/bin/sh\n")
+    done = shell(command("install"), tmp_path, tmp_path / "home")
+    assert done.returncode == 1
+    assert "cacher.pyz: FAILED" in done.stdout
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("which", ["before", "after"])
+def test_the_loop(which: str, home: Path, tmp_path: Path) -> None:
+    """Both come to the same: fetched once, stored, found the next time without the origin."""
+    origin = tmp_path / "origin"
+    origin.write_bytes(os.urandom(100_000))
+    # curl's and cacher's origin: served once, by a process that ends.
+    serve = (
+        f"import http.server, sys\n"
+        f"class H(http.server.BaseHTTPRequestHandler):\n"
+        f"    def do_GET(self):\n"
+        f"        data = open({str(origin)!r}, 'rb').read()\n"
+        f"        self.send_response(200)\n"
+        f"        self.send_header('Content-Length', str(len(data)))\n"
+        f"        self.end_headers()\n"
+        f"        self.wfile.write(data)\n"
+        f"server = http.server.HTTPServer(('127.0.0.1', 0), H)\n"
+        f"print(server.server_port, flush=True)\n"
+        f"server.serve_forever()\n"
+    )
+    environ = {
+        "SHA256": sha256(origin),
+        "CACHER_ENDPOINT": (home / "s3/ci-cache").as_uri(),
+    }
+    with subprocess.Popen([sys.executable, "-c", serve], stdout=subprocess.PIPE, text=True) as one:
+        try:
+            assert one.stdout is not None
+            environ["URL"] = f"http://127.0.0.1:{one.stdout.readline().strip()}/go.tar.gz"
+            first = shell(command(which), tmp_path, home, **environ)
+        finally:
+            one.kill()
+    assert first.returncode == 0, first.stderr
+    assert (home / "s3/ci-cache/go.tar.gz").read_bytes() == origin.read_bytes()
+    (tmp_path / "go.tar.gz").unlink()
+    again = shell(command(which), tmp_path, home, **environ)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "go.tar.gz").read_bytes() == origin.read_bytes()
+
+
+def test_a_tree_of_dependencies(home: Path, tmp_path: Path) -> None:
+    program(
+        home, "npm", "#!/bin/sh\nmkdir node_modules\necho $* | tee -a $HOME/npm >node_modules/a\n"
+    )
+    (tmp_path / "package-lock.json").write_text("{}")
+    environ = {"CACHER_ENDPOINT": (home / "s3/ci-cache").as_uri()}
+    for _ in range(2):
+        done = shell(command("dir"), tmp_path, home, **environ)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "node_modules/a").read_text() == "ci\n"
+        shutil.rmtree(tmp_path / "node_modules")
+    assert (home / "npm").read_text() == "ci\n"
+
+
+def test_the_loop_is_that_of_the_readme() -> None:
+    readme = blocks(ROOT / "README.md", "sh")[0]
+    flat = " ".join(readme.split())
+    for which in ("before", "after"):
+        assert " ".join(command(which).split()) in flat
+
+
+def test_the_commands_are_those_of_the_readme() -> None:
+    rows = re.findall(r"^\| `([a-z]+(?: [a-z]+)?)[ `]", (ROOT / "README.md").read_text(), re.M)
+    listed = re.findall(r"<tr><td><code>([a-z]+(?: [a-z]+)?)[ <]", (ROOT / TEMPLATE).read_text())
+    assert sorted(listed) == sorted(rows)
