@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from cacher.errors import LocalError
+from cacher.errors import CacherError, LocalError
 from cacher.stream.zstd_settings import (
     CHUNK,
     LEVEL,
@@ -18,6 +18,7 @@ from cacher.stream.zstd_settings import (
     WINDOW,
     check_level,
     damage,
+    failure,
     job_size,
     shortage,
     threads,
@@ -43,23 +44,42 @@ class Compressor:
 
     def __init__(self, level: int = LEVEL, workers: int | None = None) -> None:
         check_level(level)
-        parameters = zstandard.ZstdCompressionParameters.from_level(
-            level,
-            threads=workers or threads(),
-            job_size=job_size(level),
-            write_checksum=True,
-            write_content_size=False,
-        )
-        compressor = zstandard.ZstdCompressor(compression_params=parameters)
-        self._chunker = compressor.chunker(chunk_size=CHUNK)
+        try:
+            parameters = zstandard.ZstdCompressionParameters.from_level(
+                level,
+                threads=workers or threads(),
+                job_size=job_size(level),
+                write_checksum=True,
+                write_content_size=False,
+            )
+            compressor = zstandard.ZstdCompressor(compression_params=parameters)
+            self._chunker = compressor.chunker(chunk_size=CHUNK)
+        except (MemoryError, zstandard.ZstdError) as error:
+            raise _failed(error) from error
 
     def compress(self, data: memoryview) -> Iterator[bytes]:
-        """Take `data`, which may be reused once all output there is was asked for."""
-        return iter(self._chunker.compress(data))
+        """Take `data`, which may be reused once all output there is was asked for.
+
+        Raises `LocalError` where there is not enough memory, as `finish` does.
+        """
+        return _guarded(lambda: self._chunker.compress(data))
 
     def finish(self) -> Iterator[bytes]:
         """The rest of the frame, which ends here."""
-        return iter(self._chunker.finish())  # type: ignore[no-untyped-call]
+        return _guarded(self._chunker.finish)
+
+
+def _guarded(ask: Callable[[], Iterable[bytes]]) -> Iterator[bytes]:
+    try:
+        yield from ask()
+    except (MemoryError, zstandard.ZstdError) as error:
+        raise _failed(error) from error
+
+
+def _failed(error: Exception) -> CacherError:
+    if isinstance(error, MemoryError):
+        return failure("not enough memory")
+    return failure(str(error).rpartition("error: ")[2])
 
 
 class Decompressor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from cacher.errors import CacherError, IntegrityError, UsageError
+from cacher.errors import CacherError, IntegrityError, LocalError, UsageError
 
 LEVEL = 3
 """zstd's own default."""
@@ -61,6 +61,14 @@ def damage(complaint: str) -> CacherError:
             "compress it without --long=28 or more",
         )
     return IntegrityError(f"the zstd stream is damaged: {reason}")
+
+
+def failure(complaint: str) -> CacherError:
+    """What it means that a library cannot compress: the data cannot be the reason."""
+    reason = complaint.lower()
+    if "not enough memory" in reason or "allocation" in reason:
+        return LocalError("compressing: not enough memory", "a lower --level needs less")
+    return LocalError(f"compressing: {reason}")
 
 
 def shortage() -> CacherError:

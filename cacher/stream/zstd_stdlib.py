@@ -6,6 +6,7 @@ Importing it raises `ImportError` where Python has none.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from compression import zstd  # type: ignore[import-not-found, unused-ignore]
 
@@ -15,6 +16,7 @@ from cacher.stream.zstd_settings import (
     WINDOW_LOG,
     check_level,
     damage,
+    failure,
     job_size,
     shortage,
     threads,
@@ -42,15 +44,31 @@ class Compressor:
         if most:
             options[wanted.nb_workers] = min(workers or threads(), most)
             options[wanted.job_size] = job_size(level)
-        self._compressor = zstd.ZstdCompressor(options=options)
+        self._compressor = _tried(lambda: zstd.ZstdCompressor(options=options))
 
     def compress(self, data: memoryview) -> Iterator[bytes]:
-        """Take `data`, which may be reused once all output there is was asked for."""
-        return _chunks(self._compressor.compress(data))
+        """Take `data`, which may be reused once all output there is was asked for.
+
+        Raises `LocalError` where there is not enough memory, as `finish` does.
+        """
+        return _chunks(_tried(lambda: self._compressor.compress(data)))
 
     def finish(self) -> Iterator[bytes]:
         """The rest of the frame, which ends here."""
-        return _chunks(self._compressor.flush(zstd.ZstdCompressor.FLUSH_FRAME))
+        last = zstd.ZstdCompressor.FLUSH_FRAME
+        return _chunks(_tried(lambda: self._compressor.flush(last)))
+
+
+_Made = TypeVar("_Made")
+
+
+def _tried(make: Callable[[], _Made]) -> _Made:
+    try:
+        return make()
+    except MemoryError as error:
+        raise failure("not enough memory") from error
+    except zstd.ZstdError as error:
+        raise failure(str(error).rpartition(": ")[2]) from error
 
 
 class Decompressor:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from cacher.errors import IntegrityError, UsageError
+from cacher.errors import IntegrityError, LocalError, UsageError
 from cacher.stream import zstd as ours
 from cacher.stream.zstd_settings import CHUNK
 from tests.unit.streams import unzstd, zstd
@@ -43,6 +43,42 @@ def stdlib() -> Iterator[ModuleType]:
         patch.delitem(sys.modules, "cacher.stream.zstd_stdlib", raising=False)
         yield importlib.import_module("cacher.stream.zstd_stdlib")
     sys.modules.pop("cacher.stream.zstd_stdlib", None)
+
+
+class Starved:
+    """What a library's compressor is like where there is no memory."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def compress(self, _data: memoryview) -> bytes:
+        raise self._error
+
+    def flush(self, _mode: int) -> bytes:
+        raise self._error
+
+    def finish(self) -> Iterator[bytes]:
+        yield b"some"
+        raise self._error
+
+
+@pytest.mark.parametrize("library", ["ours", "stdlib"])
+@pytest.mark.parametrize("is_python", [True, False])
+def test_too_little_memory_is_this_machine(
+    stdlib: ModuleType, library: str, is_python: bool
+) -> None:
+    module = stdlib if library == "stdlib" else ours
+    error: Exception = MemoryError()
+    if not is_python:
+        text = "zstd compress error: Allocation error : not enough memory"
+        error = zstandard.ZstdError(text) if module is ours else stdlib.zstd.ZstdError(text)
+    compressor = module.Compressor()
+    name = "_chunker" if module is ours else "_compressor"
+    setattr(compressor, name, Starved(error))
+    for ask in (lambda: compressor.compress(memoryview(b"x")), compressor.finish):
+        with pytest.raises(LocalError, match="compressing: not enough memory") as told:
+            list(ask())
+        assert "--level" in told.value.hint
 
 
 def compressed(library: ModuleType, data: bytes, *, step: int = 1 << 18, **how: int) -> bytes:
