@@ -144,6 +144,7 @@ class _Fetching:
                 with self._open() as answer:
                     if answer.status in (200, 206):
                         self._take(answer, attempts)
+                        self._sink.end(self._position)
                         return Fetched(self._position, self._digest.hexdigest(), self._whole)
                     reason, hint = f"the answer is {answer.status}", _HINTS.get(answer.status, "")
                     asked = retry_after(answer.headers.get("retry-after"))

@@ -23,6 +23,10 @@ class Sink(Protocol):
         """Take all of `data`, which follows what came last, or the beginning."""
         ...
 
+    def end(self, size: int) -> None:
+        """The whole has `size` bytes, all of which came."""
+        ...
+
 
 class FileSink:
     """An empty file. Raises `LocalError`."""
@@ -43,6 +47,9 @@ class FileSink:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise LocalError(f"writing what was fetched: {reason}") from error
+
+    def end(self, size: int) -> None:
+        """It is what it is: beginning anew has emptied it."""
 
 
 class PipeSink:
@@ -71,8 +78,16 @@ class PipeSink:
             if position < self._written:
                 return
             if self._again.digest() != self._digest.digest():
-                raise SourceError(f"fetching {self._about}: it was replaced meanwhile")
+                raise self._replaced()
         self._digest.update(data)
         self._written += len(data)
         while data:
             data = data[os.write(self._fd, data) :]
+
+    def end(self, size: int) -> None:
+        """Less than was written already is another file."""
+        if size < self._written:
+            raise self._replaced()
+
+    def _replaced(self) -> SourceError:
+        return SourceError(f"fetching {self._about}: it was replaced meanwhile")

@@ -604,14 +604,21 @@ class TestFallback:
         assert done.status == 0, done.err
         assert fake_docker.images == {"app:1": id_}
 
+    @pytest.mark.parametrize("size", [None, 3 * MIB], ids=["another", "shorter"])
     def test_a_url_whose_archive_is_replaced_meanwhile(
-        self, cacher: Run, place: Place, fake_docker: FakeDocker, origin: Origin
+        self,
+        cacher: Run,
+        place: Place,
+        fake_docker: FakeDocker,
+        origin: Origin,
+        size: int | None,
     ) -> None:
         fake_docker.add("app:1", size=BIG)
         fake_docker.add("app:2", size=BIG)
+        first = saved(fake_docker, "app:1")
         replies = [
-            Reply(body=saved(fake_docker, "app:1"), cut=6 * MIB),
-            Reply(body=saved(fake_docker, "app:2")),
+            Reply(body=first, cut=6 * MIB),
+            Reply(body=first[:size] if size else saved(fake_docker, "app:2")),
         ]
         fake_docker.forget()
         url = origin.script("/app", *replies)

@@ -48,6 +48,19 @@ def test_a_pipe_goes_on_where_it_was(pipe: tuple[int, int]) -> None:
     assert os.read(pipe[0], 100) == b"abcdefg"
 
 
+def test_less_than_went_already_is_another_file(pipe: tuple[int, int]) -> None:
+    sink = PipeSink(pipe[1], "http://x/y")
+    sink.begin()
+    sink.write(memoryview(b"abcdef"), 0)
+    sink.begin()
+    sink.write(memoryview(b"abc"), 0)
+    with pytest.raises(SourceError, match="it was replaced meanwhile"):
+        sink.end(3)
+    sink.begin()
+    sink.write(memoryview(b"abcdef"), 0)
+    sink.end(6)
+
+
 def test_another_beginning_is_refused_before_anything_of_it_goes(pipe: tuple[int, int]) -> None:
     sink = PipeSink(pipe[1], "http://x/y")
     sink.begin()
