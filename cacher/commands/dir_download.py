@@ -12,7 +12,7 @@ from cacher.commands.outcome import Outcome, entry_fields
 from cacher.commands.run import Run
 from cacher.commands.sealed import Opened
 from cacher.commands.wanted import DirDownload
-from cacher.errors import EntryChanged, IntegrityError, Miss, UsageError
+from cacher.errors import IntegrityError, Miss, UsageError
 from cacher.report import Progress, size_text, transfer_text
 from cacher.store.base import Entry
 from cacher.stream.archive import SealedReader
@@ -25,9 +25,6 @@ from cacher.stream.unpack import Unpacked, Wanted, unpack
 
 KIND = "dir"
 
-READ_AGAIN = 2
-"""How many times an entry is read anew that was replaced while it was read."""
-
 UNSEALED_LIMIT = 100 * 1024**3
 """Bytes that an entry may unpack to which does not tell how many it does."""
 
@@ -35,16 +32,8 @@ UNSEALED_LIMIT = 100 * 1024**3
 def dir_download(run: Run, wanted: DirDownload) -> Outcome:
     """The entry to DIR. Raises `Miss`, and whatever else makes DIR stay as it was."""
     _check_directory(wanted.directory)
-    for attempt in range(READ_AGAIN + 1):
-        try:
-            return _restored(run, wanted)
-        except EntryChanged:
-            if attempt == READ_AGAIN:
-                raise
-        except IntegrityError as error:
-            hint = "`cacher dir upload --force` replaces the entry"
-            raise sealed.about(wanted.key, error, hint) from error
-    raise AssertionError  # the loop ends by one of the above
+    hint = "`cacher dir upload --force` replaces the entry"
+    return sealed.read_anew(wanted.key, hint, lambda: _restored(run, wanted))
 
 
 def _check_directory(directory: str) -> None:

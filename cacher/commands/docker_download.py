@@ -13,7 +13,6 @@ from cacher.commands.sealed import Opened
 from cacher.commands.wanted import DockerDownload
 from cacher.errors import (
     AccessError,
-    EntryChanged,
     IntegrityError,
     Miss,
     NewerFormat,
@@ -32,9 +31,6 @@ from cacher.stream.ring import Ring
 from cacher.stream.wrapping import unwrapped
 
 KIND = "image"
-
-READ_AGAIN = 2
-"""How many times an entry is read anew that was replaced while it was read."""
 
 
 def docker_download(run: Run, wanted: DockerDownload) -> Outcome:
@@ -136,16 +132,8 @@ def _look_up(run: Run, wanted: DockerDownload) -> tuple[Entry | None, Record | N
 
 
 def _read(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:
-    for attempt in range(READ_AGAIN + 1):
-        try:
-            return _loaded(run, wanted, engine)
-        except EntryChanged:
-            if attempt == READ_AGAIN:
-                raise
-        except IntegrityError as error:
-            hint = "`cacher docker upload --force` replaces the entry"
-            raise sealed.about(wanted.key, error, hint) from error
-    raise AssertionError  # the loop ends by one of the above
+    hint = "`cacher docker upload --force` replaces the entry"
+    return sealed.read_anew(wanted.key, hint, lambda: _loaded(run, wanted, engine))
 
 
 def _loaded(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:

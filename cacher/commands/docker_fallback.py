@@ -11,6 +11,7 @@ from cacher.commands.fetching import Fetching
 from cacher.commands.loaded import load, verify
 from cacher.commands.outcome import Outcome, entry_fields
 from cacher.commands.run import Run
+from cacher.commands.seeding import seeded
 from cacher.commands.wanted import DockerDownload
 from cacher.errors import CacherError, IntegrityError, SourceError, TimedOut
 from cacher.report import Progress, transfer_text
@@ -115,15 +116,7 @@ def _store(run: Run, wanted: DockerDownload, engine: Engine, names: Sequence[str
     if not names:
         run.report.warn("not stored for next time: what was loaded has no name; IMAGE gives one")
         return False
-    try:
-        save(run, wanted.key, engine, names)
-    except CacherError as error:
-        run.report.warn(f"not stored for next time: {error.message}")
-        return False
-    except TimedOut as error:
-        run.report.warn(f"not stored for next time: not done after {error.seconds:g} s (--timeout)")
-        return False
-    return True
+    return seeded(run.report, lambda: save(run, wanted.key, engine, names))
 
 
 def _late(doing: str, error: TimedOut) -> SourceError:

@@ -7,6 +7,7 @@ import os
 from cacher import origin
 from cacher.commands.outcome import Outcome, entry_fields
 from cacher.commands.run import Run
+from cacher.commands.seeding import seeded
 from cacher.commands.wanted import Download
 from cacher.destination import Destination
 from cacher.errors import CacherError, IntegrityError, SourceError, TimedOut
@@ -88,14 +89,10 @@ def _store(run: Run, wanted: Download, fd: int, fetched: origin.Fetched) -> bool
             "the file is whole; --sha256 does"
         )
         return False
-    try:
+
+    def store() -> None:
         content = Content.of(fd, wanted.dest)
         with run.report.progress(f"storing {wanted.key}", content.size) as progress:
             run.store.put(wanted.key, content, {SHA256: fetched.sha256}, progress.add)
-    except CacherError as error:
-        run.report.warn(f"not stored for next time: {error.message}")
-        return False
-    except TimedOut as error:
-        run.report.warn(f"not stored for next time: not done after {error.seconds:g} s (--timeout)")
-        return False
-    return True
+
+    return seeded(run.report, store)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from cacher.commands.run import Run
-from cacher.errors import IntegrityError, NewerFormat, UsageError
+from cacher.errors import EntryChanged, IntegrityError, NewerFormat, UsageError
 from cacher.report import Report
 from cacher.store.base import Entry, Reader
 from cacher.stream import seal as seals
@@ -22,6 +24,11 @@ FORMATS = ("1",)
 
 SMALL = 8 * 1024 * 1024
 """Bytes: an entry that one request brings is kept in memory, since its end is looked at first."""
+
+READ_AGAIN = 2
+"""How many times an entry is read anew that was replaced while it was read."""
+
+_Read = TypeVar("_Read")
 
 _COMMANDS = {
     "dir": "`cacher dir download` restores it",
@@ -105,6 +112,24 @@ def stages_of_reading(
         "decompressing": ring.filling - sealed.fetching,
         last: seconds - ring.waiting,
     }
+
+
+def read_anew(key: str, hint: str, read: Callable[[], _Read]) -> _Read:
+    """What `read` gives, which is tried again if the entry is replaced while it is read.
+
+    An `IntegrityError` is raised with the key in its message, and `hint` if it has none.
+    """
+    for _ in range(READ_AGAIN):
+        with suppress(EntryChanged):
+            return _read(key, hint, read)
+    return _read(key, hint, read)
+
+
+def _read(key: str, hint: str, read: Callable[[], _Read]) -> _Read:
+    try:
+        return read()
+    except IntegrityError as error:
+        raise about(key, error, hint) from error
 
 
 def about(key: str, error: IntegrityError, hint: str) -> IntegrityError:
