@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from cacher.errors import UsageError
 from cacher.options import SETTINGS, SWITCHES
+from cacher.parser import Parser
 
 TYPE_CHECKING = False  # importing typing costs more than parsing
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, NoReturn
 
 EPILOG = """\
 exit status: 0 done, 1 not in the cache, 2 usage or configuration, 3 the store failed,
@@ -24,28 +23,6 @@ config file. Memory: a download to a file needs little; a stream of an upload N 
 KEY_HELP = """\
 KEY may hold {hash} (16 hex digits over the --hash-from files), {os}, {arch}, {date} and {week};
 {{ and }} are braces. --hash-from without {hash} appends -HASH."""
-
-
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Knows the terminal's width without shutil, which loads every compressor there is."""
-
-    def __init__(self, prog: str) -> None:
-        try:
-            width = os.get_terminal_size().columns
-        except OSError:
-            width = 80
-        super().__init__(prog, width=min(width, 100) - 2)
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that guesses nothing, and whose errors are the program's own."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
-
-    def error(self, message: str) -> NoReturn:
-        """Raises `UsageError`."""
-        raise UsageError(message, f"`{self.prog} --help` shows how")
 
 
 _LATE = {
@@ -76,7 +53,8 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
 
 
 def _unknown(command: str | None, text: str) -> UsageError:
-    return UsageError(f"unrecognized argument: {text}", f"`cacher {command} --help` shows how")
+    about = f"cacher {command}" if command else "cacher"
+    return UsageError(f"unrecognized argument: {text}", f"`{about} --help` shows how")
 
 
 def build() -> Parser:

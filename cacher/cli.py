@@ -11,7 +11,7 @@ import sys
 
 from cacher import __version__, arguments, signals, stdio
 from cacher.errors import CacherError, LocalError, Stopped, StoreError, TimedOut, UsageError
-from cacher.options import SETTINGS, SWITCHES, attribute
+from cacher.options import SETTINGS, SWITCHES, attribute, is_on
 
 TYPE_CHECKING = False  # importing typing costs more than parsing
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _guess(given: list[str], environ: Mapping[str, str]) -> Namespace:
     """The least of the options that telling an error needs, where the command line is none."""
     from argparse import Namespace
 
-    as_json = "--json" in given or _is_on("CACHER_JSON", environ)
+    as_json = "--json" in given or is_on("CACHER_JSON", environ)
     return Namespace(command=None, json=as_json)
 
 
@@ -295,8 +295,4 @@ def _apply_switches(options: Namespace, environ: Mapping[str, str]) -> None:
     """Give every switch a value: from the command line, or else from its variable."""
     for _, name, variable, _ in SWITCHES:
         if not hasattr(options, name):
-            setattr(options, name, _is_on(variable, environ))
-
-
-def _is_on(variable: str, environ: Mapping[str, str]) -> bool:
-    return environ.get(variable, "").lower() not in ("", "0", "false", "no", "off")
+            setattr(options, name, is_on(variable, environ))

@@ -4,6 +4,12 @@ Imported to parse a command line, so it must stay as cheap as argparse itself. W
 mean is `config.py`'s.
 """
 
+from __future__ import annotations
+
+TYPE_CHECKING = False  # importing typing costs more than parsing
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 SETTINGS = (
     # name (flag `--name`, config key `name`), metavar, variable, what it says
     (
@@ -36,6 +42,11 @@ SWITCHES = (
     (("-v", "--verbose"), "verbose", "CACHER_VERBOSE", "print more"),
     (("--debug",), "debug", "CACHER_DEBUG", "print a traceback with every error"),
 )
+
+
+def is_on(variable: str, environ: Mapping[str, str]) -> bool:
+    """Whether a switch's variable turns it on."""
+    return environ.get(variable, "").lower() not in ("", "0", "false", "no", "off")
 
 
 def attribute(name: str) -> str:

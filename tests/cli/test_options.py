@@ -274,3 +274,7 @@ class TestHelp:
         ended = cacher(*argv)
         assert "cacher: hint: `cacher" in ended.failed(2)
         assert ended.out == b""
+
+    def test_the_hint_names_the_command_if_there_is_one(self, cacher: Run) -> None:
+        assert "hint: `cacher --help` shows how" in cacher("--nope").failed(2)
+        assert "hint: `cacher exists --help` shows how" in cacher("exists", "k", "-x").failed(2)

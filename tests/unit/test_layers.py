@@ -33,7 +33,8 @@ ROOMS: dict[str, set[str]] = {
     "dispatch": {"commands", "config"},
     "completion": {"arguments"},
     "edition": {"stream"},
-    "arguments": set(),
+    "arguments": {"parser"},
+    "parser": set(),
     "commands": {
         "config",
         "credentials",
