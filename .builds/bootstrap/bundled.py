@@ -27,7 +27,12 @@ ModuleSpec = type(sys.__spec__)
 
 
 def install(archive, magic):
-    """Let the packages in `archive`, a zipimporter, be found there and nowhere else."""
+    """Let the packages in `archive`, a zipimporter, be found there and nowhere else.
+
+    Not what something at the start of Python has loaded either: half of each would be neither.
+    """
+    for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
+        del sys.modules[name]
     sys.meta_path.insert(0, Bundle(archive, magic))
 
 

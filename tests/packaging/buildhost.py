@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests import systems
 from tests.servers import programs
-from tests.trees import _kept
+from tests.trees import kept
 
 ROOT = Path(__file__).parents[2]
 
@@ -123,7 +123,7 @@ class Host:
 def fresh(place: Path) -> Host:
     """A new one at `place`. Raises `ProgramNotFound`."""
     bare = systems.bare("trixie")  # before the next, as both hold the same lock
-    tree = _kept("builds-trixie-1", partial(_make, bare)) / "tree"
+    tree = kept("builds-trixie-1", partial(_make, bare)) / "tree"
     subprocess.run(["cp", "-a", str(tree), str(place)], check=True)
     for name in _REACH_FILES:
         if Path(name).exists():

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from tests.trees import _kept
+from tests.trees import kept
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ def wheels() -> Path:
     """The wheels of the lock file: downloaded once for each state of it."""
     lock = (ROOT / ".builds" / "zipapp.lock").read_bytes()
     name = f"wheels-{hashlib.sha256(lock).hexdigest()[:12]}"
-    return _kept(name, _download)
+    return kept(name, _download)
 
 
 def _download(directory: Path) -> None:

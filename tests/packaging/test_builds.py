@@ -274,6 +274,7 @@ def rewrite(place: Path, name: str, old: str, new: str) -> None:
             f"docs/changelog.md has no [{VERSION}]",
         ),
         (lambda place: (place / "README.md").write_text("other"), "changes that are not in the"),
+        (lambda place: (place / "cacher/extra.py").write_text(""), "changes that are not in the"),
     ],
 )
 @pytest.mark.parametrize("options", [[], ["--dry-run"]])

@@ -260,6 +260,22 @@ def test_its_own_packages_come_first(pyzs: Path, tmp_path: Path) -> None:
     assert done.returncode == 3, done.stderr
 
 
+def test_its_own_packages_come_even_after_others(pyzs: Path, tmp_path: Path) -> None:
+    """Instrumentation loads what it watches before the program starts."""
+    for name in ("cacher", "urllib3", "zstandard"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("__version__ = '0.1'\n")
+    (tmp_path / "sitecustomize.py").write_text("import cacher, urllib3, zstandard\n")
+    command: list[str | Path] = [sys.executable, "-s", pyzs / "cacher.pyz"]
+    told = version_lines(command, tmp_path, PYTHONPATH=str(tmp_path))
+    assert told["zstd"].startswith("1.5.7 of zstandard 0.25.0")
+    round_trip(command, tmp_path, PYTHONPATH=str(tmp_path))
+    unreachable = {"CACHER_ENDPOINT": "http://127.0.0.1:9", "CACHER_BUCKET": "bucket"}
+    unreachable |= {"CACHER_S3_KEY_ID": "k", "CACHER_S3_SECRET": "s"}
+    done = run([*command, "exists", "k"], tmp_path, PYTHONPATH=str(tmp_path), **unreachable)
+    assert done.returncode == 3, done.stderr
+
+
 def test_a_python_without_compiled_modules_reads_the_sources(pyzs: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare.pyz"
     with zipfile.ZipFile(pyzs / "cacher.pyz") as old, zipfile.ZipFile(bare, "w") as new:
