@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
 import secrets
-import subprocess
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.daemons import namespace
+from tests import systems
 from tests.daemons.docker import Daemon
-from tests.servers import programs
-from tests.trees import _kept
-
-_DEBOOTSTRAP_LIMIT = 900.0  # seconds; most is the download of 60 MB
+from tests.trees import kept
 
 SMALL = 300 * 1024
 """Bytes in a small image, which do not compress."""
@@ -35,7 +30,7 @@ def debian() -> Path:
 
     Raises `ProgramNotFound`.
     """
-    return _kept("debian-bookworm-1", _debian) / "rootfs.tar"
+    return kept("debian-bookworm-1", _debian) / "rootfs.tar"
 
 
 def import_debian(daemon: Daemon, tag: str) -> Image:
@@ -83,26 +78,11 @@ def _found(daemon: Daemon, tag: str) -> Image:
 
 
 def _debian(directory: Path) -> None:
-    """By debootstrap, whose mounts in the tree end with it."""
-    debootstrap = "/usr/sbin/debootstrap"  # not on every user's PATH
-    if not os.access(debootstrap, os.X_OK):
-        debootstrap = str(programs.find("debootstrap", provider="apt-get install debootstrap"))
     script = """\
 set -e
-"$1" --variant=minbase bookworm tree
+"$1" --variant=minbase "$2" tree
 rm -rf tree/var/cache/apt/archives/*.deb tree/var/lib/apt/lists/*
 tar --create --file rootfs.tar --numeric-owner --sort=name --directory tree .
 rm -rf --one-file-system tree
 """
-    done = subprocess.run(
-        [*namespace.enter(), "sh", "-c", script, "sh", debootstrap],
-        cwd=directory,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=_DEBOOTSTRAP_LIMIT,
-        check=False,
-    )
-    if done.returncode != 0:
-        said = done.stdout.decode(errors="replace").splitlines()
-        raise RuntimeError("\n".join(["debootstrap failed", *said[-20:]]))
+    systems.debootstrap(directory, "bookworm", script)

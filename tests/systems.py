@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.daemons import namespace
 from tests.servers import programs
-from tests.trees import _kept
+from tests.trees import kept
 
 SUITES = {"bookworm": (3, 11), "trixie": (3, 13), "sid": (3, 14)}
 """And the Python of each, which for sid is the oldest it may be."""
@@ -33,7 +33,7 @@ rm -rf tree/var/cache/apt/* tree/var/lib/apt/lists/* tree/usr/share/doc tree/usr
 
 def bare(suite: str) -> Path:
     """The root of that Debian. Raises `ProgramNotFound`."""
-    return _kept(f"bare-{suite}-1", partial(_make, suite)) / "tree"
+    return kept(f"bare-{suite}-1", partial(_make, suite)) / "tree"
 
 
 def run(
@@ -70,11 +70,19 @@ def run(
 
 
 def _make(suite: str, directory: Path) -> None:
-    debootstrap = "/usr/sbin/debootstrap"  # not on every user's PATH
-    if not os.access(debootstrap, os.X_OK):
-        debootstrap = str(programs.find("debootstrap", provider="apt-get install debootstrap"))
+    debootstrap(directory, suite, _MAKE)
+
+
+def debootstrap(directory: Path, suite: str, script: str) -> None:
+    """Run a script of debootstrap's in `directory`, with the program as $1 and the suite as $2.
+
+    Its mounts in the tree end with it. Raises `ProgramNotFound`.
+    """
+    program = "/usr/sbin/debootstrap"  # not on every user's PATH
+    if not os.access(program, os.X_OK):
+        program = str(programs.find("debootstrap", provider="apt-get install debootstrap"))
     done = subprocess.run(
-        [*namespace.enter(), "sh", "-c", _MAKE, "sh", debootstrap, suite],
+        [*namespace.enter(), "sh", "-c", script, "sh", program, suite],
         cwd=directory,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -34,12 +34,12 @@ WHEELS = ("zstandard", "mypy", "PyYAML", "cryptography")
 
 def npm() -> Path:
     """A node_modules of over 20,000 files."""
-    return _kept("npm-1", _npm) / "node_modules"
+    return kept("npm-1", _npm) / "node_modules"
 
 
 def virtualenv() -> Path:
     """A virtual environment with compiled packages."""
-    return _kept(f"venv-1-{sys.version_info.major}.{sys.version_info.minor}", _virtualenv)
+    return kept(f"venv-1-{sys.version_info.major}.{sys.version_info.minor}", _virtualenv)
 
 
 def repository(root: Path) -> Path:
@@ -88,7 +88,7 @@ def _virtualenv(directory: Path) -> None:
     subprocess.run([*pip, *WHEELS], check=True, timeout=600)
 
 
-def _kept(name: str, make: Callable[[Path], None]) -> Path:
+def kept(name: str, make: Callable[[Path], None]) -> Path:
     """The tree of that name in the cache, made if it is not there."""
     place = programs.CACHE / "trees" / name
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import stat
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,28 @@ def name_server(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
         ("CACHER_S3_SECRET", server.secret_key),
     ):
         monkeypatch.setenv(name, value)
+
+
+def new_bucket(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
+    """The server with a new bucket, which the environment names."""
+    server = replace(server, bucket=server.new_bucket())
+    name_server(monkeypatch, server)
+    return server
+
+
+def aws_environment(server: Server) -> dict[str, str]:
+    """What lets `aws` use a server's bucket, as people set it against Garage."""
+    return {
+        **os.environ,
+        "AWS_ACCESS_KEY_ID": server.access_key,
+        "AWS_SECRET_ACCESS_KEY": server.secret_key,
+        "AWS_DEFAULT_REGION": server.region,
+        "AWS_ENDPOINT_URL": server.endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # Its checksum trailers are newer than some of the servers.
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    }
 
 
 @contextmanager

@@ -7,12 +7,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.cli.configs import name_server
+from tests.cli.configs import aws_environment, new_bucket
 from tests.cli.conftest import Run
 from tests.cli.forest import Look, look, plant
 from tests.cli.stage import MIB, blob
@@ -34,9 +33,7 @@ Shell = Callable[[str], None]
 @pytest.fixture
 def server(each_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     """A server with a new bucket, which the environment names."""
-    server = replace(each_server, bucket=each_server.new_bucket())
-    name_server(monkeypatch, server)
-    return server
+    return new_bucket(monkeypatch, each_server)
 
 
 @pytest.fixture
@@ -48,19 +45,7 @@ def shell(server: Server) -> Shell:
             programs.unavailable(
                 programs.ProgramNotFound(f"{program} was not found; to provide it: {package}")
             )
-    environ = {
-        **os.environ,
-        "PATH": path,
-        "S3": f"s3://{server.bucket}",
-        "AWS_ACCESS_KEY_ID": server.access_key,
-        "AWS_SECRET_ACCESS_KEY": server.secret_key,
-        "AWS_DEFAULT_REGION": server.region,
-        "AWS_ENDPOINT_URL": server.endpoint,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        # Its checksum trailers are newer than some of the servers.
-        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-    }
+    environ = {**aws_environment(server), "PATH": path, "S3": f"s3://{server.bucket}"}
 
     def run(line: str) -> None:
         ended = subprocess.run(

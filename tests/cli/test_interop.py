@@ -11,13 +11,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.configs import name_server
+from tests.cli.configs import aws_environment, new_bucket
 from tests.cli.conftest import Run, Spawn
 from tests.cli.stage import MIB, RECORD, LocalPlace, blob, sha256
 from tests.fakes.origin import Origin, Reply
@@ -46,9 +45,7 @@ Aws = Callable[..., str]
 @pytest.fixture
 def server(each_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     """A server with a new bucket, which the environment names."""
-    server = replace(each_server, bucket=each_server.new_bucket())
-    name_server(monkeypatch, server)
-    return server
+    return new_bucket(monkeypatch, each_server)
 
 
 @pytest.fixture
@@ -60,17 +57,7 @@ def aws(server: Server) -> Aws:
         programs.unavailable(
             programs.ProgramNotFound("aws was not found; to provide it: pip install awscli")
         )
-    environ = {
-        **os.environ,
-        "AWS_ACCESS_KEY_ID": server.access_key,
-        "AWS_SECRET_ACCESS_KEY": server.secret_key,
-        "AWS_DEFAULT_REGION": server.region,
-        "AWS_ENDPOINT_URL": server.endpoint,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        # Its checksum trailers are newer than some of the servers.
-        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-    }
+    environ = aws_environment(server)
 
     def run(*argv: str) -> str:
         ended = subprocess.run(

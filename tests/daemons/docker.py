@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tests.daemons import namespace
+from tests.daemons import commands, namespace
 from tests.servers import process, programs
 from tests.servers.base import environment, private_directory
 
@@ -27,7 +27,6 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 _START_LIMIT = 60.0  # seconds; it needs 1 on two idle cores
 _GRACE = 20.0  # seconds from SIGTERM to SIGKILL; dockerd itself gives its containers 15
-_COMMAND_LIMIT = 120.0  # seconds; the longest, a load of Debian, needs 4
 _POLL = 0.05  # seconds
 
 # $1 is the data root, $2 the size of a tmpfs to put there or nothing; the rest is the command.
@@ -81,18 +80,7 @@ class Daemon:
 
         Raises `RuntimeError` with its stderr if `check` and it fails.
         """
-        done = subprocess.run(
-            [self.program, *argv],
-            input=input,
-            capture_output=True,
-            env=dict(self.env),
-            timeout=_COMMAND_LIMIT,
-            check=False,
-        )
-        if check and done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip()
-            raise RuntimeError(f"docker {argv[0]} exited {done.returncode}: {said}")
-        return done
+        return commands.run(self.program, *argv, env=self.env, input_=input, check=check)
 
     def image_id(self, image: str) -> str | None:
         """The id, `sha256:...`, of the image of that name; None if there is none."""

@@ -10,11 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.daemons import namespace
+from tests.daemons import commands, namespace
 from tests.servers import programs
 from tests.servers.base import environment, private_directory
-
-_COMMAND_LIMIT = 120.0  # seconds; a load of Debian needs 10
 
 _STORAGE = """\
 [storage]
@@ -82,18 +80,9 @@ class Podman:
 
         Raises `RuntimeError` with its stderr if `check` and it fails.
         """
-        done = subprocess.run(
-            [self.program, *argv],
-            input=input,
-            capture_output=True,
-            env=environment(self.root, self.env),
-            timeout=_COMMAND_LIMIT,
-            check=False,
+        return commands.run(
+            self.program, *argv, env=environment(self.root, self.env), input_=input, check=check
         )
-        if check and done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip()
-            raise RuntimeError(f"podman {argv[0]} exited {done.returncode}: {said}")
-        return done
 
     def image_id(self, image: str) -> str | None:
         """The id, 64 hex digits, of the image of that name; None if there is none."""
