@@ -12,6 +12,7 @@ import sys
 from cacher import __version__, arguments, signals, stdio
 from cacher.errors import CacherError, LocalError, Stopped, StoreError, TimedOut, UsageError
 from cacher.options import SETTINGS, SWITCHES, attribute, is_on
+from cacher.unforeseen import reason, translated
 
 TYPE_CHECKING = False  # importing typing costs more than parsing
 if TYPE_CHECKING:
@@ -33,11 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _dispatch(given)
     except Stopped as stopped:
         return stopped.status
+    except ImportError as error:
+        return _refuse(translated(error), _guess(given, os.environ))
     except BrokenPipeError:
         # Whoever read stdout has seen enough; as a program would that SIGPIPE ends.
         return signals.BROKEN_PIPE
     except OSError as error:
-        _refuse(LocalError(f"writing stdout: {_reason(error)}"), None)
+        _refuse(LocalError(f"writing stdout: {reason(error)}"), None)
         return LocalError.status
     finally:
         signals.disarm()
@@ -57,7 +60,7 @@ def _dispatch(given: list[str]) -> int:
     except OSError:
         raise
     except Exception as error:
-        return _refuse(_unforeseen(error), options or _guess(given, os.environ))
+        return _refuse(translated(error), options or _guess(given, os.environ))
     except Stopped as stopped:
         return _stop(stopped, options or _guess(given, os.environ))
     except SystemExit as done:  # --help
@@ -154,11 +157,11 @@ def _guarded(options: Namespace, run: Run, report: Report) -> int:
         raise
     except OSError as error:
         name = f" ({error.filename})" if error.filename else ""
-        failure = LocalError(f"{options.command}: {_reason(error)}{name}")
+        failure = LocalError(f"{options.command}: {reason(error)}{name}")
         failure.__cause__ = error
         return _fail(failure, options, report)
     except Exception as error:
-        return _fail(_unforeseen(error), options, report)
+        return _fail(translated(error), options, report)
 
 
 def _finish(command: str, outcome: Outcome, report: Report) -> None:
@@ -276,19 +279,6 @@ def _resolved(options: Namespace) -> str:
         system=machine.sysname,
         machine=machine.machine,
     )
-
-
-def _unforeseen(error: Exception) -> CacherError:
-    if isinstance(error, MemoryError):
-        return LocalError("out of memory", "fewer --jobs and a smaller --part-size need less")
-    text = f"a bug in cacher: {type(error).__name__}: {error}"
-    bug = CacherError(text, "--debug shows where; please report it")
-    bug.__cause__ = error
-    return bug
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 def _apply_switches(options: Namespace, environ: Mapping[str, str]) -> None:

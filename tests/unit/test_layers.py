@@ -29,6 +29,7 @@ ROOMS: dict[str, set[str]] = {
         "report",
         "signals",
         "stdio",
+        "unforeseen",
     },
     "dispatch": {"commands", "config"},
     "completion": {"arguments"},
@@ -60,6 +61,7 @@ ROOMS: dict[str, set[str]] = {
     "report": set(),
     "signals": set(),
     "stdio": set(),
+    "unforeseen": set(),
     "options": set(),
     "errors": set(),
     "version": set(),  # the package itself

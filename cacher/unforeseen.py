@@ -1,0 +1,41 @@
+"""What nobody raised on purpose, as an error that can be told: a bug, or a machine's lack.
+
+Knows no command and prints nothing.
+"""
+
+from cacher.errors import CacherError, LocalError
+
+
+def translated(error: Exception) -> CacherError:
+    """The error to report, with `error` as its cause."""
+    if isinstance(error, MemoryError):
+        told: CacherError = LocalError(
+            "out of memory", "fewer --jobs and a smaller --part-size need less"
+        )
+    elif isinstance(error, ImportError):
+        told = _incomplete(error)
+    else:
+        text = f"a bug in cacher: {type(error).__name__}: {error}"
+        told = CacherError(text, "--debug shows where; please report it")
+    told.__cause__ = error
+    return told
+
+
+def reason(error: OSError) -> str:
+    """Why, as in every message: without a capital letter."""
+    return (error.strerror or str(error)).lower()
+
+
+def _incomplete(error: ImportError) -> LocalError:
+    """Something of ours, or of Python's, is not there or cannot be loaded."""
+    package = (error.name or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and package not in ("", "cacher"):
+        if package in ("urllib3", "zstandard"):
+            return LocalError(f"{package} is not installed", f"`pip install {package}`")
+        return LocalError(
+            f"this Python has no module {error.name}",
+            "cacher needs all of its standard library: Debian's python3, not python3-minimal",
+        )
+    # A zipapp's importer may know better.
+    hint = getattr(error, "hint", "") or "the installation is not whole: install it again"
+    return LocalError(f"loading cacher: {error}", hint)
