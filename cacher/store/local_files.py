@@ -9,7 +9,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -206,15 +205,17 @@ def copy(source: End, target: End, size: int) -> Iterator[int]:
 def _copy_in_kernel(source: int, target: int, size: int) -> Iterator[int]:
     """Copy as far as copy_file_range(2) goes.
 
-    Its errors do not say which side failed, and some kernels answer 0 for files that do have more
+    Not on macOS, nor in a Python that was built for an old C library, as uv's are. Its errors do
+    not say which side failed, and some kernels answer 0 for files that do have more
     (copy_file_range(2), BUGS). So neither counts: the plain copy that follows finds out.
     """
-    if sys.platform != "linux":
+    copy_file_range = getattr(os, "copy_file_range", None)
+    if copy_file_range is None:
         return
     done = 0
     while done < size:
         try:
-            count = os.copy_file_range(source, target, min(PIECE, size - done), done, done)
+            count: int = copy_file_range(source, target, min(PIECE, size - done), done, done)
         except OSError:
             return
         if not count:
