@@ -3,21 +3,41 @@
     python -m tests.bench.editions DIR [--rounds N]
 
 DIR has what `.builds/zipapp --out DIR` built. The package is that of the current directory,
-compiled, with the libraries of the Python that runs this.
+compiled, with the libraries of the Python that runs this. `exists` asks the fake S3 server, so
+it loads urllib3, too; a miss ends with 1, which a shell compares: the peak shown is the shell's.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import platform
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tests.bench.pairs import Contender, race, show
 from tests.bench.transfer import program
+from tests.cli.stage import BucketPlace
+from tests.fakes.s3server import FakeS3Server
+
+AWS = "aws --version"
+
+LOCAL = (["--help"], ["key", "x"], ["list"], ["dir", "upload", "k", ".builds", "-q"])
+"""What needs no server."""
+
+REMOTE = (["exists", "there", "-q"], ["exists", "absent", "-q"])
+"""A hit and a miss."""
+
+MISSED = ("sh", "-c", '"$@"; [ $? = 1 ]', "sh")
+"""In front of a command that has to end with a miss."""
+
+BESIDE_AWS = (LOCAL[0], REMOTE[0])
 
 
 def main() -> None:
@@ -29,36 +49,63 @@ def main() -> None:
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     names = ["cacher.pyz", f"cacher-{platform.system().lower()}-{machine}.pyz"]
     files = [path for name in names if (path := (options.directory / name).resolve()).exists()]
-    aws = program("aws")
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory() as home, s3server() as store:
         environ = {
             "PATH": os.environ["PATH"],
             "HOME": home,
-            "CACHER_ENDPOINT": f"file://{home}/store",
             # No file that pip has put beside the library counts, nor does the user's own.
             "PYTHONPATH": os.pathsep.join([str(Path.cwd()), sysconfig.get_paths()["purelib"]]),
         }
-        for command in (
-            ["--help"],
-            ["key", "x"],
-            ["list"],
-            ["dir", "upload", "k", ".builds", "-q"],
-        ):
-            package = [sys.executable, "-S", "-m", "cacher", *command]
-            contenders = [Contender("package", package)]
-            contenders += [
-                Contender(path.name, [sys.executable, "-S", str(path), *command]) for path in files
-            ]
-            if aws and command == ["--help"]:
-                contenders.append(Contender("aws --version", [aws, "--version"]))
-            results = race(contenders, rounds=options.rounds, environ=environ)
-            for path in files:
-                pair = {path.name: results[path.name], "package": results["package"]}
-                show(f"cacher {' '.join(command)}", pair, first=path.name)
-            if "aws --version" in results:
-                pair = {files[0].name: results[files[0].name]}
-                pair["aws --version"] = results["aws --version"]
-                show("cacher --help", pair, first=files[0].name)
+        for command in LOCAL:
+            local = environ | {"CACHER_ENDPOINT": f"file://{home}/store"}
+            compare(files, command, rounds=options.rounds, environ=local)
+        for command in REMOTE:
+            compare(files, command, rounds=options.rounds, environ={**environ, **store})
+
+
+def compare(
+    files: list[Path], command: list[str], *, rounds: int, environ: Mapping[str, str]
+) -> None:
+    """Each edition with the package, and the first of them with `aws`, which only starts."""
+    before = [*(MISSED if "absent" in command else ()), sys.executable, "-S"]
+    contenders = [Contender("package", [*before, "-m", "cacher", *command])]
+    contenders += [Contender(path.name, [*before, str(path), *command]) for path in files]
+    aws = program("aws")
+    if aws and command in BESIDE_AWS:
+        contenders.append(Contender(AWS, [aws, "--version"]))
+    results = race(contenders, rounds=rounds, environ=environ)
+    title = f"cacher {' '.join(command)}"
+    for path in files:
+        show(title, {name: results[name] for name in (path.name, "package")}, first=path.name)
+    if AWS in results:
+        show(title, {name: results[name] for name in (files[0].name, AWS)}, first=files[0].name)
+
+
+@contextmanager
+def s3server() -> Iterator[Mapping[str, str]]:
+    """The fake S3 server in a process of its own, so that no thread here waits for it.
+
+    Gives the settings that lead to it.
+    """
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=_serve, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield ours.recv()
+        ours.send("done")
+        process.join()
+    finally:
+        process.kill()
+
+
+def _serve(told: Connection) -> None:
+    with FakeS3Server() as server:
+        place = BucketPlace(server)
+        place.put("there", b"x")
+        told.send(place.environment)
+        told.recv()
+        assert server.violations == []
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests import systems
+from tests.cli.charts import CHECKS
 from tests.daemons.docker import Daemon
+from tests.packaging import loopback
 from tests.servers import programs
 
 pytestmark = [
@@ -48,6 +51,34 @@ cmp restored/file tree/file
 ./cacher.pyz version
 """
 
+S3_ROUND_TRIP = f"""\
+ls /sys/class/net >interfaces
+ends 0 ./cacher.pyz init --endpoint {loopback.ENDPOINT} --bucket {loopback.BUCKET} --part-size 5MiB
+ends 0 ./cacher.pyz doctor >doctor
+ends 1 ./cacher.pyz exists a/big
+ends 1 ./cacher.pyz download a/big absent
+ends 1 ./cacher.pyz dir download a/tree absent
+ends 0 ./cacher.pyz upload a/big big
+ends 0 ./cacher.pyz exists a/big
+ends 0 ./cacher.pyz download a/big again
+ends 0 ./cacher.pyz dir upload a/tree tree
+ends 0 ./cacher.pyz dir download a/tree restored
+export CACHER_S3_SECRET=wrong
+ends 4 ./cacher.pyz exists a/big
+ends 4 ./cacher.pyz download a/big absent
+ends 4 ./cacher.pyz upload new big
+ends 4 ./cacher.pyz dir upload new tree
+ends 4 ./cacher.pyz delete a/big
+export CACHER_S3_SECRET=$MINIO_ROOT_PASSWORD
+ends 0 ./cacher.pyz list >listed
+ends 0 ./cacher.pyz delete a/big
+ends 1 ./cacher.pyz exists a/big
+ends 0 ./cacher.pyz list >left
+ends 0 ./cacher.pyz version >told
+kill $server; wait $server
+ends 3 ./cacher.pyz exists a/tree
+"""
+
 WAYS = {
     "as it is": ([PROC], "root", "loaded from memory"),
     "without /proc": ([], "root", "loaded from a temporary file"),
@@ -67,7 +98,7 @@ def suite(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def root(suite: str) -> Path:
     try:
         return systems.bare(suite)
@@ -126,10 +157,9 @@ def test_where_nothing_can_be_loaded(suite: str, root: Path, work: Path) -> None
     assert {path.name for path in work.iterdir()} == {"cacher.pyz", "tree", "again", "store"}
 
 
-def test_a_container_without_a_network(
-    docker_daemon: Daemon, suite: str, root: Path, work: Path
-) -> None:
-    """Made FROM such a tree, with nothing but loopback."""
+@pytest.fixture(scope="module")
+def image(docker_daemon: Daemon, suite: str, root: Path) -> Iterator[str]:
+    """An image made FROM such a tree, and of nothing else."""
     tag = f"cacher-test/bare-{suite}:1"
     tar = subprocess.run(
         ["tar", "--create", "--numeric-owner", "--directory", root, "."],
@@ -137,14 +167,77 @@ def test_a_container_without_a_network(
         check=True,
     ).stdout
     docker_daemon.run("import", "-", tag, input=tar)
-    try:
-        done = docker_daemon.run(
-            *("run", "--rm", "--network", "none", "--read-only", "--volume", f"{work}:/mnt"),
-            *("--workdir", "/mnt", "--env", "CACHER_ENDPOINT=file:///mnt/store", tag),
-            *("sh", "-ec", ROUND_TRIP),
-            check=False,
-        )
-    finally:
-        docker_daemon.run("image", "rm", tag)
+    yield tag
+    docker_daemon.run("image", "rm", tag)
+
+
+def test_a_container_without_a_network(docker_daemon: Daemon, image: str, work: Path) -> None:
+    """Where the store is a directory."""
+    done = docker_daemon.run(
+        *("run", "--rm", "--network", "none", "--read-only", "--volume", f"{work}:/mnt"),
+        *("--workdir", "/mnt", "--env", "CACHER_ENDPOINT=file:///mnt/store", image),
+        *("sh", "-ec", ROUND_TRIP),
+        check=False,
+    )
     assert done.returncode == 0, done.stderr.decode()
     assert b"loaded from memory" in done.stdout
+
+
+@pytest.fixture
+def gateway() -> Path:
+    """The program of an S3 server."""
+    try:
+        return loopback.juicefs()
+    except programs.ProgramNotFound as missing:
+        programs.unavailable(missing)
+
+
+@pytest.mark.server
+def test_a_container_with_a_store_on_loopback(
+    docker_daemon: Daemon, image: str, gateway: Path, suite: str, work: Path
+) -> None:
+    """Where it is an S3 server in the same container."""
+    tree = work / "tree"
+    (tree / "sub" / "empty").mkdir(parents=True)
+    (tree / "sub" / "program").write_bytes(b"#!/bin/sh\n")
+    (tree / "sub" / "program").chmod(0o755)
+    (tree / "link").symlink_to("sub/program")
+    (work / "big").write_bytes(os.urandom(12_000_000))
+    done = loopback.run(docker_daemon, image, gateway, work, S3_ROUND_TRIP)
+    said = done.stderr.decode()
+    assert done.returncode == 0, said
+    assert "Traceback" not in said
+    assert (work / "again").read_bytes() == (work / "big").read_bytes()
+    assert contents(work / "restored") == contents(tree)
+    assert {*columns(work / "listed", 0, 1)} == {"a/big", "a/tree"}
+    assert columns(work / "listed", 0, 1)["a/big"] == "12000000"
+    assert {*columns(work / "left", 0, 1)} == {"a/tree"}
+    checks = columns(work / "doctor", 1, 0)
+    assert {name for name, state in checks.items() if state != "ok"} == {"tls"}  # it is http
+    assert {*CHECKS} <= {*checks}
+    told = dict(line.split(": ", 1) for line in (work / "told").read_text().splitlines()[1:])
+    assert tuple(map(int, told["python"].split(".")))[:2] >= systems.SUITES[suite]
+    assert told["zstd"].endswith("loaded from memory")
+    left = {path.name for path in work.iterdir()}
+    made = {"again", "restored", "listed", "left", "doctor", "told", "interfaces", loopback.LOG}
+    assert left == {"cacher.pyz", "tree", "big"} | made
+    assert (work / "interfaces").read_text() == "lo\n"
+
+
+def contents(tree: Path) -> dict[str, tuple[int, str | bytes]]:
+    """The mode of each path in it, and its bytes or where it leads."""
+    found: dict[str, tuple[int, str | bytes]] = {}
+    for path in tree.rglob("*"):
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            content: str | bytes = os.readlink(path)
+        else:
+            content = path.read_bytes() if stat.S_ISREG(mode) else b""
+        found[str(path.relative_to(tree))] = mode, content
+    return found
+
+
+def columns(path: Path, key: int, value: int) -> dict[str, str]:
+    """One column of what cacher has printed, and another by it."""
+    rows = [line.split() for line in path.read_text().splitlines()]
+    return {row[key]: row[value] for row in rows}
