@@ -1,5 +1,5 @@
 """Where a zipapp starts. Old Pythons read this, too, and are told so: nothing newer than 2.7."""
-# ruff: noqa: E402, UP031, UP036
+# ruff: noqa: UP031, UP036
 
 import sys
 
@@ -12,19 +12,71 @@ if sys.version_info < (3, 11):
     sys.exit(7)  # "this machine", as in cacher/errors.py
 
 import _frozen_importlib_external as _machinery
+import marshal
+import zlib
 
 ARCHIVE = __loader__.archive
-# The compiled form of what comes next, if there is one for this Python; else its source.
-_MAGIC = int.from_bytes(_machinery.MAGIC_NUMBER[:2], "little")
-sys.path.insert(0, "%s/bytecode/%d" % (ARCHIVE, _MAGIC))
-import bundled
+MAGIC = int.from_bytes(_machinery.MAGIC_NUMBER[:2], "little")
 
-del sys.path[0]
+
+class Damaged(ImportError):
+    """What is in this file cannot be what was built; the message is a line to be shown."""
+
+    hint = "download it again, and compare it with its checksum: `sha256sum -c`"
+
+
+def _directory():
+    """What zipimport has read of the archive: a tuple for each entry, whose last is its CRC."""
+    ask = getattr(__loader__, "_get_files", None)
+    return ask() if ask else getattr(__loader__, "_files", {})
+
+
+_FILES = _directory()
+
+
+def read(name):
+    """The bytes of an entry, or None if there is none of that name. Raises Damaged.
+
+    zipimport compares nothing: a bit that has flipped would run, or crash the interpreter.
+    """
+    if _FILES and name not in _FILES:
+        return None
+    try:
+        data = __loader__.get_data(name)
+    except OSError as error:
+        if error.errno == 0:
+            return None
+        reason = (error.strerror or "it is cut off").lower()
+    except (ImportError, EOFError, ValueError, zlib.error) as error:
+        reason = str(error)
+    else:
+        if not _FILES or zlib.crc32(data) == _FILES[name][-1]:
+            return data
+        reason = "it has another checksum"
+    told = "%s is damaged, or was replaced while it ran (%s: %s)"
+    raise Damaged(told % (ARCHIVE, name, reason))
+
+
+def _bundled():
+    """The importer: compiled, if it is for this Python, or else from its source."""
+    compiled = read("bytecode/%d/bundled" % MAGIC)
+    if compiled is not None:
+        code = marshal.loads(compiled)
+    else:
+        code = compile(read("bundled.py") or "", "cacher.pyz/bundled.py", "exec")
+    module = sys.modules["bundled"] = type(sys)("bundled")
+    exec(code, module.__dict__)
+    return module
+
+
 if sys.path and sys.path[0] == ARCHIVE:
-    # No other import needs to look in here.
+    # No import but ours needs to look in here.
     del sys.path[0]
-bundled.install(__loader__, _MAGIC)
-
-from cacher.cli import main
+try:
+    _bundled().install(ARCHIVE, read, MAGIC)
+    from cacher.cli import main
+except Damaged as damaged:
+    sys.stderr.write("cacher: error: %s\ncacher: hint: %s\n" % (damaged, damaged.hint))
+    sys.exit(7)
 
 sys.exit(main())

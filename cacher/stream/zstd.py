@@ -26,11 +26,11 @@ from cacher.stream.zstd_settings import (
 
 __all__ = ["LEVEL", "LEVELS", "LIBRARY", "THREADS", "Compressor", "Decompressor", "threads"]
 
-_MISSING = ""
+_MISSING: ImportError | None = None
 try:
     import zstandard
 except ImportError as _error:
-    _MISSING = str(_error)
+    _MISSING = _error
 
 _READ = 256 * 1024
 
@@ -128,7 +128,9 @@ if _MISSING:
         python = f"{platform.python_implementation()} {platform.python_version()}"
         raise LocalError(
             f"{python} ({sys.platform}, {platform.machine()}) has no zstd: {_MISSING}",
-            "`pip install zstandard`, or take CPython 3.11 to 3.14 on Linux or macOS",
+            # A zipapp's importer may know better.
+            getattr(_MISSING, "hint", "")
+            or "`pip install zstandard`, or take CPython 3.11 to 3.14 on Linux or macOS",
         ) from error
     LIBRARY = zstd_stdlib.LIBRARY
     Compressor = zstd_stdlib.Compressor  # type: ignore[assignment,misc]

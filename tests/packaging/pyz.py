@@ -12,11 +12,16 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from tests.servers import programs
 from tests.trees import kept
 
 ROOT = Path(__file__).parents[2]
 
 SCRIPT = ROOT / ".builds" / "zipapp"
+
+PYTHONS = ROOT / ".builds" / "pythons"
+
+_LIMIT = 280.0  # seconds; most is the download of 400 MB
 
 LIMITS = {
     # Bytes that each may have.
@@ -51,7 +56,7 @@ def build(*arguments: str | Path, script: Path = SCRIPT, **environ: str) -> str:
         env={**os.environ, **environ},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=_LIMIT,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -89,13 +94,37 @@ def _versions(paths: Iterable[Path]) -> dict[str, Path]:
     return versions
 
 
+def pinned() -> dict[str, Path]:
+    """The Pythons that a release is compiled by, by version: downloaded once. Needs `go`."""
+    lock = (ROOT / ".builds" / "pythons.lock").read_bytes()
+    name = f"pythons-{hashlib.sha256(lock).hexdigest()[:12]}"
+    try:
+        programs.find("go", provider="apt-get install golang-go")
+        place = kept(name, _fetch)
+    except programs.ProgramNotFound as missing:
+        programs.unavailable(missing)
+    return {
+        version: place / version / "bin" / f"python{version.rpartition('.')[0]}"
+        for version in locked()
+    }
+
+
+def locked() -> list[str]:
+    """Their versions."""
+    text = (ROOT / ".builds" / "pythons.lock").read_text()
+    return [line.split()[0] for line in text.splitlines() if not line.startswith("#")]
+
+
+def _fetch(directory: Path) -> None:
+    done = subprocess.run(
+        [PYTHONS, directory], capture_output=True, text=True, timeout=_LIMIT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def compilers() -> list[str]:
-    """One interpreter for each version that there are wheels for, as --python options."""
-    newest: dict[str, Path] = {}
-    for version, path in interpreters().items():
-        newest.setdefault(version.rpartition(".")[0], path)
-    wanted = [newest[name] for name in ("3.11", "3.12", "3.13", "3.14") if name in newest]
-    return [word for path in wanted for word in ("--python", str(path))]
+    """Those as --python options."""
+    return [word for path in pinned().values() for word in ("--python", str(path))]
 
 
 def copied(directory: Path) -> Path:

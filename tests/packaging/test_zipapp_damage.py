@@ -1,0 +1,142 @@
+"""A zipapp that is damaged says so, and an installed zstandard that is broken does not matter."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from tests.packaging import pyz
+from tests.packaging.runs import (
+    ISOLATED,
+    interpreter,
+    parsed,
+    round_trip,
+    run,
+    version_lines,
+    without_bytecode,
+)
+
+
+def flipped(path: Path, name: str, copy: Path) -> None:
+    """A copy in which one bit is another, in the middle of that entry."""
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(name)
+    content = bytearray(path.read_bytes())
+    start = info.header_offset + 30
+    start += int.from_bytes(content[start - 4 : start - 2], "little")
+    start += int.from_bytes(content[start - 2 : start], "little") if info.extra else 0
+    content[start + info.compress_size // 2] ^= 4
+    copy.write_bytes(content)
+
+
+def magic(python: Path) -> int:
+    ask = "import importlib.util as i; print(int.from_bytes(i.MAGIC_NUMBER[:2], 'little'))"
+    return int(subprocess.check_output([python, "-c", ask]))
+
+
+@pytest.mark.parametrize("python", pyz.locked())
+@pytest.mark.parametrize(
+    ("name", "argv"),
+    [
+        ("bytecode/{magic}/bundled", "exists k"),
+        ("bytecode/{magic}/modules", "exists k"),
+        ("bundle.json", "version"),
+        ("native/index.json", "dir upload k tree"),
+        ("native/backend_c.cpython-311-x86_64-linux-gnu.so", "dir upload k tree"),
+    ],
+)
+def test_a_damaged_file_says_so(
+    pyzs: Path, tmp_path: Path, python: str, name: str, argv: str
+) -> None:
+    """One bit in any of its parts: Python itself compares no checksum, and would crash."""
+    program = interpreter(python)
+    name = name.format(magic=magic(program))
+    flipped(pyzs / "cacher.pyz", name, tmp_path / "bad.pyz")
+    (tmp_path / "tree").mkdir()
+    done = run([program, "-I", "-S", tmp_path / "bad.pyz", *argv.split()], tmp_path)
+    if name.startswith("native/") and parsed(python) >= (3, 14):
+        # It has a zstd of its own, or there would be no point in going on.
+        assert done.returncode == 0, done.stderr
+        return
+    assert done.returncode == 7, done.stderr
+    error, hint = done.stderr.splitlines()
+    assert f"{tmp_path}/bad.pyz is damaged, or was replaced while it ran ({name}: " in error
+    assert hint.startswith("cacher: hint: download it again")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("name", ["bundled.py", "cacher/cli.py", "cacher/config.py"])
+def test_damaged_sources_say_so(pyzs: Path, tmp_path: Path, name: str) -> None:
+    """Which a Python reads that nothing is compiled for."""
+    bare, bad = tmp_path / "bare.pyz", tmp_path / "bad.pyz"
+    without_bytecode(pyzs / "cacher.pyz", bare)
+    flipped(bare, name, bad)
+    done = run([sys.executable, *ISOLATED, bad, "exists", "k"], tmp_path)
+    assert done.returncode == 7, done.stderr
+    error, hint = done.stderr.splitlines()
+    assert f"bad.pyz is damaged, or was replaced while it ran ({name}: " in error
+    assert hint.startswith("cacher: hint: download it again")
+
+
+def test_an_installed_zstandard_is_used_as_it_is(pyzs: Path, tmp_path: Path) -> None:
+    place = Path(zstandard.__file__).parents[1]
+    command: list[str | Path] = [sys.executable, "-s", "-S", pyzs / "cacher.pyz"]
+    told = version_lines(command, tmp_path, PYTHONPATH=str(place))
+    assert told["zstd"].endswith("loaded from an installed package")
+    round_trip(command, tmp_path, PYTHONPATH=str(place))
+
+
+@pytest.mark.parametrize("fault", ["too old", "no extension"])
+def test_another_zstandard_is_not_mixed_with_ours(pyzs: Path, tmp_path: Path, fault: str) -> None:
+    """One that is too old, or has no C for this Python: neither half of it is used."""
+    installed = Path(zstandard.__file__).parent
+    theirs = tmp_path / "site" / "zstandard"
+    shutil.copytree(installed, theirs, ignore=shutil.ignore_patterns("__pycache__"))
+    init = theirs / "__init__.py"
+    if fault == "too old":
+        text = init.read_text().replace(f'"{zstandard.__version__}"', '"0.21.0"')
+    else:
+        text = init.read_text() + "\nraise SystemExit('mixed')\n"
+        for path in theirs.glob("backend_c*.so"):
+            path.unlink()
+    init.write_text(text)
+    command: list[str | Path] = [sys.executable, "-s", "-S", pyzs / "cacher.pyz"]
+    told = version_lines(command, tmp_path, PYTHONPATH=str(theirs.parent))
+    assert told["zstd"].startswith("1.5.7 of zstandard 0.25.0, loaded from memory")
+
+
+BROKEN = {
+    "no library": lambda theirs: overwrite(theirs, "backend_c*.so", b"no library"),
+    "raises": lambda theirs: add(theirs, "raise RuntimeError('broken')"),
+    "exits": lambda theirs: add(theirs, "raise SystemExit('broken')"),
+    "another interface": lambda theirs: add(theirs, "del ZstdCompressionParameters"),
+}
+
+
+def overwrite(theirs: Path, pattern: str, content: bytes) -> None:
+    for path in theirs.glob(pattern):
+        path.write_bytes(content)
+
+
+def add(theirs: Path, line: str) -> None:
+    with open(theirs / "__init__.py", "a") as init:
+        init.write(f"\n{line}\n")
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_zstandard_does_not_matter(pyzs: Path, tmp_path: Path, fault: str) -> None:
+    """There is a good one in the file."""
+    theirs = tmp_path / "site" / "zstandard"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(zstandard.__file__).parent, theirs, ignore=ignored)
+    BROKEN[fault](theirs)
+    command: list[str | Path] = [sys.executable, "-s", "-S", pyzs / "cacher.pyz"]
+    told = version_lines(command, tmp_path, PYTHONPATH=str(theirs.parent))
+    assert told["zstd"].startswith("1.5.7 of zstandard 0.25.0, loaded from memory")
+    round_trip(command, tmp_path, PYTHONPATH=str(theirs.parent))
