@@ -32,15 +32,13 @@ else:
 
 PACKAGES = ("cacher", "urllib3", "zstandard", "bundled_zstandard")
 
-EXTENSION = "zstandard.backend_c"
-
 
 def install(archive: str, read: Read, magic: int) -> None:
     """Let the packages in `archive`, which `read` reads, be found there and nowhere else.
 
     Not what something at the start of Python has loaded either: half of each would be neither.
     """
-    forget(PACKAGES)
+    _forget(PACKAGES)
     sys.meta_path.insert(0, Bundle(archive, read, magic))
 
 
@@ -49,10 +47,10 @@ class Bundle:
 
     def __init__(self, archive: str, read: Read, magic: int) -> None:
         self._archive = archive
-        self.read = read
+        self._read = read
         self._code, self._index = _compiled(read, magic)
         self.loaded = ""
-        """How zstandard's C came to be loaded, or why it did not; empty before."""
+        """How zstandard's C came to be loaded; empty before."""
 
     # --- as a finder ---
 
@@ -65,20 +63,19 @@ class Bundle:
         """Nothing for what is not in the archive."""
         if name.partition(".")[0] not in PACKAGES:
             return None
-        if name == "zstandard":
-            from bundled_zstandard import installed
+        if name.startswith("zstandard"):
+            from bundled_zstandard import EXTENSION, Extension, installed
 
-            self.loaded = "from an installed package"
-            found = installed()
-            if found:
-                return found
-            self.loaded = ""
-        if name == EXTENSION:
-            from bundled_zstandard import Extension
-
-            if self.loaded:
-                return None
-            return ModuleSpec(name, Extension(self), origin="zipapp")  # type: ignore[arg-type]
+            if name == "zstandard":
+                self.loaded = "from an installed package"
+                found = installed()
+                if found:
+                    return found
+                _forget(["zstandard"])
+                self.loaded = ""
+            elif name == EXTENSION:
+                # That of an installed package is found as any other.
+                return None if self.loaded else Extension.spec(self._read, self._tell)
         try:
             package = self.is_package(name)
         except ModuleNotFoundError:
@@ -126,7 +123,7 @@ class Bundle:
     def _source(self, name: str) -> tuple[bool, str]:
         path = name.replace(".", "/")
         for package, end in ((True, "/__init__.py"), (False, ".py")):
-            content = self.read(path + end)
+            content = self._read(path + end)
             if content is not None:
                 return package, content.decode()
         raise ModuleNotFoundError(f"No module named {name!r} in this file", name=name)
@@ -135,14 +132,13 @@ class Bundle:
 
     def describe(self) -> dict[str, Any]:
         """The edition, and the versions of what is in it."""
-        told: dict[str, Any] = self.json("bundle.json")
-        return told
-
-    def json(self, name: str) -> Any:
-        """What an entry has, which is JSON."""
         import json
 
-        return json.loads(self.read(name) or b"{}")
+        told: dict[str, Any] = json.loads(self._read("bundle.json") or b"{}")
+        return told
+
+    def _tell(self, how: str) -> None:
+        self.loaded = how
 
 
 def _compiled(read: Read, magic: int) -> tuple[bytes, dict[str, tuple[bool, int, int]]]:
@@ -154,7 +150,7 @@ def _compiled(read: Read, magic: int) -> tuple[bytes, dict[str, tuple[bool, int,
     return data[4 + size :], marshal.loads(data[4 : 4 + size])
 
 
-def forget(packages: Sequence[str]) -> None:
+def _forget(packages: Sequence[str]) -> None:
     """Let these packages not be loaded."""
     for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
         del sys.modules[name]

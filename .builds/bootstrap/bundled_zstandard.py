@@ -12,17 +12,19 @@ import os
 import sys
 import zlib
 
-from bundled import EXTENSION, forget
-
 TYPE_CHECKING = False  # importing typing takes as long as all of this
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
 
-    from bundled import Bundle
+    Read = Callable[[str], bytes | None]
+    """As in bundled.py."""
 else:
     ModuleSpec = bootstrap.ModuleSpec
+
+EXTENSION = "zstandard.backend_c"
 
 OLDEST = (0, 22)
 """Of an installed zstandard: what pyproject.toml asks for."""
@@ -49,7 +51,7 @@ class Unavailable(ImportError):
 def installed() -> ModuleSpec | None:
     """An installed zstandard, Python and C of one version, loaded to see that it can be used.
 
-    None without, or with a broken one: then the bundled one is as good.
+    None without, or with a broken one, of which some is loaded: the bundled one is as good.
     """
     import re
 
@@ -70,15 +72,21 @@ def installed() -> ModuleSpec | None:
             return spec
     except (Exception, SystemExit):  # whatever a broken package does
         pass
-    forget(["zstandard"])
     return None
 
 
 class Extension:
-    """The loader of zstandard's C."""
+    """The loader of zstandard's C. `tell` is told how it was loaded."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
+    def __init__(self, read: Read, tell: Callable[[str], None]) -> None:
+        self._read = read
+        self._tell = tell
+
+    @classmethod
+    def spec(cls, read: Read, tell: Callable[[str], None]) -> ModuleSpec:
+        """The module to be loaded so."""
+        loader: Any = cls(read, tell)  # its base class is not worth an import
+        return ModuleSpec(EXTENSION, loader, origin="zipapp")
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Load it from memory, or else from a file that is gone right after."""
@@ -90,7 +98,7 @@ class Extension:
             except (OSError, ImportError, AttributeError) as error:
                 reasons.append(_reason(error))
             else:
-                self._bundle.loaded = how
+                self._tell(how)
                 return module
         raise Unavailable(
             f"no place to load its zstandard from ({'; '.join(reasons)})",
@@ -103,13 +111,13 @@ class Extension:
 
     def _content(self) -> bytes:
         """The bytes of zstandard's C for this Python. Raises `Unavailable`: there are none."""
-        index = self._bundle.json("native/index.json")
+        index = self._json("native/index.json")
         for suffix in _imp.extension_suffixes():
             # On macOS the suffix does not name the processor.
             for tag in (suffix, suffix + "." + os.uname().machine):
                 if tag in index:
                     return self._rebuilt(index, tag)
-        edition = self._bundle.describe()["edition"]
+        edition = self._json("bundle.json")["edition"]
         if edition == "all":
             raise Unavailable("this file has no zstandard for it", "")
         hint = f"cacher.pyz is for every machine; this file is the edition for {edition}"
@@ -118,12 +126,17 @@ class Extension:
     def _rebuilt(self, index: dict[str, Any], tag: str) -> bytes:
         """A file as it was: whole in the archive, or as its difference from another."""
         entry = index[tag]
-        content = self._bundle.read("native/" + entry["file"]) or b""
+        content = self._read("native/" + entry["file"]) or b""
         if "base" in entry:
             content = patched(self._rebuilt(index, entry["base"]), content, entry["size"])
         if zlib.crc32(content) != entry["crc32"]:
             raise ImportError("this file was not built well: " + entry["file"], name=EXTENSION)
         return content
+
+    def _json(self, name: str) -> Any:
+        import json
+
+        return json.loads(self._read(name) or b"{}")
 
 
 class Ready:
