@@ -9,7 +9,8 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from cacher.errors import LocalError, UsageError
@@ -39,8 +40,7 @@ _BUCKET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,253}[a-zA-Z0-9]")
 """What some store or other allows (AWS until 2018); each store checks its own, narrower rule."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """All settings. `sources` tells where each came from: a flag, a variable, a file, `default`."""
 
     endpoint: str
@@ -53,7 +53,7 @@ class Settings:
     timeout: float | None = None
     jobs: int = JOBS
     part_size: int = PART_SIZE
-    sources: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = MappingProxyType({})
     config_file: str = ""
 
     @property

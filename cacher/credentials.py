@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cacher.config import Settings
 from cacher.errors import UsageError
@@ -19,8 +19,7 @@ from cacher.s3.sigv4 import Keys
 _HINT = "set CACHER_S3_KEY_ID and CACHER_S3_SECRET, or --key-file and --secret-file"
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """The key pair in force, the source that won, and what looks odd about it."""
 
     keys: Keys

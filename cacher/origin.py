@@ -10,7 +10,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
 from cacher.errors import IntegrityError, SourceError, UsageError
@@ -37,8 +37,7 @@ _REDIRECTS = frozenset([301, 302, 303, 307, 308])
 Meter = Callable[[int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(NamedTuple):
     """What was fetched: bytes, hex SHA-256, and whether something proved that it is all of it."""
 
     size: int
@@ -46,8 +45,7 @@ class Fetched:
     whole: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Clockwork:
+class Clockwork(NamedTuple):
     """Where waiting comes from: `pause` sleeps seconds, `random` gives floats in [0, 1)."""
 
     pause: Callable[[float], None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cacher.errors import CacherError, LocalError
 
@@ -15,8 +15,7 @@ class Skipped(Exception):
     """A check makes no sense after what failed before; says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One line: what was looked at, how it is, and what was found."""
 
     name: str
@@ -25,12 +24,12 @@ class Check:
     error: CacherError | None = None
 
 
-@dataclass(slots=True)
 class Chart:
     """The checks so far. `show` is called with each as it is done."""
 
-    show: Callable[[Check], None]
-    checks: list[Check] = field(default_factory=list)
+    def __init__(self, show: Callable[[Check], None]) -> None:
+        self.show = show
+        self.checks: list[Check] = []
 
     def note(self, name: str, text: str, state: str = OK) -> None:
         """Something that is known without a check."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cacher.commands import record as records
 from cacher.commands import sealed
@@ -24,8 +24,7 @@ from cacher.stream.zstd import Compressor
 KIND = "image"
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """What was stored: the entry, its archive, and the seconds that it took."""
 
     entry: Entry

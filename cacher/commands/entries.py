@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cacher.commands.outcome import Outcome
 from cacher.commands.run import Run
@@ -26,8 +25,7 @@ def exists(run: Run, key: str) -> Outcome:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """The arguments of `list`; without `sort` entries come in the store's order."""
 
     prefix: str = ""
@@ -79,8 +77,7 @@ def _iso(modified: float | None) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(modified))
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(NamedTuple):
     """The arguments of `delete`: keys, or a prefix of them."""
 
     keys: Sequence[str] = ()

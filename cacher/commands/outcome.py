@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from cacher.errors import CacherError, UsageError
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """`outcome` is one word; `text` is the closing line; `fields` go into the JSON object."""
 
     outcome: str
     text: str = ""
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = MappingProxyType({})
     error: CacherError | None = None
     """What keeps it from being a success, where the command still has something to tell."""
 

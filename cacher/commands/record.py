@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cacher.errors import IntegrityError, UsageError
 from cacher.stream.names import Image, check_name, exact, is_id, normal
@@ -20,8 +20,7 @@ LIMIT = 1400
 Guide, "Working with object metadata")."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """Images by their names, in the order given; `more` were not told of."""
 
     images: Mapping[str, Image]

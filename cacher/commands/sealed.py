@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from cacher.commands.run import Run
 from cacher.errors import EntryChanged, IntegrityError, NewerFormat, UsageError
@@ -36,8 +35,7 @@ _COMMANDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """An entry that is being read; `seal` is what its end tells, and not proved yet."""
 
     entry: Entry

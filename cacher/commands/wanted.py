@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Download:
+class Download(NamedTuple):
     """The arguments of `download`; `sha256` is lower case or empty."""
 
     key: str
@@ -17,8 +16,7 @@ class Download:
     store_it: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(NamedTuple):
     """The arguments of `upload`; `sha256` is lower case or empty."""
 
     key: str
@@ -27,8 +25,7 @@ class Upload:
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DirUpload:
+class DirUpload(NamedTuple):
     """The arguments of `dir upload`."""
 
     key: str
@@ -43,8 +40,7 @@ class DirUpload:
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DirDownload:
+class DirDownload(NamedTuple):
     """The arguments of `dir download`; `max_unpacked` is bytes, or None for the default."""
 
     key: str
@@ -56,8 +52,7 @@ class DirDownload:
     max_unpacked: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DockerUpload:
+class DockerUpload(NamedTuple):
     """The arguments of `docker upload`; `program` is that of the engine, None for the first."""
 
     key: str
@@ -67,8 +62,7 @@ class DockerUpload:
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DockerDownload:
+class DockerDownload(NamedTuple):
     """The arguments of `docker download`; `sha256` is of what a URL gives, or empty."""
 
     key: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cacher.arguments import build
 
@@ -24,8 +24,7 @@ _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*|-[a-z]|--[a-z0-9-]+")
 """What needs no quotes in any shell, nor in the tables of the scripts."""
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(NamedTuple):
     """A positional argument, or an option's value."""
 
     metavar: str
@@ -36,8 +35,7 @@ class Argument:
     """As argparse has it: `?`, `*`, `+`, or nothing for exactly one."""
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """An option; `value` is None for a switch."""
 
     flags: tuple[str, ...]
@@ -46,8 +44,7 @@ class Option:
     repeated: bool
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """A command, or one of its verbs; the program itself has the path ''."""
 
     path: str

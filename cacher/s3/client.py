@@ -7,7 +7,7 @@ and repeats. Keys are whole object names here. All methods raise `CacherError`s.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cacher.errors import CacherError, StoreError
 from cacher.s3 import documents, quirks
@@ -32,8 +32,7 @@ _CLEANING_PATIENCE = 5.0
 """Cleaning up after a failure must not take longer than people wait for it (seconds)."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenUpload:
+class OpenUpload(NamedTuple):
     """A multipart upload: its id, and when it began by the store's clock (POSIX seconds)."""
 
     id: str

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold (section 2.2, "Char"), not even escaped."""
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""What XML 1.0 cannot hold, not even escaped: all but its "Char" (section 2.2). Said so, since the
+other way round it takes 4 ms to compile."""
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorDocument:
+class ErrorDocument(NamedTuple):
     """An `<Error>`; every field may be empty."""
 
     code: str = ""
@@ -34,8 +34,7 @@ class MalformedDocument(Exception):
         self.error = error or ErrorDocument()
 
 
-@dataclass(frozen=True, slots=True)
-class ListedObject:
+class ListedObject(NamedTuple):
     """One `<Contents>`: size in bytes, `modified` in POSIX seconds."""
 
     key: str
@@ -44,16 +43,14 @@ class ListedObject:
     etag: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListPage:
+class ListPage(NamedTuple):
     """One answer of ListObjectsV2; `token` asks for the next, and is empty on the last."""
 
     objects: Sequence[ListedObject]
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteResult:
+class DeleteResult(NamedTuple):
     """One answer of DeleteObjects."""
 
     deleted: Sequence[str]

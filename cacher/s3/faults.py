@@ -7,7 +7,8 @@ next step; none holds a secret.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
 from cacher.s3.documents import ErrorDocument
@@ -19,13 +20,12 @@ _MOST_SAID = 500
 """Characters of what a store says that go into a message: some send pages."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """A refusal: the status, what the error document says, and the answer's headers."""
 
     status: int
-    error: ErrorDocument = field(default_factory=ErrorDocument)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    error: ErrorDocument = ErrorDocument()
+    headers: Mapping[str, str] = MappingProxyType({})
     excerpt: str = ""
     """The beginning of an answer that is no error document: a proxy's page, say."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
+from typing import NamedTuple
 
 from cacher.s3 import quirks
 from cacher.s3.transport import Answer
@@ -16,15 +17,14 @@ LARGEST = 50 * 1024**4
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})$", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectHead:
+class ObjectHead(NamedTuple):
     """What the headers of an object tell: bytes, POSIX seconds, metadata without its prefix."""
 
     size: int
     """-1 where it is not told: a HEAD through some proxies has no length (Ceph behind Apache)."""
     etag: str
     modified: float | None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = MappingProxyType({})
 
 
 def read_head(headers: Mapping[str, str]) -> ObjectHead:

@@ -7,7 +7,7 @@ Every range is pinned to the ETag of the first answer and counts only as a 206 w
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from cacher.errors import EntryChanged, StoreError
 from cacher.s3.client import Client
@@ -27,15 +27,17 @@ PIECE = 256 * 1024
 Meter = Callable[[int], None]
 
 
-@dataclass(frozen=True, slots=True)
 class Spans:
     """The ranges [start, end) of `size` bytes, `step` in each but the last: by number, from 0.
 
     Not a list, which would grow with what a store says of a size.
     """
 
-    size: int
-    step: int
+    __slots__ = ("size", "step")
+
+    def __init__(self, size: int, step: int) -> None:
+        self.size = size
+        self.step = step
 
     def __len__(self) -> int:
         return -(-self.size // self.step)
@@ -47,8 +49,7 @@ class Spans:
         return start, min(start + self.step, self.size)
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """One version of an object: `head.size` is all of it; `meter` is told of bytes that arrive."""
 
     client: Client
@@ -60,7 +61,7 @@ class Version:
 
     def unmetered(self) -> Version:
         """The same version, for bytes that come a second time."""
-        return replace(self, meter=lambda _count: None)
+        return self._replace(meter=lambda _count: None)
 
     def spans(self) -> Spans:
         """The ranges to fetch; just one, if the store has no ranges."""
@@ -156,7 +157,7 @@ def first_answer(client: Client, key: str, meter: Meter) -> tuple[Version, Answe
         # Without an ETag the next range could be another object's.
         enough = told and (answer.headers.get("etag") or told[2] <= RANGE)
         if told and enough and told[0] == 0 and told[1] == min(RANGE, told[2]) - 1:
-            head = replace(read_head(answer.headers), size=told[2])
+            head = read_head(answer.headers)._replace(size=told[2])
             return _version(client, key, head, answer, meter, ranged=True), answer
         if answer.status == 200 and "content-range" not in answer.headers:
             return _whole(client, key, answer, meter)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 RETRY_STATUSES = frozenset([408, 429, 499, 500, 502, 503, 504, 520])
 
@@ -44,8 +44,7 @@ def worth_retrying(status: int, code: str) -> bool:
     return status in RETRY_STATUSES or code in RETRY_CODES or bool(_THROTTLED.match(code))
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(NamedTuple):
     """How many tries a request gets, the first included."""
 
     tries: int = 6

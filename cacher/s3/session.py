@@ -6,9 +6,9 @@ Knows signing, the retry policy and what refusals mean; what the requests are fo
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Generic, TypeVar
+from types import MappingProxyType
+from typing import Generic, NamedTuple, TypeVar
 
 from cacher.errors import CacherError
 from cacher.s3 import quirks
@@ -41,8 +41,7 @@ COMMIT_PATIENCE = 330.0
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where the store is, how it is spoken to, and which bucket is meant."""
 
     host: Host
@@ -52,8 +51,7 @@ class Endpoint:
     """Of a store behind a reverse proxy that serves it below `/path`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply(Generic[Value]):
+class Reply(NamedTuple, Generic[Value]):
     """An answer: of success with its parsed body, or an accepted refusal with its fault."""
 
     status: int
@@ -67,15 +65,14 @@ class Reply(Generic[Value]):
         return self.fault.error.code if self.fault else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One S3 request; `doing` says what it is for, as the beginning of an error's message."""
 
     method: str
     doing: str
     key: str = ""
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = MappingProxyType({})
     body: SignedBody | None = None
     accept: Container[int] = ()
     """Statuses of refusal that the caller copes with."""

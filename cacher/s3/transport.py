@@ -11,9 +11,12 @@ import ssl
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 from urllib.parse import unquote
+
+from cacher.s3 import lean  # noqa: F401 - has what follows load faster
+
+# isort: split
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -42,8 +45,7 @@ class Body(Protocol):
     def __iter__(self) -> Iterator[memoryview]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """Where to connect: `http` or `https`, a name or address (IPv6 without brackets), a port."""
 
     scheme: str

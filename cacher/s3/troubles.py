@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from enum import Enum
 
+from cacher.s3 import lean  # noqa: F401 - has what follows load faster
+
+# isort: split
+
 from urllib3.exceptions import (  # noqa: TID251 - what they are called, and no more
     ConnectTimeoutError,
     NameResolutionError,

@@ -9,9 +9,8 @@ failed), `AccessError` (it refused us), `IntegrityError` (what arrived is not wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from cacher.errors import CacherError
 from cacher.store.content import Content
@@ -33,15 +32,14 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 """Shared, since a listing may hold many entries."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry as the store tells of it. A listing knows no metadata."""
 
     key: str
     size: int
     modified: float | None = None
     etag: str = ""
-    metadata: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    metadata: Mapping[str, str] = _NONE
 
     @property
     def sha256(self) -> str:
@@ -49,8 +47,7 @@ class Entry:
         return self.metadata.get(SHA256, "")
 
 
-@dataclass(frozen=True, slots=True)
-class Deletion:
+class Deletion(NamedTuple):
     """What became of one key of a `delete`; without an error it is gone (or never was)."""
 
     key: str

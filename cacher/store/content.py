@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from cacher.errors import LocalError
 
@@ -13,8 +12,7 @@ PIECE = 256 * 1024
 """Bytes read at once for a digest: small enough to stay in a core's cache."""
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """All of the regular file `fd`: `size` bytes, called `name` in messages."""
 
     fd: int

@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cacher.errors import AccessError, CacherError, LocalError, StoreError
 
@@ -167,8 +167,7 @@ def remove_empty_parents(path: bytes, top: bytes) -> None:
         directory = os.path.dirname(directory)
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """One end of a copy: an open file, and what a failure on its side means."""
 
     fd: int

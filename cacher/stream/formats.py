@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cacher.errors import IntegrityError
 from cacher.stream.frames import MAGIC, SKIPPABLE
@@ -13,8 +13,7 @@ HEAD = 512
 _STORE = "`cacher dir upload --force KEY DIR` then stores it as zstd"
 
 
-@dataclass(frozen=True, slots=True)
-class _Format:
+class _Format(NamedTuple):
     name: str
     magic: bytes
     unpack: str

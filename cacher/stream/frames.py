@@ -8,7 +8,7 @@ is cut anywhere is known to be cut. Decodes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cacher.errors import IntegrityError
 
@@ -23,8 +23,7 @@ _DICTIONARY_ID = (0, 1, 2, 4)
 _CONTENT_SIZE = (0, 2, 4, 8)
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """Bytes of one frame that follow each other; the first four are a segment of their own."""
 
     view: memoryview

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cacher.errors import UsageError
 
@@ -50,13 +50,18 @@ class Globs:
         return [glob.pattern for glob in self._globs if not glob.used]
 
 
-@dataclass(slots=True)
 class _Glob:
-    pattern: str
-    below: re.Pattern[bytes]
-    segments: list[re.Pattern[bytes] | None]
-    """One for each name; None is `**`."""
-    used: bool = False
+    """One pattern. `segments` has one for each name; None is `**`."""
+
+    __slots__ = ("below", "pattern", "segments", "used")
+
+    def __init__(
+        self, pattern: str, below: re.Pattern[bytes], segments: list[re.Pattern[bytes] | None]
+    ) -> None:
+        self.pattern = pattern
+        self.below = below
+        self.segments = segments
+        self.used = False
 
     @classmethod
     def of(cls, pattern: str) -> _Glob:
@@ -122,8 +127,7 @@ class Ignore:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(NamedTuple):
     whole: re.Pattern[bytes]
     takes_back: bool
     directories_only: bool

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from cacher.errors import IntegrityError, SourceError
@@ -50,14 +49,16 @@ _TABLES = (b"manifest.json", b"index.json", b"repositories")
 """Where an archive tells what images it has: docker's, OCI's, and docker's before version 1.10."""
 
 
-@dataclass(slots=True)
 class Passed:
     """What has passed: members of the archive, and bytes of contents in its files."""
 
-    members: int = 0
-    content: int = 0
-    has_table: bool = False
-    """Whether it tells of images."""
+    __slots__ = ("content", "has_table", "members")
+
+    def __init__(self) -> None:
+        self.members = 0
+        self.content = 0
+        self.has_table = False
+        """Whether it tells of images."""
 
 
 def collect(source: Source, write: Callable[[memoryview], None]) -> Passed:

@@ -10,8 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 _NAME = "ledger"
 _ID_LIMIT = 2**32 - 1
@@ -21,8 +20,7 @@ _NO_TIME = "-"
 """The archive does not say: the file system's will do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What a directory is to have in the end; no time for what the file system makes it."""
 
     uid: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cacher.errors import UsageError
 
@@ -23,8 +23,7 @@ _PLACES = ("docker.io/library/", "docker.io/", "localhost/")
 """What docker leaves out of a name, and podman does not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """An image as an engine tells of it.
 
     `id` is 64 hex digits: the digest of its configuration, or of its manifest in an engine with

@@ -9,7 +9,6 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cacher.errors import LocalError, UsageError
 from cacher.stream import headers
@@ -31,16 +30,18 @@ _TYPE = 0o170000
 _CHANGED_HINT = "store it once nothing writes to it any more; --changed warn stores it as it was"
 
 
-@dataclass(slots=True)
 class Packed:
     """What has been packed: `size` is bytes of file contents, hard links counted once."""
 
-    members: int = 0
-    size: int = 0
-    skipped: int = 0
-    """Sockets, FIFOs and devices, which were left out."""
-    vanished: int = 0
-    changed: int = 0
+    __slots__ = ("changed", "members", "size", "skipped", "vanished")
+
+    def __init__(self) -> None:
+        self.members = 0
+        self.size = 0
+        self.skipped = 0
+        """Sockets, FIFOs and devices, which were left out."""
+        self.vanished = 0
+        self.changed = 0
 
 
 def pack(

@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Collection
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cacher.errors import LocalError
 from cacher.stream.completion import Completion
@@ -28,8 +28,7 @@ _TREE = b"tree"
 _ASIDE = b"aside"
 
 
-@dataclass(slots=True)
-class Target:
+class Target(NamedTuple):
     """A directory, or where there will be one."""
 
     path: str
@@ -52,21 +51,25 @@ class Target:
             return os.open(self.name, FLAGS, dir_fd=self.parent)
 
 
-@dataclass(slots=True)
 class Move:
-    """A staged tree and where it goes."""
+    """A staged tree and where it goes.
 
-    target: Target
-    yard: Yard
-    tree: Claim
-    mode: int
-    """What the root gets if nothing says what it should."""
-    is_told: bool = False
-    """Whether the root has its mode and times from the archive."""
-    implicit: Collection[bytes] = ()
-    """Paths of directories of which the archive says nothing. In a merge the old ones' are kept."""
-    litter: list[bytes] = field(default_factory=list)
-    """Names in the yard to be removed whatever happens, if they are there."""
+    `mode` is what the root gets if nothing says what it should.
+    """
+
+    __slots__ = ("implicit", "is_told", "litter", "mode", "target", "tree", "yard")
+
+    def __init__(self, target: Target, yard: Yard, tree: Claim, mode: int) -> None:
+        self.target = target
+        self.yard = yard
+        self.tree = tree
+        self.mode = mode
+        self.is_told = False
+        """Whether the root has its mode and times from the archive."""
+        self.implicit: Collection[bytes] = ()
+        """Paths of directories that the archive does not tell of: in a merge the old ones stay."""
+        self.litter: list[bytes] = []
+        """Names in the yard to be removed whatever happens, if they are there."""
 
 
 def publish(move: Move, *, clean: bool) -> None:

@@ -7,8 +7,7 @@ takes to read it. Knows bytes; must not know where they are kept.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cacher.errors import IntegrityError
 
@@ -24,8 +23,7 @@ _HEADER = MAGIC.to_bytes(4, "little") + (SIZE - 8).to_bytes(4, "little")
 _SIGNATURE = b"cacher-seal "
 
 
-@dataclass(frozen=True, slots=True)
-class Seal:
+class Seal(NamedTuple):
     """What was stored: `size` bytes, before they were compressed, of a `kind` of archive.
 
     It has so many `members` (files, directories, links), with `content` bytes in the files.
@@ -70,7 +68,7 @@ def parse(frame: bytes) -> Seal:
         )
     try:
         told: Any = json.loads(text)
-        seal = Seal(**{name: told[name] for name in Seal.__dataclass_fields__})
+        seal = Seal(**{name: told[name] for name in Seal._fields})
     except (ValueError, KeyError, TypeError, RecursionError):
         raise _damaged() from None
     counts = (seal.members, seal.content, seal.size, seal.created)

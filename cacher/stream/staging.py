@@ -227,7 +227,9 @@ def _hint(error: OSError, target: str) -> str:
 
 
 def _move(target: Target, yard: Yard, tree: Claim, mode: int) -> Move:
-    return Move(target, yard, tree, mode, litter=[tree.name])
+    move = Move(target, yard, tree, mode)
+    move.litter.append(tree.name)
+    return move
 
 
 def _resolved(target: str) -> str:

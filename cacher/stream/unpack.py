@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cacher.errors import IntegrityError, LocalError, UsageError
 from cacher.stream import members
@@ -32,8 +32,7 @@ _NO_NAMES = (b"", b".", b"..")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What of an archive is wanted; `max_size` is bytes of the whole tar stream."""
 
     strip: int = 0
@@ -42,17 +41,19 @@ class Wanted:
     max_size: int = 100 * 1024**3
 
 
-@dataclass(slots=True)
 class Unpacked:
     """What an archive has: `size` is bytes of file contents; `restored` members were wanted."""
 
-    members: int = 0
-    size: int = 0
-    skipped: int = 0
-    """FIFOs, which were left out."""
-    restored: int = 0
-    implicit: set[bytes] = field(default_factory=set)
-    """The directories that the archive has things in but does not tell of; the root is empty."""
+    __slots__ = ("implicit", "members", "restored", "size", "skipped")
+
+    def __init__(self) -> None:
+        self.members = 0
+        self.size = 0
+        self.skipped = 0
+        """FIFOs, which were left out."""
+        self.restored = 0
+        self.implicit: set[bytes] = set()
+        """The directories that the archive has things in but does not tell of; the root is b""."""
 
 
 def unpack(feed: Callable[[], memoryview], root: int, wanted: Wanted) -> Unpacked:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cacher.errors import LocalError
 from cacher.stream.descent import Descent
@@ -28,8 +28,7 @@ _SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
 """What the tag of a cache directory begins with (Cache Directory Tagging Specification)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """What of a directory is meant: globs to include, lines of a .gitignore to exclude."""
 
     include: Sequence[str] = ()

@@ -12,8 +12,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from cacher.stream.descent import FLAGS
 from cacher.stream.removal import open_up, remove, status_of, unchanged
@@ -36,8 +36,7 @@ class Begun(Enum):
     CLEAN = b".clean"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A directory of this run: its name, and a descriptor that holds its lock."""
 
     name: bytes

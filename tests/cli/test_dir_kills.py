@@ -55,6 +55,9 @@ class Killing:
         after = look(Path("d"))
         assert after in (before, self._trees[number % 2])
         self.moved += after != before
+        if after == before:
+            # The machine may have become slower: the moments that matter are near the end.
+            self._whole *= 1.02
 
     def _run(self, number: int, patience: float, *flags: str) -> bool:
         began = time.monotonic()

@@ -300,4 +300,4 @@ def test_no_password_is_ever_shown(secret: str) -> None:
 
 def test_settings_hold_nothing_that_is_not_a_setting() -> None:
     names = {attribute(name) for name, *_ in SETTINGS} | {"sources", "config_file"}
-    assert set(Settings.__slots__) == names
+    assert set(Settings._fields) == names

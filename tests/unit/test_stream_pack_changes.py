@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cacher.errors import LocalError, UsageError
-from cacher.stream.pack import BUFFER, Packed, Selection, pack
-from tests.unit.trees import Sink, by_tarfile, members, names, no_descriptor_more, packed
+from cacher.stream.pack import BUFFER, Selection, pack
+from tests.unit.trees import Sink, by_tarfile, counts, members, names, no_descriptor_more, packed
 
 SIZE = 3 * BUFFER
 
@@ -273,4 +273,4 @@ def test_an_include_of_nothing(tmp_path: Path) -> None:
 def test_everything_left_out_still_leaves_the_directory(tmp_path: Path) -> None:
     data, result = packed(chosen(tmp_path), Selection(exclude=["*"]))
     assert list(by_tarfile(data)) == [b"."]
-    assert result == Packed(members=1)
+    assert counts(result) == {"members": 1}

@@ -231,3 +231,9 @@ def deep(parent: Path, name: bytes, depth: int) -> Iterator[int]:
             os.rmdir(name, dir_fd=fd)
         os.close(fd)
         os.close(start)
+
+
+def counts(result: Packed) -> dict[str, int]:
+    """What has been counted, but for what there was none of."""
+    told = {name: getattr(result, name) for name in Packed.__slots__}
+    return {name: count for name, count in told.items() if count}
