@@ -1,4 +1,4 @@
-"""Bare systems for another processor: Debians for arm64, whose Python qemu runs, command by command.
+"""Bare systems for arm64: Debians whose Python qemu runs, on a machine that need not be one.
 
 Kept in the tests' cache. What starts a process in such a tree would need the kernel to know qemu,
 which is a setting of the whole machine; so only Python itself runs there, and the shell around it
@@ -21,29 +21,36 @@ from tests.trees import kept
 MACHINE = "aarch64"
 """What the kernel, and so Python, calls it."""
 
-_LIMIT = 120.0  # seconds; a start of Python takes half of one
+_LIMIT = 120.0  # seconds; a start of Python takes about one
 
-# Unpacked, not installed: their scripts could not run. What those would make is made here.
+_PYTHON = ("/dev/qemu", "-cpu", "cortex-a72", "/usr/bin/python3")
+"""The command, in a tree. Processors since have pointer authentication, which newer Debians use,
+and which is most of their time when emulated."""
+
+# Unpacked, not installed, as their scripts could not run. What those would make is made here.
 _MAKE = """\
 set -e
 "$1" --foreign --arch=arm64 --variant=minbase --include=python3 "$2" tree
 for package in tree/var/cache/apt/archives/*.deb; do dpkg-deb --extract "$package" tree; done
+rm -rf tree/debootstrap tree/dev tree/var/cache/apt/* tree/usr/share/doc tree/usr/share/locale
 mkdir -p tree/dev tree/mnt tree/proc tree/tmp
-chmod 1777 tree/tmp
-rm -rf tree/debootstrap tree/dev/* tree/var/cache/apt/* tree/usr/share/doc tree/usr/share/locale
+cd tree
 """
 
-_DEV = """\
-mount -t tmpfs -o mode=755 dev dev
-touch dev/null dev/urandom dev/qemu
-mount --bind /dev/null dev/null
-mount --bind /dev/urandom dev/urandom
+_COMPILE = "import compileall, os\ncompileall.compile_dir(os.path.dirname(os.__file__), 1, quiet=1)"
+"""For the Python of a tree, so that not every start of it compiles its library."""
+
+_MOUNTS = """\
+mount -o remount,bind,ro .
+mount -t tmpfs -o mode=1777 tmp tmp
 """
 
 
 def bare(suite: str) -> Path:
     """The root of that Debian. Raises `ProgramNotFound`."""
-    _qemu()  # without it, it would be made in vain
+    # Without these even one that is there is of no use.
+    namespace.enter()
+    _devices()
     return kept(f"bare-arm64-{suite}-1", partial(_make, suite)) / "tree"
 
 
@@ -63,14 +70,14 @@ def run(
     """
     place = shlex.quote(str(root))
     variables = [f"{name}={value}" for name, value in environ.items()]
-    python = shlex.join(["env", "-i", *variables, *_enter(root), "/dev/qemu", "/usr/bin/python3"])
+    python = shlex.join(["env", "-i", *variables, *_enter(str(root), systems.WORK), *_PYTHON])
     script = [
         "set -e",
         f"mount --bind {place} {place}",
         f"cd {place}",
         f"mount --bind {shlex.quote(str(work))} .{systems.WORK}",
-        _DEV,
-        f"mount --bind {shlex.quote(str(_qemu()))} dev/qemu",
+        _MOUNTS,
+        _devices(),
         *mounts,
         f"cd .{systems.WORK}",
         f'python3() {{ {python} "$@"; }}',
@@ -87,16 +94,28 @@ def run(
     )
 
 
-def _enter(root: Path) -> list[str]:
-    """The words before a command in that root; unlike chroot's, in a directory of choice."""
+def _enter(root: str, directory: str) -> list[str]:
+    """The words before a command in that root and that directory of it, as chroot has no choice."""
     unshare = programs.find("unshare", provider="apt-get install util-linux")
-    return [str(unshare), f"--root={root}", f"--wd={systems.WORK}"]
+    return [str(unshare), f"--root={root}", f"--wd={directory}"]
 
 
-def _qemu() -> Path:
-    """An emulator that needs nothing of the tree it is in."""
-    return programs.find("qemu-aarch64-static", provider="apt-get install qemu-user-static")
+def _devices() -> str:
+    """Shell commands that mount in ./dev what a Python needs there, and qemu, which needs no more.
+
+    Raises `ProgramNotFound`.
+    """
+    qemu = programs.find("qemu-aarch64-static", provider="apt-get install qemu-user-static")
+    files = {"null": "/dev/null", "urandom": "/dev/urandom", "qemu": str(qemu)}
+    return "\n".join(
+        ["mount -t tmpfs -o mode=755 dev dev"]
+        + [
+            f"touch dev/{name} && mount --bind {shlex.quote(source)} dev/{name}"
+            for name, source in files.items()
+        ]
+    )
 
 
 def _make(suite: str, directory: Path) -> None:
-    systems.debootstrap(directory, suite, _MAKE)
+    compiles = shlex.join([*_enter(".", "/"), *_PYTHON, "-c", _COMPILE])
+    systems.debootstrap(directory, suite, "\n".join([_MAKE, _devices(), compiles]))

@@ -24,7 +24,7 @@ MANIFESTS = sorted((ROOT / ".builds").glob("*.yml"))
 FEW = {"PYTEST_ADDOPTS": "tests/unit/test_keys.py"}
 """All tests take too long: of pytest's only these, all else that a task does is done."""
 
-HEAVY = ["chromium", "docker-registry", "docker.io", "npm", "podman"]
+HEAVY = ["chromium", "docker-registry", "docker.io", "npm", "podman", "qemu-user-static"]
 """What a few unit tests do not need, and takes minutes to install."""
 
 

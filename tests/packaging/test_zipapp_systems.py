@@ -44,7 +44,7 @@ python3 cacher.pyz upload f tree/file
 python3 cacher.pyz download f again
 cmp again tree/file
 ./cacher.pyz exists f
-! ./cacher.pyz exists absent
+./cacher.pyz exists absent && exit 9 || test $? = 1
 ./cacher.pyz dir upload d tree
 ./cacher.pyz dir download d restored
 cmp restored/file tree/file
