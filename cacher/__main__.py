@@ -2,6 +2,10 @@
 
 import sys
 
+from cacher import signals
+
+signals.begin()
+
 from cacher.cli import main
 
 sys.exit(main())

@@ -10,11 +10,18 @@ import sys
 
 from cacher.errors import Stopped, TimedOut
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
 BROKEN_PIPE = 128 + signal.SIGPIPE
 """The exit status of a program whose reader is gone, as a shell gives it."""
 
 _AGAIN = 0.5
 """Seconds after which it is looked whether a signal's exception got lost."""
+
+_SOON = 0.01
+"""Seconds after which one is raised again that is known to be lost."""
 
 _ONCE = 2
 """Looks during which further signals count as the first: a CI service may send several at once, to
@@ -24,6 +31,12 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _caught: list[signal.Signals] = []
 """Those that are ours: a shell starts background jobs with SIGINT ignored, nohup with SIGHUP."""
+
+
+def begin() -> None:
+    """Until `catch`, let SIGINT end the process, and not with a traceback of an import."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def catch() -> None:
@@ -41,13 +54,25 @@ def catch() -> None:
     _caught[:] = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]
     for number in _caught:
         signal.signal(number, stop)
+    sys.unraisablehook = _lost
+
+
+def _lost(told: UnraisableHookArgs) -> None:
+    """Python drops an exception, which it would otherwise only print: ours is raised again."""
+    if isinstance(told.exc_value, Stopped):
+        signal.setitimer(signal.ITIMER_REAL, _SOON, _AGAIN)
+    elif isinstance(told.exc_value, TimedOut):
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
+    else:
+        sys.__unraisablehook__(told)
 
 
 def _insist(signum: int) -> None:
     """Raise `Stopped` again if it got lost, and let go of further signals after a second.
 
     Python drops an exception that a handler raises while a finalizer or a weak reference's callback
-    runs. As long as ours is on its way, it or what it led to is what is being handled.
+    runs (`_lost`), and libraries may. As long as ours is on its way, it or what it led to is what
+    is being handled.
     """
     looks = 0
 

@@ -12,8 +12,13 @@ if sys.version_info < (3, 11):
     sys.exit(7)  # "this machine", as in cacher/errors.py
 
 import _frozen_importlib_external as _machinery
+import _signal
 import marshal
 import zlib
+
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    # Until cacher's own is there: not with a traceback of an import.
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 ARCHIVE = __loader__.archive
 MAGIC = int.from_bytes(_machinery.MAGIC_NUMBER[:2], "little")

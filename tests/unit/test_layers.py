@@ -18,7 +18,7 @@ ANYBODY = {"errors", "options", "version"}
 
 ROOMS: dict[str, set[str]] = {
     # A room is one module, or a directory of them; the rooms it may import besides ANYBODY.
-    "__main__": {"cli"},
+    "__main__": {"cli", "signals"},
     "cli": {
         "arguments",
         "commands",

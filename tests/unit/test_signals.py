@@ -29,6 +29,25 @@ except Stopped as stopped:
     sys.exit(stopped.status)
 """
 
+LATE = """
+import os, signal, sys, time
+from cacher import signals
+from cacher.errors import TimedOut
+
+class Finalized:
+    def __del__(self):
+        time.sleep(0.3)  # the exception is dropped here
+
+signals.catch()
+signals.arm(0.1)
+try:
+    item = Finalized()
+    del item
+    time.sleep(20)
+except TimedOut as timeout:
+    sys.exit(42)
+"""
+
 CLEANING = """
 import os, signal, sys, time
 from cacher import signals
@@ -100,9 +119,33 @@ def run(program: str, *argv: str) -> tuple[int, str, float]:
 
 
 def test_an_exception_that_got_lost_is_raised_again() -> None:
-    status, _, seconds = run(LOST)
-    assert status == 128 + 15
-    assert seconds < 10
+    done = subprocess.run(
+        [sys.executable, "-c", LOST], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (128 + 15, "")
+
+
+def test_at_once() -> None:
+    """A command that is nearly done would be done before it is looked again."""
+    quick = LOST.replace("sleep(20)", "sleep(0.2)")
+    assert run(quick)[0] == 128 + 15
+
+
+def test_a_time_out_that_got_lost_is_raised_again() -> None:
+    assert run(LATE)[0] == 42
+
+
+def test_what_else_is_dropped_is_shown() -> None:
+    other = LOST.replace("os.kill(os.getpid(), signal.SIGTERM)", "raise ValueError('other')")
+    done = subprocess.run(
+        [sys.executable, "-c", other.replace("sleep(20)", "sleep(0)")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "ValueError: other" in done.stderr
 
 
 def test_cleaning_up_is_left_alone() -> None:
