@@ -39,19 +39,19 @@ def _directory():
 _FILES = _directory()
 
 
-def read(name):
-    """The bytes of an entry, or None if there is none of that name. Raises Damaged.
+def read(name, needed=False):
+    """The bytes of an entry; None if there is none of that name, unless `needed`. Raises Damaged.
 
     zipimport compares nothing: a bit that has flipped would run, or crash the interpreter.
     """
-    if _FILES and name not in _FILES:
-        return None
     try:
+        if _FILES and name not in _FILES:
+            raise OSError(0, "")
         data = __loader__.get_data(name)
     except OSError as error:
-        if error.errno == 0:
+        if error.errno == 0 and not needed:
             return None
-        reason = (error.strerror or "it is cut off").lower()
+        reason = "it is not there" if error.errno == 0 else error.strerror or "it is cut off"
     except (ImportError, EOFError, ValueError, zlib.error) as error:
         reason = str(error)
     else:
@@ -59,7 +59,7 @@ def read(name):
             return data
         reason = "it has another checksum"
     told = "%s is damaged, or was replaced while it ran (%s: %s)"
-    raise Damaged(told % (ARCHIVE, name, reason))
+    raise Damaged(told % (ARCHIVE, name, reason.lower()))
 
 
 def _bundled():
@@ -68,7 +68,7 @@ def _bundled():
     if compiled is not None:
         code = marshal.loads(compiled)
     else:
-        code = compile(read("bundled.py") or "", "cacher.pyz/bundled.py", "exec")
+        code = compile(read("bundled.py", needed=True), "cacher.pyz/bundled.py", "exec")
     module = sys.modules["bundled"] = type(sys)("bundled")
     exec(code, module.__dict__)
     return module
@@ -80,8 +80,14 @@ if sys.path and sys.path[0] == ARCHIVE:
 try:
     _bundled().install(ARCHIVE, read, MAGIC)
     from cacher.cli import main
-except Damaged as damaged:
-    sys.stderr.write("cacher: error: %s\ncacher: hint: %s\n" % (damaged, damaged.hint))
+except ImportError as error:
+    told, hint = str(error), Damaged.hint
+    if not isinstance(error, Damaged):
+        told = "%s is damaged (%s)" % (ARCHIVE, error)
+        if error.name and error.name.partition(".")[0] not in ("bundled", "cacher"):
+            told = "this Python has no module %s" % error.name
+            hint = "cacher needs all of its standard library: Debian's python3, not python3-minimal"
+    sys.stderr.write("cacher: error: %s\ncacher: hint: %s\n" % (told, hint))
     sys.exit(7)
 
 sys.exit(main())

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any
 
-    Read = Callable[[str], bytes | None]
-    """An entry by its name; None if there is none. Raises an ImportError if it is damaged."""
+    Read = Callable[..., bytes | None]
+    """An entry by its name; None if there is none, unless it is `needed` (the second argument).
+
+    Raises an ImportError if the file is damaged.
+    """
 else:
     ModuleSpec = bootstrap.ModuleSpec
 
@@ -134,7 +137,7 @@ class Bundle:
         """The edition, and the versions of what is in it."""
         import json
 
-        told: dict[str, Any] = json.loads(self._read("bundle.json") or b"{}")
+        told: dict[str, Any] = json.loads(self._read("bundle.json", needed=True) or b"")
         return told
 
     def _tell(self, how: str) -> None:

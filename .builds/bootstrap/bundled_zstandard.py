@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    Read = Callable[[str], bytes | None]
+    Read = Callable[..., bytes | None]
     """As in bundled.py."""
 else:
     ModuleSpec = bootstrap.ModuleSpec
 
 EXTENSION = "zstandard.backend_c"
+
+_FILE = "backend_c.so"
 
 OLDEST = (0, 22)
 """Of an installed zstandard: what pyproject.toml asks for."""
@@ -53,6 +55,14 @@ def installed() -> ModuleSpec | None:
 
     None without, or with a broken one, of which some is loaded: the bundled one is as good.
     """
+    found = _usable()
+    if found is None:
+        # What somebody has said of an installed one does not hold for ours.
+        os.environ.pop("PYTHON_ZSTANDARD_IMPORT_POLICY", None)
+    return found
+
+
+def _usable() -> ModuleSpec | None:
     import re
 
     try:
@@ -68,7 +78,8 @@ def installed() -> ModuleSpec | None:
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
         spec.loader = Ready(module)  # type: ignore[assignment]
-        if all(hasattr(module, name) for name in USED):
+        is_whole = sys.modules[EXTENSION].__version__ == module.__version__
+        if is_whole and all(hasattr(module, name) for name in USED):
             return spec
     except (Exception, SystemExit):  # whatever a broken package does
         pass
@@ -126,7 +137,7 @@ class Extension:
     def _rebuilt(self, index: dict[str, Any], tag: str) -> bytes:
         """A file as it was: whole in the archive, or as its difference from another."""
         entry = index[tag]
-        content = self._read("native/" + entry["file"]) or b""
+        content = self._read("native/" + entry["file"], needed=True) or b""
         if "base" in entry:
             content = patched(self._rebuilt(index, entry["base"]), content, entry["size"])
         if zlib.crc32(content) != entry["crc32"]:
@@ -136,7 +147,7 @@ class Extension:
     def _json(self, name: str) -> Any:
         import json
 
-        return json.loads(self._read(name) or b"{}")
+        return json.loads(self._read(name, needed=True) or b"")
 
 
 class Ready:
@@ -185,13 +196,10 @@ def _from_file(name: str, content: bytes) -> ModuleType:
     reasons = []
     for place in _places():
         directory = os.path.join(place, "cacher-" + os.urandom(8).hex())
-        path = os.path.join(directory, "backend_c.so")
+        path = os.path.join(directory, _FILE)
         try:
             os.mkdir(directory, 0o700)
-        except OSError as error:
-            reasons.append(f"{place}: {_reason(error)}")
-            continue
-        try:
+            _sweep(place)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 _write(descriptor, content)
@@ -209,6 +217,25 @@ def _from_file(name: str, content: bytes) -> ModuleType:
     raise ImportError("; ".join(reasons), name=name)
 
 
+def _sweep(place: str) -> None:
+    """Remove what runs that were killed have left there: a directory of ours of a minute ago."""
+    import re
+    import time
+
+    for name in os.listdir(place):
+        path = os.path.join(place, name)
+        if not re.fullmatch("cacher-[0-9a-f]{16}", name):
+            continue
+        try:
+            status = os.lstat(path)
+            if status.st_uid == os.geteuid() and status.st_mtime < time.time() - 60:
+                if os.path.exists(os.path.join(path, _FILE)):
+                    os.unlink(os.path.join(path, _FILE))
+                os.rmdir(path)
+        except OSError:
+            pass
+
+
 def _reason(error: Exception) -> str:
     """Why something could not be loaded; the dynamic loader begins with the file's name."""
     if isinstance(error, OSError) and error.strerror:
@@ -224,7 +251,11 @@ def _places() -> list[str]:
     named = [environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm", environ.get("XDG_RUNTIME_DIR")]
     named += [environ.get("XDG_CACHE_HOME"), home and os.path.join(home, ".cache"), home]
     places = [place for place in named if place and os.path.isabs(place)]
-    return list(dict.fromkeys([*places, os.getcwd()]))
+    try:
+        places.append(os.getcwd())
+    except OSError:  # it was deleted
+        pass
+    return list(dict.fromkeys(places))
 
 
 def _write(descriptor: int, content: bytes) -> None:

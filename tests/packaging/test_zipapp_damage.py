@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import zstandard
 from tests.packaging import pyz
 from tests.packaging.runs import (
     ISOLATED,
+    NEW,
     interpreter,
     parsed,
     round_trip,
@@ -111,12 +114,88 @@ def test_another_zstandard_is_not_mixed_with_ours(pyzs: Path, tmp_path: Path, fa
     assert told["zstd"].startswith("1.5.7 of zstandard 0.25.0, loaded from memory")
 
 
+@pytest.mark.parametrize("name", ["native/index.json", "native/{file}", "bundle.json"])
+def test_what_is_missing_is_damage(pyzs: Path, tmp_path: Path, name: str) -> None:
+    """As where a name in the archive's directory is another."""
+    program = interpreter("3.11.11")
+    file = "backend_c.cpython-311-x86_64-linux-gnu.so"
+    if os.uname().machine != "x86_64":
+        file = "backend_c.cpython-311-aarch64-linux-gnu.so"
+    name, bad = name.format(file=file), tmp_path / "bad.pyz"
+    with zipfile.ZipFile(pyzs / "cacher.pyz") as old, zipfile.ZipFile(bad, "w") as new:
+        for other in old.namelist():
+            if other != name:
+                new.writestr(other, old.read(other))
+    (tmp_path / "tree").mkdir()
+    argv = ["version"] if name == "bundle.json" else ["dir", "upload", "k", "tree"]
+    done = run([program, "-I", "-S", bad, *argv], tmp_path)
+    assert done.returncode == 7, done.stderr
+    assert (
+        f"bad.pyz is damaged, or was replaced while it ran ({name}: it is not there)" in done.stderr
+    )
+    assert "download it again" in done.stderr
+
+
+@pytest.mark.parametrize("python", NEW)
+@pytest.mark.parametrize("size", [0.1, 0.5, 0.999, 2])
+def test_a_file_that_was_cut_off(pyzs: Path, tmp_path: Path, python: str, size: float) -> None:
+    """Or has a tail: Python takes it for a source, and has but one way to say what is wrong."""
+    content = (pyzs / "cacher.pyz").read_bytes()
+    bad = tmp_path / "bad.pyz"
+    bad.write_bytes(content[: int(len(content) * size)] if size < 1 else content + bytes(70_000))
+    done = run([interpreter(python), "-I", bad, "exists", "k"], tmp_path)
+    assert done.returncode == 1
+    assert "this.file.is.damaged.so.download.it.again" in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("policy", ["cffi", "rust", "odd", ""])
+@pytest.mark.parametrize("site", [False, True], ids=["bundled", "installed"])
+def test_what_is_said_of_an_installed_one_does_not_matter(
+    pyzs: Path, tmp_path: Path, policy: str, site: bool
+) -> None:
+    place = str(Path(zstandard.__file__).parents[1]) if site else ""
+    environ = {"PYTHON_ZSTANDARD_IMPORT_POLICY": policy, "PYTHONPATH": place}
+    round_trip([sys.executable, "-s", "-S", pyzs / "cacher.pyz"], tmp_path, **environ)
+
+
+def test_what_killed_runs_have_left_goes(tmp_path: Path) -> None:
+    """Of the directories that the extension is loaded from, where memory will not do."""
+    sys.path[:0] = [str(pyz.SCRIPT.parent / "bootstrap")]
+    try:
+        from bundled_zstandard import _sweep
+    finally:
+        del sys.path[0]
+    for name, age in (("a1d", 100), ("eee", 1), ("f11", 100), ("e0e", 100)):
+        place = tmp_path / f"cacher-{name:0>16}"
+        place.mkdir()
+        (place / ("other" if name == "f11" else "backend_c.so")).touch()
+        if name == "e0e":
+            (place / "backend_c.so").unlink()
+        os.utime(place, (time.time() - age,) * 2)
+    (tmp_path / "cacher-of-somebody-else").mkdir()
+    os.utime(tmp_path / "cacher-of-somebody-else", (0, 0))
+    (tmp_path / f"cacher-{'1111':0>16}").symlink_to(tmp_path)
+    _sweep(str(tmp_path))
+    names = ("eee", "f11", "1111")
+    left = {f"cacher-{name:0>16}" for name in names} | {"cacher-of-somebody-else"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+
+
 BROKEN = {
+    "of two versions": lambda theirs: other_version(theirs),
     "no library": lambda theirs: overwrite(theirs, "backend_c*.so", b"no library"),
     "raises": lambda theirs: add(theirs, "raise RuntimeError('broken')"),
     "exits": lambda theirs: add(theirs, "raise SystemExit('broken')"),
     "another interface": lambda theirs: add(theirs, "del ZstdCompressionParameters"),
 }
+
+
+def other_version(theirs: Path) -> None:
+    text = (theirs / "__init__.py").read_text()
+    changed = text.replace(f'"{zstandard.__version__}"', '"0.24.0"')
+    assert changed != text
+    (theirs / "__init__.py").write_text(changed)
 
 
 def overwrite(theirs: Path, pattern: str, content: bytes) -> None:

@@ -138,6 +138,14 @@ def test_a_bare_system(suite: str, root: Path, work: Path, way: str) -> None:
     assert left == {"cacher.pyz", "tree", "again", "restored", "store"}
 
 
+def test_a_working_directory_that_is_gone(root: Path, work: Path) -> None:
+    """Without /proc, so that a place for a file is looked for."""
+    script = "mkdir gone; cd gone; rmdir ../gone; python3 /mnt/cacher.pyz dir upload d /mnt/tree"
+    done = run(root, work, script, [])
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in work.iterdir()} == {"cacher.pyz", "tree", "store"}
+
+
 def test_where_nothing_can_be_loaded(suite: str, root: Path, work: Path) -> None:
     """Python 3.14 has a zstd of its own; others say what was tried."""
     done = run(root, work, ROUND_TRIP.replace("./cacher", "python3 cacher"), NOEXEC)
