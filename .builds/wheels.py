@@ -64,7 +64,11 @@ def checked(directory: Path) -> list[Path]:
         found.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), path)
     missing = wanted - found.keys()
     if missing:
-        raise Refused(f"{directory} lacks {len(missing)} of {len(wanted)} wheels of {LOCK.name}")
+        others = sorted(path.name for digest, path in found.items() if digest not in wanted)
+        told = f", and has others: {', '.join(others)}" if others else ""
+        raise Refused(
+            f"{directory} lacks {len(missing)} of {len(wanted)} wheels of {LOCK.name}{told}"
+        )
     return sorted(found[digest] for digest in wanted)
 
 

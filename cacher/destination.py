@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Callable
 from typing import IO, Protocol, Self
 
@@ -187,6 +186,8 @@ class SpooledDestination:
 
 def spool() -> IO[bytes]:
     """An unnamed temporary file in TMPDIR."""
+    import tempfile  # which takes time, and more of Python than others need
+
     try:
         return tempfile.TemporaryFile(prefix="cacher-")
     except OSError as error:

@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsp
 
 from cacher.errors import IntegrityError, SourceError, UsageError
 from cacher.s3.retry import PATIENT, Attempts, retry_after, worth_retrying
+from cacher.s3.tls import advice
 from cacher.s3.transport import Answer, Host, Transport
 from cacher.s3.troubles import TransportError, Trouble
 from cacher.sinks import Sink
@@ -151,7 +152,7 @@ class _Fetching:
             except TransportError as error:
                 reason, hint = error.detail, ""
                 if error.hopeless:
-                    wait, hint = None, "--ca-file FILE adds the certificate of a private authority"
+                    wait, hint = None, advice()
                 else:
                     wait = attempts.delay(dead=error.dead, dropped=error.dropped)
             if wait is None:

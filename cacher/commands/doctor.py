@@ -15,6 +15,7 @@ from cacher.config import Settings
 from cacher.errors import IntegrityError, StoreError
 from cacher.report import size_text
 from cacher.store.local_traces import none_left
+from cacher.unforeseen import translated
 
 _CANARY = b"\n"
 
@@ -29,6 +30,7 @@ def doctor(run: Run) -> Outcome:
             report.flush()
 
     chart = Chart(show)
+    chart.run("zstd", _zstd)
     examine(run, chart)
     error = chart.first_error
     fields: dict[str, Any] = {
@@ -42,6 +44,15 @@ def doctor(run: Run) -> Outcome:
     text = f"{failures} of {len(chart.checks)} checks failed; the first: {error.message}"
     hint = error.hint or "mend this first; other failures may come from it"
     return Outcome("unhealthy", fields=fields, error=type(error)(text, hint))
+
+
+def _zstd() -> str:
+    """What directories and images need; files do without."""
+    try:
+        from cacher.stream.zstd import LIBRARY
+    except ImportError as error:
+        raise translated(error) from error
+    return LIBRARY
 
 
 def examine(run: Run, chart: Chart) -> None:

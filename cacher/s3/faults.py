@@ -14,6 +14,7 @@ from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
 from cacher.s3.documents import ErrorDocument
 from cacher.s3.quirks import clock_is_off, quota_is_reached
 from cacher.s3.retry import CORRUPTED_CODES
+from cacher.s3.tls import advice
 from cacher.s3.troubles import TransportError, Trouble
 
 _MOST_SAID = 500
@@ -45,7 +46,6 @@ _TROUBLE_HINTS = {
     Trouble.NAME: "check the host name in --endpoint, and whether this machine has a network",
     Trouble.CONNECT: _UNREACHABLE,
     Trouble.REFUSED: _UNREACHABLE,
-    Trouble.TLS: "--ca-file FILE adds the certificate of a private authority",
     Trouble.PLAIN: "is it an http:// endpoint?",
     Trouble.PROXY: "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
     Trouble.SILENCE: "the store or the network hangs; a later run may succeed",
@@ -105,7 +105,8 @@ def explained(fault: Fault, doing: str, bucket: str) -> CacherError:
 
 def unanswered(error: TransportError, doing: str, where: str) -> StoreError:
     """A dead connection as an error: `where` is the host."""
-    return StoreError(f"{doing}: {where}: {error.detail}", _TROUBLE_HINTS[error.trouble])
+    hint = _TROUBLE_HINTS.get(error.trouble) or advice()
+    return StoreError(f"{doing}: {where}: {error.detail}", hint)
 
 
 def _access_hint(fault: Fault) -> str:

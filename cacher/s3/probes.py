@@ -20,7 +20,7 @@ from cacher.s3.faults import explained
 from cacher.s3.multipart import LINGER
 from cacher.s3.quirks import MIN_PART
 from cacher.s3.session import Request, no_document
-from cacher.s3.tls import client_context
+from cacher.s3.tls import advice, client_context
 from cacher.s3.transport import CONNECT_TIMEOUT, Host
 
 CANARY = b"\n"
@@ -67,7 +67,7 @@ def handshake(host: Host, ca_files: tuple[str, ...]) -> str:
     except ssl.SSLCertVerificationError as error:
         raise StoreError(
             f"the certificate is not accepted: {error.verify_message}",
-            "--ca-file FILE adds the certificate of a private authority",
+            advice(),
         ) from error
     except OSError as error:
         raise StoreError(

@@ -40,6 +40,20 @@ def client_context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
     return context
 
 
+def advice() -> str:
+    """What may be done where a certificate is not accepted, or TLS fails otherwise."""
+    if _has_authorities():
+        return "--ca-file FILE adds the certificate of a private authority"
+    return "this system knows no authority: install ca-certificates, or see --ca-file"
+
+
+def _has_authorities() -> bool:
+    paths = ssl.get_default_verify_paths()
+    directories = filter(None, (paths.capath, paths.openssl_capath))
+    files = filter(None, (paths.cafile, paths.openssl_cafile, *_OTHER_BUNDLES))
+    return any(map(os.path.isfile, files)) or any(map(_is_hashed, directories))
+
+
 def certificate_complaint(error: BaseException) -> str:
     """What is wrong with the server's certificate, if that is what is wrong."""
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -35,7 +35,7 @@ class TestLocal:
         assert (ended.status, ended.err) == (0, "cacher: everything works\n")
         chart = Chart(ended)
         assert chart.names("fail", "warn", "skip") == []
-        assert chart.names("ok")[-5:] == LOCAL_CHECKS
+        assert chart.names("ok")[-len(LOCAL_CHECKS) :] == LOCAL_CHECKS
         assert str(local.root) in chart["directory"].text
         assert " free" in chart["directory"].text
         assert chart["list"].text == "1 entries"
@@ -55,7 +55,7 @@ class TestLocal:
     def test_a_store_that_is_not_there_is_not_made(self, cacher: Run, local: LocalPlace) -> None:
         ended = cacher("doctor")
         assert ended.status == 0
-        assert Chart(ended).names("ok")[-5:] == LOCAL_CHECKS
+        assert Chart(ended).names("ok")[-len(LOCAL_CHECKS) :] == LOCAL_CHECKS
         assert not local.root.exists()
 
     def test_a_file_where_the_directory_should_be(
@@ -96,6 +96,7 @@ class TestBucket:
         assert chart.names("fail", "warn") == []
         assert chart.names("skip") == ["tls"]
         assert [line.name for line in chart.lines][-len(CHECKS) :] == list(CHECKS)
+        assert chart.lines[0][:2] == ("ok", "zstd")
         assert "from CACHER_S3_KEY_ID and CACHER_S3_SECRET" in chart["credentials"].text
         assert f"secret of {len(bucket.server.secret_key)}" in chart["credentials"].text
         assert bucket.server.secret_key not in ended.text
@@ -160,7 +161,7 @@ class TestBucket:
         assert chart["jobs"].text == f"2 (from {config})"
         assert chart["part-size"].text == f"{8 << 20} (from --part-size)"
         assert chart["endpoint"].text == f"{bucket.server.endpoint} (from CACHER_ENDPOINT)"
-        assert chart.lines[3].text == f"{bucket.server.bucket} (from {config})"
+        assert chart.lines[4].text == f"{bucket.server.bucket} (from {config})"
         assert "timeout" not in chart
 
     def test_a_config_that_is_wrong(self, cacher: Run, tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ class TestBucket:
         config.write_text("job = 2\n")
         ended = cacher("doctor")
         assert "unknown key 'job' (line 1)" in ended.failed(2)
-        assert [(line.state, line.name) for line in Chart(ended).lines] == [("fail", "config")]
+        assert Chart(ended).lines[-1][:2] == ("fail", "config")
 
     def test_json(self, cacher: Run, bucket: BucketPlace) -> None:
         told = cacher("doctor", "--json").json

@@ -66,3 +66,14 @@ def test_the_key_needs_little(tmp_path: Path) -> None:
     """What Debian's python3-minimal has."""
     done = lacking(tmp_path, ["json", "ssl", "typing", "urllib3"], "key", "x")
     assert (done.returncode, done.stdout, done.stderr) == (0, "x\n", "")
+
+
+def test_doctor_looks_for_zstd(tmp_path: Path) -> None:
+    """Which directories and images need: files do without, and so would not show it."""
+    done = lacking(tmp_path, ["zstandard", "compression", "compression.zstd"], "doctor")
+    assert done.returncode == 7
+    assert done.stdout.startswith("fail  zstd         CPython ")
+    assert done.stdout.count("fail") == 1
+    error, hint = done.stderr.splitlines()
+    assert " checks failed; the first: CPython " in error
+    assert hint.startswith("cacher: hint: `pip install zstandard`")

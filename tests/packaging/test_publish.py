@@ -86,6 +86,12 @@ def rewrite(place: Path, name: str, old: str, new: str) -> None:
     retag(place, "-a", "-m", "again", VERSION)
 
 
+def ignored(place: Path) -> None:
+    """A module that git does not even tell of."""
+    (place / ".git/info/exclude").write_text("extra.py\n")
+    (place / "cacher/extra.py").write_text("")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -102,6 +108,7 @@ def rewrite(place: Path, name: str, old: str, new: str) -> None:
         ),
         (lambda place: (place / "README.md").write_text("other"), "changes that are not in the"),
         (lambda place: (place / "cacher/extra.py").write_text(""), "changes that are not in the"),
+        (ignored, "changes that are not in the"),
     ],
 )
 @pytest.mark.parametrize("options", [[], ["--dry-run"]])

@@ -47,6 +47,7 @@ ROOMS: dict[str, set[str]] = {
         "sinks",
         "store",
         "stream",
+        "unforeseen",
     },
     "credentials": {"config", "s3"},
     "config": {"keys"},

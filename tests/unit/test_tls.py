@@ -255,3 +255,17 @@ def test_interrupting_wakes_whoever_waits_under_tls(tmp_path: Path) -> None:
         thread.join(LONG / 2)
         assert not thread.is_alive()
     assert [error.trouble for error in failures] == [Trouble.BROKEN]
+
+
+def test_a_system_without_authorities_is_told_of(
+    system: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian without ca-certificates: nobody's certificate is accepted there."""
+    assert tls.advice().startswith("--ca-file FILE adds")
+    monkeypatch.setenv("SSL_CERT_FILE", str(system / "absent.pem"))
+    paths = ssl.DefaultVerifyPaths("", str(system / "none"), "", "/absent", "", "/absent")
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    monkeypatch.setattr(tls, "_OTHER_BUNDLES", (str(system / "absent.pem"),))
+    assert "install ca-certificates" in tls.advice()
+    (system / "none" / HASHED).write_text(CERTIFICATE)
+    assert tls.advice().startswith("--ca-file FILE adds")
