@@ -129,7 +129,7 @@ def build() -> Parser:
     completion.add_argument(
         "shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"
     )
-    command("version", "print the version")
+    command("version", "print the version; of the one file, also what is in it")
     return parser
 
 

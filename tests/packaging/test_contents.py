@@ -54,7 +54,8 @@ def test_sdist_can_be_tested(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"LICENSE", "README.md", "pyproject.toml", "tests/run", "docs/manual.md"} <= names
+    needed = {"LICENSE", "README.md", "pyproject.toml", "docs/manual.md", ".builds/publish.yml"}
+    assert {*needed, ".ci/run", "tests/run"} <= names
 
 
 def test_top_level() -> None:

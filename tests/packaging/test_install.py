@@ -14,6 +14,7 @@ import pytest
 
 import cacher
 from tests.cli.stage import BucketPlace
+from tests.fakes.faults import Fault, Respond
 from tests.fakes.s3server import FakeS3Server
 from tests.packaging.test_readme import blocks
 
@@ -26,12 +27,19 @@ OFFLINE = "http://127.0.0.1:9"
 
 
 def run(block: str, cwd: Path, **environ: str) -> str:
-    """Run a block of the page; what it printed."""
+    """Run a block of the page, which ends well; what it printed."""
+    done = sh(block, cwd, **environ)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def sh(block: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a block of the page."""
     kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
     pip = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
     home = cwd / "home"
     home.mkdir(exist_ok=True)
-    done = subprocess.run(
+    return subprocess.run(
         ["sh", "-euc", block],
         cwd=cwd,
         env={**kept, **pip, "HOME": str(home), **environ},
@@ -39,17 +47,16 @@ def run(block: str, cwd: Path, **environ: str) -> str:
         capture_output=True,
         text=True,
         timeout=240,
+        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def checkout(directory: Path) -> Path:
     """A copy of what is built, since building writes beside it."""
-    for name in ("cacher", "docs", "tests", ".builds"):
+    for name in ("cacher", "docs", "tests", ".builds", ".ci"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, directory / name, ignore=ignored)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
         shutil.copyfile(ROOT / name, directory / name)
     return directory
 
@@ -71,8 +78,8 @@ def test_there_is_a_test_for_each_block() -> None:
         "python3",
         "venv/bin/pip",
         "python3",
-        "export",
-        'CACHER_ENDPOINT="file://$DISK"',
+        "cacher",
+        "cacher",
     ]
 
 
@@ -117,9 +124,17 @@ def test_a_store_that_is_carried(tmp_path: Path, python: dict[str, str]) -> None
     (here / "node_modules" / "a").mkdir(parents=True)
     (here / "node_modules" / "a" / "index.js").write_text("1\n")
     (here / "tool.tar.gz").write_bytes(b"tool")
+    # Whatever the environment says of a store: it is not the disk's.
+    python["CACHER_PREFIX"] = "ci"
     run(BLOCKS[6], here, DISK=str(disk), **python)
     with FakeS3Server() as server:
-        run(BLOCKS[7], here, DISK=str(disk), **python, **BucketPlace(server).environment)
-        assert sorted(server.objects) == ["deps", "tool.tar.gz"]
+        environ = {**python, **BucketPlace(server).environment}
+        # No disk, and a store that fails in the middle: neither is a success.
+        assert sh(BLOCKS[7], here, DISK=f"{disk}s", **environ).returncode != 0
+        server.inject(Fault(Respond(403, "AccessDenied"), operation="PutObject"))
+        assert sh(BLOCKS[7], here, DISK=str(disk), **environ).returncode == 4
+        assert sorted(server.objects) == []
+        run(BLOCKS[7], here, DISK=str(disk), **environ)
+        assert sorted(server.objects) == ["ci/deps", "ci/tool.tar.gz"]
     assert (here / "again.tar.gz").read_bytes() == b"tool"
     assert (here / "restored" / "a" / "index.js").read_text() == "1\n"
