@@ -141,14 +141,7 @@ def _make(bare: Path, directory: Path) -> None:
 
 def checkout(place: Path, changes: Mapping[str, str]) -> Path:
     """A git repository at `place` with the files of this checkout, but for `changes`."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    for name in filter(None, listed.split("\0")):
+    for name in _files():
         if (ROOT / name).is_file():
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, place / name)
@@ -158,6 +151,16 @@ def checkout(place: Path, changes: Mapping[str, str]) -> Path:
     git(place, "add", ".")
     git(place, "commit", "-q", "-m", "all")
     return place
+
+
+def _files() -> list[str]:
+    """What is to be in a repository; a source distribution is none yet."""
+    if not (ROOT / ".git").exists():
+        found = [path.relative_to(ROOT) for path in ROOT.rglob("*")]
+        return [str(path) for path in found if "__pycache__" not in path.parts]
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return [name for name in listed.stdout.split("\0") if name]
 
 
 def git(place: Path, *argv: str) -> None:

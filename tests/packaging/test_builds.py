@@ -1,7 +1,4 @@
-"""The manifests for builds.sr.ht: what they may hold, and that each runs on a machine like its.
-
-A checkout is needed, since a build has one: an sdist is not enough.
-"""
+"""The manifests for builds.sr.ht: what they may hold, and that each runs on a machine like its."""
 
 from __future__ import annotations
 
