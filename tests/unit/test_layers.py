@@ -333,3 +333,18 @@ def test_what_is_dear_can_be_seen(tmp_path: Path) -> None:
     assert {"ssl", "typing", "urllib3"} <= loaded
     # What urllib3 brings along for HTTP/2, and what takes a tenth of the time.
     assert not loaded & {"dataclasses", "importlib.metadata", "inspect", "zipfile"}
+
+
+def test_what_stands_for_http2_has_the_modules_of_it(tmp_path: Path) -> None:
+    """Should another urllib3 want more of it than ours does."""
+    code = f"""if True:
+        import sys
+        sys.path.insert(0, {str(ROOT.parent)!r})
+        import cacher.s3.transport
+        from urllib3.http2 import probe
+        assert probe is sys.modules["urllib3.connection"].http2_probe
+        assert "importlib.metadata" not in sys.modules
+        print(probe.acquire_and_get("host", 443))
+    """
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "None\n"), done.stderr
