@@ -108,6 +108,9 @@ def test_with_pip_and_without_a_network(tmp_path: Path, python: dict[str, str]) 
     checkout(place)
     version = f"cacher {cacher.__version__}\n"
     assert run(BLOCKS[1], place, **python) == version
+    assert (place / "venv/share/man/man1/cacher.1").read_bytes() == (
+        ROOT / "docs/cacher.1"
+    ).read_bytes()
     run(BLOCKS[2], place, **python)
     # `--no-index` asks nobody; should it ask after all, it fails.
     nobody = {"HTTPS_PROXY": OFFLINE, "HTTP_PROXY": OFFLINE, "PIP_INDEX_URL": OFFLINE}
