@@ -168,7 +168,7 @@ def _finish(command: str, outcome: Outcome, report: Report) -> None:
     """Report what was done."""
     if report.as_json and command != "list":
         told: dict[str, Any] = {"command": command, "outcome": outcome.outcome}
-        told |= {"status": outcome.status, **outcome.fields, "warnings": report.warnings}
+        told |= {"status": outcome.status, **outcome.fields, **report.remarks()}
         if outcome.error:
             told["error"] = _told(outcome.error)
         report.json(told)
@@ -191,7 +191,7 @@ def _fail(error: CacherError, options: Namespace, report: Report) -> int:
     else:
         report.error(error)
     if report.as_json:
-        _print_failure(_failure(error, options) | {"warnings": report.warnings})
+        _print_failure(_failure(error, options) | report.remarks())
     return error.status
 
 
@@ -207,7 +207,7 @@ def _stop(stopped: Stopped, options: Namespace, report: Report | None = None) ->
     if getattr(options, "json", False):
         failure = _failure(CacherError(text), options)
         failure |= {"outcome": "stopped", "status": stopped.status}
-        failure |= {"warnings": report.warnings if report else []}
+        failure |= report.remarks() if report else {}
         failure["error"] = {"kind": "signal", "message": text, "hint": None}
         _print_failure(failure)
     return stopped.status

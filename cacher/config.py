@@ -40,6 +40,14 @@ _BUCKET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,253}[a-zA-Z0-9]")
 """What some store or other allows (AWS until 2018); each store checks its own, narrower rule."""
 
 
+_OTHERS = {
+    "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    "ca-file": ("AWS_CA_BUNDLE", "SSL_CERT_FILE"),
+}
+"""Variables of other programs, which are read last: a job may have them for something else."""
+
+
 class Settings(NamedTuple):
     """All settings. `sources` tells where each came from: a flag, a variable, a file, `default`."""
 
@@ -106,24 +114,7 @@ def resolve(
     path: str,
 ) -> Settings:
     """The settings in force over those of a config file that is read already."""
-    values: dict[str, str] = {}
-    sources: dict[str, str] = {}
-    for name, _, variable, _ in SETTINGS:
-        flag = flags.get(attribute(name))
-        for value, source in (
-            (flag, f"--{name}"),
-            (environ.get(variable) or None, variable),
-            (file.get(name), path),
-            (_fallback(name, environ), "default"),
-        ):
-            if value is not None:
-                values[name], sources[attribute(name)] = value, source
-                break
-    if "ca-file" not in file and not values["ca-file"]:
-        for variable in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
-            if environ.get(variable):
-                values["ca-file"], sources["ca_file"] = environ[variable], variable
-                break
+    values, sources = gather(flags, environ, file, path)
     if not values["endpoint"] and sources["endpoint"] == "default":
         raise UsageError("no --endpoint, and no HOME for a local store", "set CACHER_ENDPOINT")
     parsed = {
@@ -131,6 +122,29 @@ def resolve(
         for name, value in values.items()
     }
     return Settings(**parsed, sources=sources, config_file=path if file else "")  # type: ignore[arg-type]
+
+
+def gather(
+    flags: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    file: Mapping[str, str],
+    path: str,
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The value of each setting as it was written, by name, and its source, by attribute."""
+    values: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    for name, _, variable, _ in SETTINGS:
+        for value, source in (
+            (flags.get(attribute(name)), f"--{name}"),
+            (environ.get(variable) or None, variable),
+            (file.get(name), path),
+            *((environ.get(other) or None, other) for other in _OTHERS.get(name, ())),
+            (_fallback(name, environ), "default"),
+        ):
+            if value is not None:
+                values[name], sources[attribute(name)] = value, source
+                break
+    return values, sources
 
 
 def read_file(path: str, *, required: bool) -> dict[str, str]:
@@ -195,6 +209,15 @@ def write_file(path: str, settings: Mapping[str, str]) -> None:
         raise LocalError(
             f"cannot write {path}: {(error.strerror or '').lower()}", "--config names another file"
         ) from error
+
+
+def source_text(settings: Settings, name: str) -> str:
+    """Where the setting `name` was set, for a message: `--bucket`, a variable, `bucket in FILE`."""
+    source = settings.sources.get(attribute(name), "default")
+    if source == "default":
+        return f"--{name}"
+    is_file = source == settings.config_file
+    return f"{name} in {source}" if is_file else source
 
 
 def parse_size(text: str) -> int:

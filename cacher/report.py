@@ -43,6 +43,8 @@ class Report:
         self.verbose = verbose and not quiet
         self.monotonic = monotonic
         self.warnings: list[str] = []
+        self.fields: dict[str, Any] = {}
+        """What the JSON object of a command has besides its own fields."""
         self._stdout = stdout
         self._stderr = stderr
         self._colored = colored
@@ -68,6 +70,10 @@ class Report:
         """What went wrong without making the command fail."""
         self.warnings.append(printable(text))
         self._write(text, self._paint("33", "warning: "))
+
+    def remarks(self) -> dict[str, Any]:
+        """The fields of a JSON object that tell of more than the command itself."""
+        return {"warnings": self.warnings, **self.fields}
 
     def error(self, error: CacherError) -> None:
         """What made the command fail, and the next step to take."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from cacher import credentials
+from cacher import config, credentials
 from cacher.config import Settings
 from cacher.errors import UsageError
 from cacher.s3.client import Client
@@ -40,8 +40,10 @@ def open_bucket(
 def require_bucket(settings: Settings) -> None:
     """Raises `UsageError` unless a bucket is named."""
     if not settings.bucket:
+        source = config.source_text(settings, "endpoint")
         raise UsageError(
-            f"no bucket for {settings.endpoint}", "set --bucket or CACHER_BUCKET, or run init"
+            f"{source} is set, but CACHER_BUCKET is not: no bucket for {settings.endpoint}",
+            "set CACHER_BUCKET or --bucket; CACHER_ENDPOINT=file:///DIRECTORY uses a local store",
         )
 
 

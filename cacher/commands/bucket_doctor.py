@@ -44,7 +44,7 @@ def examine_bucket(run: Run, chart: Chart) -> None:
     prefix = f"{run.settings.prefix}/" if run.settings.prefix else ""
     assumed = client.session.region
     chart.run("clock", lambda: _clock(client, chart))
-    chart.run("region", lambda: _region(run, client, assumed))
+    chart.run("region", lambda: _region(run, client, assumed, chart))
     chart.run("bucket", lambda: _bucket(client))
     if isinstance(chart.checks[-1].error, _NoBucket):
         return
@@ -126,7 +126,7 @@ def _clock(client: Client, chart: Chart) -> str:
     return f"{skew:+.0f} s against the store"
 
 
-def _region(run: Run, client: Client, assumed: str) -> str:
+def _region(run: Run, client: Client, assumed: str, chart: Chart) -> str:
     """The region that requests are signed for, once some have been answered."""
     wanted = run.settings.region
     try:
@@ -135,7 +135,12 @@ def _region(run: Run, client: Client, assumed: str) -> str:
         told = ""  # not every key may ask, and not every store answers
     # A refusal tells the region that is wanted; a name that it merely has may be another (Ceph).
     region = client.session.region
-    if wanted and region != wanted:
+    source = run.settings.sources["region"]
+    if wanted and region != wanted and source.startswith("AWS_"):
+        # It may be meant for other programs, and the store has told the right one.
+        text = f"{source} is {wanted}; CACHER_REGION={region} spares a request of each run"
+        chart.note("region", text, WARN)
+    elif wanted and region != wanted:
         raise AccessError(f"the store's region is {region}, not {wanted}", f"set --region {region}")
     if region != assumed:
         return f"{region} (learned from the store)"

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from cacher.commands.chart import FAIL, Chart, Check, Skipped, canary_key
+from cacher import environment
+from cacher.commands.chart import FAIL, WARN, Chart, Check, Skipped, canary_key
 from cacher.commands.outcome import Outcome
 from cacher.commands.run import Run
 from cacher.config import Settings
@@ -39,7 +40,9 @@ def doctor(run: Run) -> Outcome:
         ]
     }
     if error is None:
-        return Outcome("healthy", "everything works", fields)
+        warnings = sum(check.state == WARN for check in chart.checks)
+        more = f", {warnings} warning{'s' * (warnings != 1)}" if warnings else ""
+        return Outcome("healthy", f"everything works{more}", fields)
     failures = sum(check.state == FAIL for check in chart.checks)
     text = f"{failures} of {len(chart.checks)} checks failed; the first: {error.message}"
     hint = error.hint or "mend this first; other failures may come from it"
@@ -69,7 +72,10 @@ def examine(run: Run, chart: Chart) -> None:
         value = getattr(run.settings, name)
         if name in ("key_file", "secret_file") and value and not os.path.isfile(value):
             value = "no such file"  # not named: it may be the secret itself, by mistake
-        if value not in ("", None):
+        if name == "endpoint" and environment.is_default(run.settings):
+            where = run.settings.directory
+            chart.note(name, f"no endpoint is set: using the local store {where}", WARN)
+        elif value not in ("", None):
             chart.note(name.replace("_", "-"), f"{value} (from {source})")
     if run.settings.is_local:
         examine_directory(run, chart)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from cacher import __version__, config, keys
+from cacher import __version__, config, environment, keys
 from cacher.config import Settings
 from cacher.errors import IntegrityError, UsageError
 from cacher.report import Report
@@ -56,7 +56,16 @@ class Run:
         return self.use(config.load(self.flags, self.environ, self.config_file))
 
     def use(self, settings: Settings) -> Settings:
-        """Work with these settings from now on, for as long as they allow."""
+        """Work with these settings from now on, for as long as they allow.
+
+        Warns of what looks like a mistake. Raises `UsageError` for a bucket without an endpoint.
+        """
+        for text in environment.unknown_variables(self.environ):
+            self.report.warn(text)
+        environment.check_endpoint(settings, self.environ)
+        if environment.is_default(settings):
+            self.report.fields["default_store"] = settings.directory
+            self.report.say(f"no endpoint is set: using the local store {settings.directory}")
         if settings.timeout:
             self.arm(settings.timeout)
         self.__dict__["settings"] = settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from cacher import config
 from cacher.commands.chart import Chart
@@ -11,49 +12,56 @@ from cacher.commands.outcome import Outcome
 from cacher.commands.run import Run
 from cacher.config import Settings
 from cacher.errors import CacherError, UsageError
-from cacher.options import SETTINGS, attribute
+from cacher.options import attribute
 
 _FILES = ("key-file", "secret-file", "ca-file")
 
+_UNWRITTEN = ("default", "SSL_CERT_FILE")
+"""Sources of settings that are not written. SSL_CERT_FILE belongs to the machine."""
+
 
 def init(run: Run, *, check: bool) -> Outcome:
-    """Write what was given over what is there; a setting that does not work is not written.
+    """Write the settings in force, wherever they came from; none that does not work is written.
 
     Without an endpoint from anywhere it is the local store's. Raises what the check raises.
     """
     path, _ = config.config_path(run.config_file, run.environ)
     file = config.read_file(path, required=False)
-    given = {
-        name: value
-        for name, *_ in SETTINGS
-        if (value := run.flags.get(attribute(name))) is not None
-    }
-    for name in _FILES:
-        if given.get(name):
-            path_given = os.path.expanduser(given[name])
-            if not os.path.isfile(path_given):
-                # Not named here: it may be the secret itself, by mistake.
-                raise UsageError(f"init: --{name} names no file", "it takes a file's name")
-            # It is read from other directories later.
-            given[name] = os.path.abspath(path_given)
-    merged = {name: value for name, value in (file | given).items() if value}
-    if "endpoint" not in merged and not run.environ.get("CACHER_ENDPOINT"):
-        merged["endpoint"] = config.default_endpoint(run.environ)
-    settings = config.resolve(run.flags, run.environ, merged, path)
-    run.use(settings)
+    settings = run.use(config.resolve(run.flags, run.environ, file, path))
+    written = _written(run, file, path)
     if check:
         region = _check(run, settings)
         if region:
-            if "region" in given:
-                run.report.warn(f"the store's region is {region}, not {given['region']}")
-            merged["region"] = region
-    config.write_file(path, merged)
+            if settings.sources["region"] not in (path, "default"):
+                run.report.warn(f"the store's region is {region}, not {settings.region}")
+            written["region"] = region
+    config.write_file(path, written)
     where = settings.directory if settings.is_local else run.store.name if check else ""
     return Outcome(
         "written",
         f"wrote {path}" + (f"; {where} works" if check else ", unchecked"),
-        {"config": path, "settings": merged, "checked": check},
+        {"config": path, "settings": written, "checked": check},
     )
+
+
+def _written(run: Run, file: Mapping[str, str], path: str) -> dict[str, str]:
+    """The settings to write. Raises `UsageError` for the name of a file that is not there."""
+    values, sources = config.gather(run.flags, run.environ, file, path)
+    written = {
+        name: value
+        for name, value in values.items()
+        if value and (name == "endpoint" or sources[attribute(name)] not in _UNWRITTEN)
+    }
+    for name in _FILES:
+        source = sources[attribute(name)]
+        if name in written and source != path:
+            given = os.path.expanduser(written[name])
+            if not os.path.isfile(given):
+                # Not shown here: it may be the secret itself, by mistake.
+                raise UsageError(f"init: {source} names no file", "it takes a file's name")
+            # It is read from other directories later.
+            written[name] = os.path.abspath(given)
+    return written
 
 
 def _check(run: Run, settings: Settings) -> str:

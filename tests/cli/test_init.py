@@ -38,7 +38,10 @@ class TestLocal:
         ended = cacher("init")
         assert ended.status == 0
         assert ended.out == b""
-        assert ended.err == f"cacher: wrote {config}; {store} works\n"
+        assert ended.err == (
+            f"cacher: no endpoint is set: using the local store {store}\n"
+            f"cacher: wrote {config}; {store} works\n"
+        )
         assert read(config) == {"endpoint": store.as_uri()}
         assert LocalPlace(store).keys() == LocalPlace(store).leftovers() == []
         Path("f").write_bytes(b"abc")
@@ -66,11 +69,11 @@ class TestLocal:
         assert cacher("init", "--endpoint", uri, "--prefix", "team").status == 0
         assert read(config) == {"endpoint": uri, "prefix": "team"}
 
-    def test_the_store_of_a_variable_is_checked_but_not_written(
+    def test_the_store_of_a_variable_is_checked_and_written(
         self, cacher: Run, config: Path, local: LocalPlace
     ) -> None:
         assert f"{local.root} works" in cacher("init", "--jobs", "2").last
-        assert read(config) == {"jobs": "2"}
+        assert read(config) == {"endpoint": local.root.as_uri(), "jobs": "2"}
 
 
 class TestBucket:
@@ -150,14 +153,60 @@ class TestBucket:
         del expected["prefix"]  # an empty value takes a setting back
         assert read(config) == expected
 
-    def test_variables_are_not_written(
+    def test_variables_are_written_like_flags(
         self, cacher: Run, config: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         place = serve()
-        monkeypatch.setenv("CACHER_PREFIX", "team")
-        monkeypatch.setenv("CACHER_JOBS", "2")
+        for name, value in (
+            ("CACHER_BUCKET", place.server.bucket),
+            ("CACHER_PREFIX", "team"),
+            ("CACHER_JOBS", "2"),
+            ("AWS_ENDPOINT_URL_S3", place.server.endpoint),
+            ("AWS_REGION", "garage"),
+        ):
+            monkeypatch.setenv(name, value)
+        assert cacher("init").status == 0
+        assert read(config) == {
+            "endpoint": place.server.endpoint,
+            "region": "garage",
+            "bucket": place.server.bucket,
+            "prefix": "team",
+            "jobs": "2",
+        }
+        for name in os.environ:
+            if name.startswith(("CACHER_", "AWS_")) and "CACHER_S3_" not in name:
+                monkeypatch.delenv(name)
+        ended = cacher("exists", "k")
+        assert (ended.status, ended.err) == (1, "cacher: miss k\n")
+
+    def test_a_file_that_a_variable_names_is_written_with_its_whole_name(
+        self, cacher: Run, config: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place = serve(keys=[MARKED])
+        for name, value in (
+            ("CACHER_S3_KEY_ID", ""),
+            ("CACHER_S3_SECRET", ""),
+            ("CACHER_KEY_FILE", "id"),
+            ("CACHER_SECRET_FILE", "secret"),
+        ):
+            monkeypatch.setenv(name, value)
+        Path("id").write_text(MARKED.id)
+        Path("secret").write_text(SECRET)
         assert cacher("init", *flags_of(place)).status == 0
-        assert read(config) == {"endpoint": place.server.endpoint, "bucket": "cache"}
+        assert read(config)["key-file"] == f"{os.getcwd()}/id"
+        assert read(config)["secret-file"] == f"{os.getcwd()}/secret"
+        assert "MARKED" not in config.read_text()
+        monkeypatch.setenv("CACHER_SECRET_FILE", SECRET)  # the secret itself, by mistake
+        err = cacher("init", *flags_of(place), "--no-check").failed(2)
+        assert "CACHER_SECRET_FILE names no file" in err
+        assert SECRET not in err + config.read_text()
+
+    @pytest.mark.parametrize("argv", [("--bucket", "cache"), ("--region", "r")])
+    def test_a_bucket_without_an_endpoint_is_not_written(
+        self, cacher: Run, config: Path, argv: tuple[str, ...]
+    ) -> None:
+        assert f"{argv[0]} is set, but CACHER_ENDPOINT is not" in cacher("init", *argv).failed(2)
+        assert not config.exists()
 
     def test_what_was_written_by_hand_is_kept(
         self, cacher: Run, config: Path, serve: Serve
