@@ -48,7 +48,7 @@ class TestLocal:
         assert ended.status == 0
         chart = Chart(ended)
         assert chart["config"].text.startswith("no config file")
-        assert chart["endpoint"].text == f"{store.as_uri()} (from default)"
+        assert chart["endpoint"].text == f"no endpoint is set: using the local store {store}"
         assert chart["directory"].text == f"{store} (made when something is stored)"
         assert not (tmp_path / "home/.cache").exists()
 
