@@ -8,12 +8,15 @@ import stat
 
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
-"""How file systems without hard links refuse one, or the one too many."""
+_NO_LINKS = frozenset(
+    {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV}
+)
+"""How file systems without hard links refuse one, or the one too many; EXDEV, where a quota or a
+bind mount divides a file system (link(2))."""
 
 
 def hard_link(there: int, other: bytes, here: int, name: bytes) -> None:
-    """A second name; a copy, on a file system that has no second names."""
+    """Give a file a second name; make a copy where the file system refuses that."""
     try:
         os.link(other, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
     except OSError as error:

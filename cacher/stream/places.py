@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable
 
 from cacher.errors import IntegrityError
+from cacher.stream.attributes import set_mode
 from cacher.stream.descent import FLAGS, Descent
 from cacher.stream.fields import shown
 from cacher.stream.members import Member
@@ -39,14 +40,15 @@ class _Told:
 class Places:
     """Where the next member goes. Methods raise `OSError`, and `IntegrityError` for unsafe paths.
 
-    `give_owner(fd, member)` is called before a directory gets its mode.
+    `default` is the mode of directories that the archive has no member for. `give_owner(fd,
+    member)` is called before a directory gets its mode.
     """
 
     def __init__(
-        self, root: int, umask: int, give_owner: Callable[[int, Member], None] | None
+        self, root: int, default: int, give_owner: Callable[[int, Member], None] | None
     ) -> None:
         self._root = root
-        self._default = 0o777 & ~umask
+        self._default = default
         self._give_owner = give_owner
         self._told = _Told(_PRIVATE)
         """Of the root, which has what it has unless the archive says otherwise."""
@@ -101,7 +103,7 @@ class Places:
             self._leave()
         self._parent = b""
         if b"" not in self.implicit:
-            self._give(self._root, self._told)
+            self._give(self._root, self._told, b".")
 
     def close(self) -> None:
         """Close all directories but the root, wherever it is."""
@@ -168,13 +170,13 @@ class Places:
         self._descent.enter(name, _Told(mode, status.st_mtime_ns))
 
     def _leave(self) -> None:
-        told = self._descent.payload
-        self._descent.leave(lambda fd: self._give(fd, told))
+        told, name = self._descent.payload, self._descent.name
+        self._descent.leave(lambda fd: self._give(fd, told, name))
 
-    def _give(self, fd: int, told: _Told) -> None:
+    def _give(self, fd: int, told: _Told, name: bytes) -> None:
         if told.member and self._give_owner:
             self._give_owner(fd, told.member)
-        os.fchmod(fd, told.mode)
+        set_mode(fd, told.mode, told.member.name if told.member else name)
         if told.mtime_ns is not None:
             os.utime(fd, ns=(told.mtime_ns, told.mtime_ns))
 

@@ -52,18 +52,16 @@ class Target(NamedTuple):
 
 
 class Move:
-    """A staged tree and where it goes.
-
-    `mode` is what the root gets if nothing says what it should.
-    """
+    """A staged tree and where it goes."""
 
     __slots__ = ("implicit", "is_told", "litter", "mode", "target", "tree", "yard")
 
-    def __init__(self, target: Target, yard: Yard, tree: Claim, mode: int) -> None:
+    def __init__(self, target: Target, yard: Yard, tree: Claim) -> None:
         self.target = target
         self.yard = yard
         self.tree = tree
-        self.mode = mode
+        self.mode = 0o700
+        """What the root gets if nothing says what it should."""
         self.is_told = False
         """Whether the root has its mode and times from the archive."""
         self.implicit: Collection[bytes] = ()

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Self
 
 from cacher.errors import LocalError, UsageError
+from cacher.stream.attributes import denied_modes
 from cacher.stream.descent import FLAGS
 from cacher.stream.leftovers import begun_moves
 from cacher.stream.mounts import is_mount_point
@@ -138,8 +139,8 @@ class Staging:
             self._clear(target, yard)
         in_the_way = old is not None and (_is_elsewhere(path, old, self._parent) or _is_ours(old))
         self._move = self._made_in(target, beside, inside, in_the_way=in_the_way)
-        self._first_mode = stat.S_IMODE(os.fstat(self._move.tree.fd).st_mode)
-        self._move.mode |= self._first_mode & stat.S_ISGID
+        self._first_mode = stat.S_IMODE(os.fstat(self.fd).st_mode)
+        self._move.mode = 0o777 & ~denied_modes(self.fd) | self._first_mode & stat.S_ISGID
 
     def _open_inside(self, target: Target, old: os.stat_result | None) -> Yard | None:
         if old is None:
@@ -161,19 +162,15 @@ class Staging:
         target: Target, beside: Yard | None, inside: Yard | None, *, in_the_way: bool
     ) -> Move:
         """A staging directory, beside the target if that will do."""
-        # Without a window in which others could come in.
-        umask = os.umask(0o077)
-        os.umask(umask)
-        mode = 0o777 & ~umask
         if beside and not (in_the_way and inside):
             try:
-                return _move(target, beside, beside.make(), mode)
+                return _move(target, beside, beside.make())
             except OSError as error:
                 if inside is None or error.errno not in _REFUSED:
                     raise
         if inside is None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return _move(target, inside, inside.make(), mode)
+        return _move(target, inside, inside.make())
 
     def _clear(self, target: Target, yard: Yard) -> None:
         """Finish or remove what killed runs left."""
@@ -226,8 +223,8 @@ def _hint(error: OSError, target: str) -> str:
     )
 
 
-def _move(target: Target, yard: Yard, tree: Claim, mode: int) -> Move:
-    move = Move(target, yard, tree, mode)
+def _move(target: Target, yard: Yard, tree: Claim) -> Move:
+    move = Move(target, yard, tree)
     move.litter.append(tree.name)
     return move
 

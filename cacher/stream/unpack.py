@@ -15,14 +15,12 @@ from typing import NamedTuple
 
 from cacher.errors import IntegrityError, LocalError, UsageError
 from cacher.stream import members
+from cacher.stream.attributes import denied_modes, give_link_owner, give_owner, set_mode
 from cacher.stream.contents import CREATE, hard_link, write_all
 from cacher.stream.fields import shown
 from cacher.stream.globs import Globs
 from cacher.stream.members import Archive, Member
 from cacher.stream.places import Places
-
-_ID_LIMIT = 2**32 - 1
-"""Of users and groups on every system: this one means "as it is"."""
 
 _PATH_LIMIT = 64 * 1024
 """Bytes of a path: sixteen times what a system call takes. Each level of it costs time."""
@@ -76,11 +74,11 @@ def unpack(feed: Callable[[], memoryview], root: int, wanted: Wanted) -> Unpacke
 class _Unpacker:
     def __init__(self, root: int, wanted: Wanted) -> None:
         self.unpacked = Unpacked()
-        self._umask = _umask()
+        self._denied = denied_modes(root)
         self._strip = wanted.strip
         self._globs = Globs(wanted.only) if wanted.only else None
-        self._owner = _give_owner if wanted.keep_owner else None
-        self.places = Places(root, self._umask, self._owner)
+        self._owner = give_owner if wanted.keep_owner else None
+        self.places = Places(root, 0o777 & ~self._denied, self._owner)
 
     def run(self, archive: Archive) -> None:
         """All members, to the proved end."""
@@ -177,9 +175,9 @@ class _Unpacker:
                 write_all(fd, content[count:])
             if self._owner:
                 self._owner(fd, member)
-                os.fchmod(fd, mode)
-            elif mode & self._umask or mode & 0o7000:
-                os.fchmod(fd, mode)
+                set_mode(fd, mode, member.name)
+            elif mode & self._denied or mode & 0o7000:
+                set_mode(fd, mode, member.name)
             os.utime(fd, ns=(member.mtime_ns, member.mtime_ns))
         finally:
             os.close(fd)
@@ -199,8 +197,7 @@ class _Unpacker:
             self._make_way(name, directory, member)
             os.symlink(member.link, name, dir_fd=directory)
         if self._owner:
-            _require_owner(member)
-            os.chown(name, member.uid, member.gid, dir_fd=directory, follow_symlinks=False)
+            give_link_owner(name, directory, member)
         times = (member.mtime_ns, member.mtime_ns)
         os.utime(name, ns=times, dir_fd=directory, follow_symlinks=False)
 
@@ -250,29 +247,12 @@ def _about(name: bytes, member: Member) -> str:
     return f"{shown(member.name)}: {'it' if name == member.name else shown(name)}"
 
 
-def _give_owner(fd: int, member: Member) -> None:
-    """Before the mode: giving a file away takes its setuid bit."""
-    _require_owner(member)
-    os.fchown(fd, member.uid, member.gid)
-
-
-def _require_owner(member: Member) -> None:
-    if not (0 <= member.uid < _ID_LIMIT and 0 <= member.gid < _ID_LIMIT):
-        raise IntegrityError(f"{shown(member.name)}: its owner is no user or group")
-
-
-def _umask() -> int:
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask
-
-
 def _failed(error: OSError, member: Member) -> LocalError:
     hint = ""
     if error.errno in _NO_SPACE:
         hint = "free some space"
-    elif isinstance(error, PermissionError) and error.errno == errno.EPERM:
-        hint = "without --owner, what is restored belongs to who restores it"
+    elif error.errno == errno.EPERM:
+        hint = "the file system of DIR, or an attribute that chattr gave DIR, forbids this"
     return LocalError(f"writing {shown(member.name)}: {_reason(error)}", hint)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acl import set_default_acl
 from tests.cli.conftest import Run
 from tests.cli.forest import TIME, fell, look, plant
 from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, Unprivileged, blob
@@ -64,6 +65,17 @@ class TestRoundTrip:
         assert hit.status == 0, hit.err
         assert hit.err.startswith("cacher: hit deps/k (")
         assert look(Path("again")) == look(tree)
+
+    @pytest.mark.parametrize("clean", [(), ("--clean",)])
+    def test_modes_are_kept_below_a_default_acl(
+        self, cacher: Run, place: Place, tree: Path, clean: tuple[str, ...]
+    ) -> None:
+        assert cacher("dir", "upload", "k", tree).status == 0
+        Path("shared").mkdir()
+        set_default_acl(Path("shared"), 7, 5, 0)
+        for _ in range(2):
+            assert cacher("dir", "download", "k", "shared/again", *clean).status == 0
+            assert look(Path("shared/again")) == look(tree)
 
     def test_nobody_can_do_it_too(
         self, cacher: Run, bucket: BucketPlace, open_ground: Path

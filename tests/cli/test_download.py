@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acl import set_default_acl
 from tests.cli.conftest import Run
 from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, Unprivileged, blob, sha256
 from tests.fakes.faults import CutAnswer, Fault, Replace, Respond
@@ -59,6 +60,17 @@ class TestHit:
         finally:
             os.umask(before)
         assert stat.S_IMODE(os.stat("f").st_mode) == mode
+
+    def test_a_default_acl_counts_as_for_any_new_file(self, cacher: Run, place: Place) -> None:
+        place.put("k", b"abc")
+        Path("shared").mkdir()
+        set_default_acl(Path("shared"), 7, 5, 0)
+        assert cacher("download", "k", "shared/below/f").status == 0
+        assert stat.S_IMODE(os.stat("shared/below/f").st_mode) == 0o640
+        assert stat.S_IMODE(os.stat("shared/below").st_mode) == 0o750
+        os.chmod("shared/below/f", 0o644)
+        assert cacher("download", "k", "shared/below/f").status == 0
+        assert stat.S_IMODE(os.stat("shared/below/f").st_mode) == 0o644
 
     def test_a_link_is_replaced_and_not_written_through(self, cacher: Run, place: Place) -> None:
         place.put("k", b"new")

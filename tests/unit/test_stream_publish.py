@@ -13,6 +13,7 @@ import pytest
 from cacher.errors import LocalError
 from cacher.stream import completion, publish
 from cacher.stream.staging import Staging
+from tests.acl import set_default_acl
 from tests.unit.staged import (
     NOBODY,
     Spec,
@@ -277,6 +278,22 @@ def test_a_root_of_which_the_archive_says_nothing(
         assert as_user(user, act) == mode
     finally:
         os.umask(before)
+
+
+def test_a_root_in_a_directory_with_a_default_acl(here: Path, user: str) -> None:
+    set_default_acl(here, 7, 5, 0)
+
+    def act() -> tuple[int, int]:
+        with Staging(str(here / "silent")) as staging:
+            (where(staging) / "a").write_bytes(b"a")
+            staging.publish(clean=False)
+        with Staging(str(here / "told")) as staging:
+            os.fchmod(staging.fd, 0o755)
+            staging.publish(clean=False, root_told=True)
+        silent, told = (here / "silent").stat(), (here / "told").stat()
+        return silent.st_mode & 0o7777, told.st_mode & 0o7777
+
+    assert as_user(user, act) == (0o750, 0o755)
 
 
 @clean_or_not
