@@ -184,7 +184,9 @@ def _fail(error: CacherError, options: Namespace, report: Report) -> int:
     if options.debug:
         import traceback
 
-        trace = traceback.format_exception(error.__cause__ or error.__context__ or error)
+        # What was left out by `from None` may hold a secret.
+        context = None if error.__suppress_context__ else error.__context__
+        trace = traceback.format_exception(error.__cause__ or context or error)
         stdio.write_error("".join(trace))
     if error.kind == "miss":
         report.say(error.message)

@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 from cacher.errors import LocalError, UsageError
 from cacher.keys import check_prefix
 from cacher.options import SETTINGS, attribute
+from cacher.urls import shown as shown_url
 
 PART_SIZE = 16 * 1024 * 1024
 """Bytes: four parts at a time fit in the memory of small machines, 1000 are 15.6 GiB."""
@@ -257,14 +258,10 @@ def _parse(name: str, value: str, source: str) -> str | int | float | None:
     try:
         return _PARSERS.get(name, str)(value)
     except (ValueError, UsageError) as error:
-        shown = _shown_endpoint(value) if name == "endpoint" else value
+        # An endpoint may hold a password or a token by mistake.
+        shown = shown_url(value) if name == "endpoint" else value
         hint = "`cacher --help` says what it takes"
         raise UsageError(f"{source}: {shown!r}: {error}", hint) from error
-
-
-def _shown_endpoint(value: str) -> str:
-    """An endpoint may hold a password or a token by mistake, which is no reason to show it."""
-    return re.sub(r"[?#].*", "…", re.sub(r"^([a-z]+://)?.*@", r"\1…@", value, flags=re.S))
 
 
 def _endpoint(value: str) -> str:

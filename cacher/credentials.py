@@ -115,7 +115,7 @@ def _read(path: str, told: str) -> str:
     except OSError as error:
         raise UsageError(
             f"cannot read the file that {told} names: {(error.strerror or '').lower()}", _HINT
-        ) from error
+        ) from None
     if not value.strip():
         raise UsageError(f"the file that {told} names is empty", _HINT)
     return value.removesuffix("\n").removesuffix("\r")

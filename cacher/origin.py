@@ -19,6 +19,7 @@ from cacher.s3.tls import advice
 from cacher.s3.transport import Answer, Host, Transport
 from cacher.s3.troubles import TransportError, Trouble
 from cacher.sinks import Sink
+from cacher.urls import shown
 
 PIECE = 256 * 1024
 
@@ -32,6 +33,8 @@ _HINTS = {
     407: "the proxy wants credentials: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
     410: "check the URL; the file may have moved",
 }
+
+_ENCODE_HINT = "in a user name or a password / is %2F, ? is %3F, # is %23, @ is %40 and : is %3A"
 
 _REDIRECTS = frozenset([301, 302, 303, 307, 308])
 
@@ -56,7 +59,8 @@ class Clockwork(NamedTuple):
 def check_url(url: str) -> None:
     """Raises `UsageError` for what cannot be fetched at all."""
     if not _is_fetchable(url):
-        raise UsageError(f"--url {shown(url)}: not an http(s) URL")
+        hint = _ENCODE_HINT if "@" in url else ""
+        raise UsageError(f"--url {shown(url)}: not an http(s) URL", hint)
 
 
 def _is_fetchable(url: str) -> bool:
@@ -66,18 +70,6 @@ def _is_fetchable(url: str) -> bool:
         return parts.scheme in ("http", "https") and named and parts.port != 0
     except ValueError:
         return False
-
-
-def shown(url: str) -> str:
-    """The URL for messages: what may be a secret (user, password, query) is left out."""
-    if not _is_fetchable(url):
-        # Whatever it is: what stands before an @ or after a ? may still be a secret.
-        return re.sub(
-            r"\A.*@", "…@", re.sub(r"[?#].*", "?…", url, flags=re.DOTALL), flags=re.DOTALL
-        )
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "…" if parts.query else "", ""))
 
 
 def fetch(

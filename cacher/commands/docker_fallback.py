@@ -18,6 +18,7 @@ from cacher.report import Progress, transfer_text
 from cacher.stream.docker import Engine
 from cacher.stream.names import listed
 from cacher.stream.wrapping import unwrapped
+from cacher.urls import shown
 
 
 def check(wanted: DockerDownload) -> None:
@@ -43,7 +44,7 @@ def deliver(
             if wanted.pull or wanted.urls[1:]:
                 run.report.warn(error.message)
         except TimedOut as error:
-            raise _late(f"fetching {origin.shown(url)}", error) from error
+            raise _late(f"fetching {shown(url)}", error) from error
     if wanted.pull and wanted.image is not None:
         return _pulled(run, wanted, engine, lead, wanted.image, store_it=store_it)
     # A wrong digest is the graver news than a server that does not answer.
@@ -75,7 +76,7 @@ def _pulled(
 def _fetched(
     run: Run, wanted: DockerDownload, engine: Engine, lead: str, url: str, *, store_it: bool
 ) -> Outcome:
-    source = origin.shown(url)
+    source = shown(url)
     with run.report.progress(f"fetching {wanted.key}") as progress:
         try:
             loaded = _load(run, wanted, engine, url, progress)

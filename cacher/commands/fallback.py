@@ -15,6 +15,7 @@ from cacher.report import Progress, transfer_text
 from cacher.sinks import FileSink
 from cacher.store.base import SHA256
 from cacher.store.content import Content
+from cacher.urls import shown
 
 
 def check(wanted: Download) -> None:
@@ -33,7 +34,7 @@ def deliver(run: Run, wanted: Download, place: Destination, *, store_it: bool) -
     place.publish()
     seconds = progress.seconds
     stored = store_it and _store(run, wanted, place.fd, fetched)
-    source = origin.shown(url)
+    source = shown(url)
     return Outcome(
         "fetched",
         f"miss {wanted.key}, fetched {source} ({transfer_text(fetched.size, seconds)})"
@@ -73,7 +74,7 @@ def _fetch(
                 run.report.warn(error.message)
         except TimedOut as error:
             raise SourceError(
-                f"fetching {origin.shown(url)}: not done after {error.seconds:g} s (--timeout)"
+                f"fetching {shown(url)}: not done after {error.seconds:g} s (--timeout)"
             ) from error
     # A wrong digest is the graver news than a server that does not answer.
     failures.sort(key=lambda error: not isinstance(error, IntegrityError))

@@ -11,6 +11,7 @@ from cacher import origin
 from cacher.commands.run import Run
 from cacher.errors import OutOfThreads
 from cacher.sinks import PipeSink
+from cacher.urls import shown
 
 _AGAIN = 0.1
 """Seconds after which a thread that has not ended is interrupted again."""
@@ -83,7 +84,7 @@ class Fetching:
         try:
             origin.fetch(
                 self._url,
-                PipeSink(self._writing, origin.shown(self._url)),
+                PipeSink(self._writing, shown(self._url)),
                 self._transport,
                 origin.Clockwork(self._pause, self._run.random),
                 sha256=self._sha256,

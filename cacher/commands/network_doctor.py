@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from cacher.commands.bucket import endpoint_of
 from cacher.commands.chart import Chart, Skipped
 from cacher.commands.run import Run
 from cacher.errors import StoreError, UsageError
 from cacher.s3 import probes
-from cacher.s3.proxies import Proxies
+from cacher.s3.proxies import Proxies, address
 from cacher.s3.tls import client_context
 from cacher.s3.transport import Host
-
-_PORTS = {"http": 80, "https": 443}
 
 _PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
 
@@ -79,9 +76,8 @@ def _certificates(run: Run, host: Host) -> str:
 def _proxy(proxy: str, hops: list[Host]) -> str:
     """Find out where the proxy is. Nothing else of its URL is shown: it may hold a password."""
     try:
-        url = urlsplit(proxy)
-        port = url.port or _PORTS[url.scheme]
-        hops.append(Host(url.scheme, url.hostname or "", port))
-        return str(hops[0])
-    except (ValueError, KeyError):  # no number for a port; socks5
-        raise StoreError("not the URL of an HTTP proxy", _PROXY_HINT) from None
+        found = address(proxy)
+    except ValueError as error:
+        raise StoreError(str(error), _PROXY_HINT) from error
+    hops.append(Host(found.scheme, found.name, found.port))
+    return str(hops[0])

@@ -9,6 +9,35 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+
+class Address(NamedTuple):
+    """Where a proxy is, and the `USER:PASSWORD` that it wants, if any."""
+
+    scheme: str
+    name: str
+    port: int
+    login: str
+
+
+def address(proxy: str) -> Address:
+    """Take the URL of an HTTP proxy apart.
+
+    Raises `ValueError` for anything else, with a text that shows nothing of it. A URL with a path
+    is refused, too: where a password holds a slash, the host would be a part of the password.
+    """
+    refused = ValueError("not the URL of an HTTP proxy")
+    try:
+        url = urlsplit(proxy)
+        default = {"http": 80, "https": 443}[url.scheme]
+        port = url.port or default
+    except (ValueError, KeyError):  # no number for a port; socks5
+        raise refused from None
+    if not url.hostname or url.path not in ("", "/") or url.query or url.fragment:
+        raise refused
+    return Address(url.scheme, url.hostname, port, unquote(url.netloc.rpartition("@")[0]))
 
 
 class Proxies:

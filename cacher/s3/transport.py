@@ -12,7 +12,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
-from urllib.parse import unquote
 
 from cacher.s3 import lean  # noqa: F401 - has what follows load faster
 
@@ -23,9 +22,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ProxyError
 
 from cacher.errors import UsageError
-from cacher.s3.proxies import Proxies
+from cacher.s3.proxies import Proxies, address
 from cacher.s3.tls import client_context
-from cacher.s3.troubles import TransportError, Trouble, translated
+from cacher.s3.troubles import TransportError, Trouble, origin_of, translated
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for a TCP connection, and again for its TLS handshake."""
@@ -81,7 +80,7 @@ class Answer:
             return self._response.read1(amount, decode_content=False)
         except (HTTPError, OSError, ValueError) as error:
             self.close()
-            raise translated(error) from error
+            raise translated(error) from origin_of(error)
 
     def read_all(self, limit: int) -> bytes:
         """The whole body, if it has at most `limit` bytes; the connection is then used again."""
@@ -173,7 +172,7 @@ class Transport:
                 ),
             )
         except (HTTPError, OSError, ValueError) as error:
-            raise translated(error, reused=not self._state.fresh) from error
+            raise translated(error, reused=not self._state.fresh) from origin_of(error)
         return Answer(response)
 
     def interrupt(self) -> None:
@@ -238,10 +237,12 @@ def _manager(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
     if not proxy:
         return urllib3.PoolManager(**options)
     try:
-        userinfo = urllib3.util.parse_url(proxy).auth
-        headers = urllib3.make_headers(proxy_basic_auth=unquote(userinfo) if userinfo else None)
+        scheme, name, port, login = address(proxy)
         return urllib3.ProxyManager(
-            proxy, proxy_headers=headers, proxy_ssl_context=options.get("ssl_context"), **options
+            str(Host(scheme, name, port)),
+            proxy_headers=urllib3.make_headers(proxy_basic_auth=login) if login else None,
+            proxy_ssl_context=options.get("ssl_context"),
+            **options,
         )
     except (HTTPError, ValueError):
         # Without what was raised: it shows the URL, or a part of it, which may be a password.

@@ -10,6 +10,8 @@ from cacher.s3 import lean  # noqa: F401 - has what follows load faster
 
 from urllib3.exceptions import (  # noqa: TID251 - what they are called, and no more
     ConnectTimeoutError,
+    HTTPError,
+    LocationParseError,
     NameResolutionError,
     NewConnectionError,
     ProxyError,
@@ -67,6 +69,8 @@ def translated(error: Exception, *, reused: bool = False) -> TransportError:
         return TransportError(Trouble.PROXY, f"the proxy failed: {reason}")
     if isinstance(error, NameResolutionError):
         return TransportError(Trouble.NAME, reason)
+    if isinstance(cause, LocationParseError):
+        return TransportError(Trouble.NAME, "not a host name")
     if isinstance(error, NewConnectionError):
         refused = isinstance(cause, ConnectionRefusedError)
         return TransportError(Trouble.REFUSED if refused else Trouble.CONNECT, reason)
@@ -79,6 +83,12 @@ def translated(error: Exception, *, reused: bool = False) -> TransportError:
     if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
         return TransportError(Trouble.SILENCE, "no byte for too long")
     return TransportError(Trouble.BROKEN, reason, dropped=reused)
+
+
+def origin_of(error: Exception) -> BaseException | None:
+    """The innermost exception, for tracebacks: urllib3's own show a host, which may be a secret."""
+    cause = _cause(error)
+    return None if isinstance(cause, HTTPError) else cause
 
 
 def _cause(error: BaseException) -> BaseException:

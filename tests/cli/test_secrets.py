@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from tests.cli.conftest import Run
 from tests.cli.stage import MIB, BucketPlace, blob
@@ -17,6 +19,7 @@ from tests.fakes.faults import CutAnswer, CutDocument, Fault, Reset, Respond
 from tests.fakes.origin import Origin, Reply, redirect
 from tests.fakes.profile import AccessKey
 from tests.fakes.s3server import FakeS3Server
+from tests.unit.secrets import TEMPLATES, passwords, pieces
 
 SECRET = "MARKED-s3cret-0123456789abcdef"
 TOKEN = "MARKED-token-0123456789abcdef"
@@ -142,6 +145,89 @@ class TestSources:
         assert "cacher: hint: " in err
         assert MARK not in err
 
+    @pytest.mark.parametrize("flag", ["--key-file", "--secret-file"])
+    @pytest.mark.parametrize("name", [SECRET, f"{SECRET}/{SECRET}", SECRET * 20])
+    def test_a_secret_in_place_of_the_name_of_its_file(
+        self, cacher: Run, bucket: BucketPlace, flag: str, name: str
+    ) -> None:
+        flags = dict(zip(("--key-file", "--secret-file"), ("f", "f"), strict=True)) | {flag: name}
+        Path("f").write_text("x")
+        argv = [part for pair in flags.items() for part in pair]
+        for more in ([], ["--debug"], ["--debug", "--json"], ["-v"]):
+            ended = cacher("exists", "k", *argv, *more)
+            assert ended.status == 2
+            assert f"cannot read the file that {flag} names" in ended.err + ended.text
+            assert MARK not in ended.err + ended.text
+
+
+def settle_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no name but this machine's have an address."""
+    resolve = socket.getaddrinfo
+
+    def without_network(host: str, *more: Any, **settings: Any) -> Any:
+        if host != "127.0.0.1":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(host, *more, **settings)
+
+    monkeypatch.setattr(socket, "getaddrinfo", without_network)
+
+
+class TestPasswordsInUrls:
+    """Wherever a URL is given: no eight bytes of its password are shown, encoded or not."""
+
+    @pytest.fixture(params=["url", "endpoint", "doctor", "proxy", "doctor-proxy", "location"])
+    def way(
+        self,
+        request: pytest.FixtureRequest,
+        cacher: Run,
+        bucket: BucketPlace,
+        origin: Origin,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Callable[[str, str], Any]:
+        """Run with a URL in one place; how it ended."""
+        settle_names(monkeypatch)
+        set_pair(monkeypatch, "cacher", SECRET)
+
+        def run(url: str, flag: str) -> Any:
+            if request.param == "url":
+                return cacher("download", "none", "g", "--url", url, flag)
+            if request.param == "endpoint":
+                return cacher("exists", "k", "--endpoint", url, flag)
+            if request.param == "doctor":
+                return cacher("doctor", "--endpoint", url, flag)
+            if request.param == "location":
+                # A header holds no more than Latin-1, and is encoded like the rest of a URL.
+                moved = origin.script("/f", redirect(url.encode().decode("latin-1")))
+                return cacher("download", "none", "g", "--url", moved, flag)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("http_proxy", url)
+                argv = ("exists", "k") if request.param == "proxy" else ("doctor",)
+                return cacher(*argv, flag)
+
+        return run
+
+    @settings(
+        max_examples=25,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(
+        st.sampled_from(TEMPLATES), passwords(), st.sampled_from(["-v", "--debug", "--json", "-q"])
+    )
+    @example("http://user:{}@host/f", "Passw0rd#x", "--debug")
+    @example("http://user:{}@host/f", "Passw0rd?x", "--debug")
+    @example("http://user:{}@host/f", "12/Secretx", "--debug")
+    @example("http://user:{}@host/f", "p@ssword1234/x", "--debug")
+    @example("http://user:{}@host/f", f"@{'a' * 70}/", "--debug")
+    @example("http://h:{}/f", "Passw0rd", "--debug")
+    def test_wherever_it_stands(
+        self, way: Callable[[str, str], Any], template: str, password: str, flag: str
+    ) -> None:
+        ended = way(template.format(password), flag)
+        told = ended.err + ended.text
+        assert ended.status not in (0, 70), told
+        assert not [piece for piece in pieces(password) if piece in told], told
+
 
 class TestNeverShown:
     @pytest.fixture(autouse=True)
@@ -151,14 +237,7 @@ class TestNeverShown:
         monkeypatch.setenv("CACHER_S3_SESSION_TOKEN", TOKEN)
         monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
         Path("f").write_bytes(blob(MIB))
-        resolve = socket.getaddrinfo
-
-        def without_network(host: str, *more: Any, **settings: Any) -> Any:
-            if host.endswith(".invalid"):
-                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-            return resolve(host, *more, **settings)
-
-        monkeypatch.setattr(socket, "getaddrinfo", without_network)
+        settle_names(monkeypatch)
 
     def shown(self, cacher: Run, *argv: str | Path) -> int:
         """Run with everything that tells more; its status, once nothing was given away."""
