@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from cacher import __version__, arguments, signals, stdio
 from cacher.errors import CacherError, LocalError, Stopped, StoreError, TimedOut, UsageError
@@ -22,16 +23,17 @@ if TYPE_CHECKING:
 
     from cacher.commands.outcome import Outcome
     from cacher.commands.run import Run
+    from cacher.limits import Limits
     from cacher.report import Report
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its exit status."""
+def main(argv: Sequence[str] | None = None, limits: Limits | None = None) -> int:
+    """Run one command; its exit status. `limits` are others than the usual ones."""
     given = list(sys.argv[1:] if argv is None else argv)
     stdio.hold()
-    signals.catch()
+    signals.catch(time.monotonic)
     try:
-        return _dispatch(given)
+        return _dispatch(given, limits)
     except Stopped as stopped:
         return stopped.status
     except ImportError as error:
@@ -47,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stdio.let_go()
 
 
-def _dispatch(given: list[str]) -> int:
+def _dispatch(given: list[str], limits: Limits | None) -> int:
     """Parse, and run what needs no more than that at once."""
     options = None
     try:
@@ -66,7 +68,7 @@ def _dispatch(given: list[str]) -> int:
     except SystemExit as done:  # --help
         sys.stdout.flush()
         return int(done.code or 0)
-    return _run(options, os.environ)
+    return _run(options, os.environ, limits)
 
 
 def _answered(options: Namespace) -> bool:
@@ -101,12 +103,12 @@ def _guess(given: list[str], environ: Mapping[str, str]) -> Namespace:
     return Namespace(command=None, json=as_json)
 
 
-def _run(options: Namespace, environ: Mapping[str, str]) -> int:
+def _run(options: Namespace, environ: Mapping[str, str], limits: Limits | None) -> int:
     """Run the command with all that it needs; report what becomes of it."""
     import random
-    import time
 
     from cacher.commands.run import Run
+    from cacher.limits import LIMITS
     from cacher.report import Report, colors_wanted
 
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -124,10 +126,12 @@ def _run(options: Namespace, environ: Mapping[str, str]) -> int:
         config_file=getattr(options, "config", None),
         environ=environ,
         report=report,
-        arm=signals.arm,
+        arm=lambda seconds: signals.arm(seconds, time.monotonic),
         clock=time.time,
         pause=time.sleep,
         random=random.random,
+        struck=signals.struck,
+        limits=limits or LIMITS,
     )
     return _guarded(options, run, report)
 
@@ -269,8 +273,6 @@ def _print(command: str, outcome: str, options: Namespace, **fields: str) -> Non
 
 def _resolved(options: Namespace) -> str:
     """The key of `key`."""
-    import time
-
     from cacher.keys import resolve
 
     machine = os.uname()

@@ -14,10 +14,11 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
 from cacher.errors import IntegrityError, SourceError, UsageError
-from cacher.s3.retry import PATIENT, Attempts, retry_after, worth_retrying
+from cacher.limits import LIMITS, Limits
+from cacher.s3.retry import Attempts, retry_after, worth_retrying
 from cacher.s3.tls import advice
 from cacher.s3.transport import Answer, Host, Transport
-from cacher.s3.troubles import TransportError, Trouble
+from cacher.s3.troubles import TransportError, Trouble, tried
 from cacher.sinks import Sink
 from cacher.urls import shown
 
@@ -50,10 +51,15 @@ class Fetched(NamedTuple):
 
 
 class Clockwork(NamedTuple):
-    """Where waiting comes from: `pause` sleeps seconds, `random` gives floats in [0, 1)."""
+    """Where waiting comes from: `pause` sleeps seconds, `random` gives floats in [0, 1).
+
+    `monotonic` gives seconds.
+    """
 
     pause: Callable[[float], None]
     random: Callable[[], float]
+    monotonic: Callable[[], float]
+    limits: Limits = LIMITS
 
 
 def check_url(url: str) -> None:
@@ -129,10 +135,11 @@ class _Fetching:
         self._whole = proved
 
     def run(self) -> Fetched:
-        attempts = Attempts(PATIENT, self._clockwork.random)
+        limits = self._clockwork.limits
+        attempts = Attempts(limits, self._clockwork.random, self._clockwork.monotonic)
         while True:
             try:
-                with self._open() as answer:
+                with self._open(attempts) as answer:
                     if answer.status in (200, 206):
                         self._take(answer, attempts)
                         self._sink.end(self._position)
@@ -140,13 +147,19 @@ class _Fetching:
                     reason, hint = f"the answer is {answer.status}", _HINTS.get(answer.status, "")
                     asked = retry_after(answer.headers.get("retry-after"))
                     lasting = not worth_retrying(answer.status, "")
-                    wait = None if lasting else attempts.delay(retry_after=asked)
+                    wait = None
+                    if not lasting:
+                        wait = attempts.delay(limits.silent, retry_after=asked)
+                        if wait is None and asked:
+                            reason += f"; it asks to wait {asked:g} s"
             except TransportError as error:
-                reason, hint = error.detail, ""
+                hint = ""
                 if error.hopeless:
                     wait, hint = None, advice()
                 else:
-                    wait = attempts.delay(dead=error.dead, dropped=error.dropped)
+                    within = error.within(limits, limits.silent)
+                    wait = attempts.delay(within, dropped=error.dropped)
+                reason = tried(error, attempts)
             if wait is None:
                 raise self._failure(reason, hint)
             self._clockwork.pause(wait)
@@ -156,11 +169,11 @@ class _Fetching:
         text = f"fetching {shown(self._asked)}{redirected}: {reason}"
         return SourceError(text, hint or "check the URL; --url may be given several times")
 
-    def _open(self) -> Answer:
+    def _open(self, attempts: Attempts) -> Answer:
         """The answer at the end of the redirects."""
         self._url = self._asked
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._send(self._url)
+            answer = self._send(self._url, attempts)
             location = answer.headers.get("location", "")
             if answer.status not in _REDIRECTS or not location:
                 return answer
@@ -189,7 +202,7 @@ class _Fetching:
             there = there._replace(netloc="".join((*userinfo, there.netloc)))
         self._url = urlunsplit(there)
 
-    def _send(self, url: str) -> Answer:
+    def _send(self, url: str, attempts: Attempts) -> Answer:
         parts = urlsplit(url)
         host = _address(parts)
         headers = {"accept": "*/*"}
@@ -202,7 +215,15 @@ class _Fetching:
         # What is not legal in a request line is encoded; what is encoded already stays.
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
         query = f"?{quote(parts.query, safe='/%:@!$&()*+,;=~?[]')}" if parts.query else ""
-        return self._transport.send(host, "GET", path + query, headers)
+        limits = self._clockwork.limits
+        return self._transport.send(
+            host,
+            "GET",
+            path + query,
+            headers,
+            connect=min(limits.connect, attempts.left(limits.unreachable)),
+            patience=min(limits.stall, attempts.left(limits.silent)),
+        )
 
     def _take(self, answer: Answer, attempts: Attempts) -> None:
         """Append the answer's body, or begin anew if the answer does."""
@@ -211,11 +232,11 @@ class _Fetching:
         else:
             self._begin(answer)
         while piece := answer.read(PIECE):
+            # Only what is new counts: an origin may cut every answer at the same place.
+            attempts.progress(self._position + len(piece) - self._furthest)
             self._write(piece)
-            if self._position > self._furthest:
-                # Only what is new counts: an origin may cut every answer at the same place.
-                self._furthest = self._position
-                attempts.progress()
+            self._furthest = max(self._furthest, self._position)
+            attempts.resume()
         if self._size is not None and self._position != self._size:
             raise TransportError(Trouble.BROKEN, "the answer ended early")
 

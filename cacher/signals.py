@@ -12,6 +12,7 @@ from cacher.errors import Stopped, TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from sys import UnraisableHookArgs
 
 BROKEN_PIPE = 128 + signal.SIGPIPE
@@ -29,6 +30,9 @@ the process and to its group, and means one."""
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+_struck: list[float] = []
+"""When signals and `--timeout` have ended the run, by the clock that `catch` was given."""
+
 _caught: list[signal.Signals] = []
 """Those that are ours: a shell starts background jobs with SIGINT ignored, nohup with SIGHUP."""
 
@@ -39,18 +43,20 @@ def begin() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def catch() -> None:
-    """Let the signals that stop a program raise `Stopped`, once.
+def catch(monotonic: Callable[[], float]) -> None:
+    """Let the signals that stop a program raise `Stopped`, once; `monotonic` gives seconds.
 
     What is undone then must not be undone itself, and is bounded by time-outs. Who does not want
     to wait for that sends another signal after a second: it ends the process at once.
     """
 
     def stop(signum: int, _frame: object) -> None:
+        _struck.append(monotonic())
         _answer_with(signal.SIG_IGN)
         _insist(signum)
         raise Stopped(signum)
 
+    _struck.clear()
     _caught[:] = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]
     for number in _caught:
         signal.signal(number, stop)
@@ -109,10 +115,16 @@ def _answer_with(action: signal.Handlers) -> None:
         signal.signal(number, action)
 
 
-def arm(seconds: float) -> None:
+def struck() -> float | None:
+    """When the last signal, or `--timeout`, has ended the run; None if none has."""
+    return _struck[-1] if _struck else None
+
+
+def arm(seconds: float, monotonic: Callable[[], float]) -> None:
     """Let `TimedOut` be raised after so many seconds."""
 
     def ring(_signum: int, _frame: object) -> None:
+        _struck.append(monotonic())
         raise TimedOut(seconds)
 
     signal.signal(signal.SIGALRM, ring)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from cacher.limits import LIMITS, Limits
 from cacher.s3.client import Client
 from cacher.s3.session import Endpoint, Session
 from cacher.s3.sigv4 import Keys
@@ -48,10 +49,18 @@ def open_store(
     clock: Callable[[], float] = time.time,
     pause: Callable[[float], None] = time.sleep,
     chance: Callable[[], float] = random.random,
+    limits: Limits = LIMITS,
 ) -> BucketStore:
     """A store on `endpoint`; `chance` is the client's source of jitter, in [0, 1)."""
     session = Session(
-        endpoint, keys, transport or Transport(), clock=clock, pause=pause, random=chance
+        endpoint,
+        keys,
+        transport or Transport(),
+        clock=clock,
+        pause=pause,
+        random=chance,
+        monotonic=time.monotonic,
+        limits=limits,
     )
     return BucketStore(Client(session), prefix, part_size=part_size, jobs=jobs)
 
@@ -69,6 +78,7 @@ def open_fake(
     transport: Transport | None = None,
     clock: Callable[[], float] = time.time,
     chance: float = 0.0,
+    limits: Limits = LIMITS,
 ) -> BucketStore:
     """A store on the fake server; `chance` is what its dice always show: 0 is not to wait at all.
 
@@ -86,4 +96,5 @@ def open_fake(
         clock=clock,
         pause=pauses,
         chance=lambda: chance,
+        limits=limits,
     )

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from cacher import config, credentials
 from cacher.config import Settings
 from cacher.errors import UsageError
+from cacher.limits import Limits
 from cacher.s3.client import Client
 from cacher.s3.session import Endpoint, Session
 from cacher.s3.transport import Host, Transport
@@ -22,6 +23,9 @@ def open_bucket(
     clock: Callable[[], float],
     pause: Callable[[float], None],
     random: Callable[[], float],
+    monotonic: Callable[[], float],
+    struck: Callable[[], float | None],
+    limits: Limits,
 ) -> tuple[BucketStore, credentials.Credentials]:
     """The bucket that the settings name, and as whom; nothing is asked of it yet.
 
@@ -30,7 +34,17 @@ def open_bucket(
     require_bucket(settings)
     found = credentials.find(settings, environ)
     endpoint = endpoint_of(settings)
-    session = Session(endpoint, found.keys, transport, clock=clock, pause=pause, random=random)
+    session = Session(
+        endpoint,
+        found.keys,
+        transport,
+        clock=clock,
+        pause=pause,
+        random=random,
+        monotonic=monotonic,
+        struck=struck,
+        limits=limits,
+    )
     store = BucketStore(
         Client(session), settings.prefix, part_size=settings.part_size, jobs=settings.jobs
     )

@@ -13,10 +13,6 @@ from cacher.commands.run import Run
 from cacher.errors import AccessError, StoreError
 from cacher.s3 import probes
 from cacher.s3.client import Client
-from cacher.s3.retry import Patience
-
-_IMPATIENT = Patience(tries=2, dead_tries=1)
-"""A diagnosis tells how things are, not how they may become."""
 
 _SKEW = 60.0
 """Seconds of clock skew worth a warning."""
@@ -40,7 +36,7 @@ def examine_bucket(run: Run, chart: Chart) -> None:
     if not examine_network(run, chart) or not named or not known:
         return
     client = run.bucket.client
-    client.session.policy = _IMPATIENT
+    client.session.limits = client.session.limits.curious()
     prefix = f"{run.settings.prefix}/" if run.settings.prefix else ""
     assumed = client.session.region
     chart.run("clock", lambda: _clock(client, chart))

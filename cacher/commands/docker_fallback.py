@@ -117,7 +117,7 @@ def _store(run: Run, wanted: DockerDownload, engine: Engine, names: Sequence[str
     if not names:
         run.report.warn("not stored for next time: what was loaded has no name; IMAGE gives one")
         return False
-    return seeded(run.report, lambda: save(run, wanted.key, engine, names))
+    return seeded(run, lambda: save(run, wanted.key, engine, names))
 
 
 def _late(doing: str, error: TimedOut) -> SourceError:

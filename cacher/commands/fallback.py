@@ -48,7 +48,7 @@ def _fetch(
     run: Run, wanted: Download, place: Destination, progress: Progress
 ) -> tuple[str, origin.Fetched]:
     """The URL that delivered and what it delivered; an error that speaks for all, if none did."""
-    clockwork = origin.Clockwork(run.pause, run.random)
+    clockwork = run.clockwork()
     failures: list[CacherError] = []
 
     def sized(size: int) -> None:
@@ -96,4 +96,4 @@ def _store(run: Run, wanted: Download, fd: int, fetched: origin.Fetched) -> bool
         with run.report.progress(f"storing {wanted.key}", content.size) as progress:
             run.store.put(wanted.key, content, {SHA256: fetched.sha256}, progress.add)
 
-    return seeded(run.report, store)
+    return seeded(run, store)

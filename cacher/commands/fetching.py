@@ -86,7 +86,7 @@ class Fetching:
                 self._url,
                 PipeSink(self._writing, shown(self._url)),
                 self._transport,
-                origin.Clockwork(self._pause, self._run.random),
+                self._run.clockwork(self._pause),
                 sha256=self._sha256,
                 meter=self._meter,
                 sized=self._sized,

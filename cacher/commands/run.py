@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 from cacher import __version__, config, environment, keys
 from cacher.config import Settings
 from cacher.errors import IntegrityError, UsageError
+from cacher.limits import LIMITS, Limits
 from cacher.report import Report
 from cacher.store.base import Entry, Store
 from cacher.store.local import LocalStore
 
 if TYPE_CHECKING:
+    from cacher.origin import Clockwork
     from cacher.s3.transport import Transport
     from cacher.store.bucket import BucketStore
 
@@ -26,7 +28,8 @@ class Run:
     """One run of one command.
 
     `arm` begins the countdown of `--timeout` seconds; `clock` gives POSIX seconds, `pause` sleeps,
-    `random` gives floats in [0, 1).
+    `random` gives floats in [0, 1). `struck` tells when a signal or `--timeout` has ended the run,
+    by `report.monotonic`.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class Run:
         clock: Callable[[], float],
         pause: Callable[[float], None],
         random: Callable[[], float],
+        struck: Callable[[], float | None] = lambda: None,
+        limits: Limits = LIMITS,
     ) -> None:
         self.flags = flags
         self.config_file = config_file
@@ -49,6 +54,8 @@ class Run:
         self.clock = clock
         self.pause = pause
         self.random = random
+        self.struck = struck
+        self.limits = limits
 
     @cached_property
     def settings(self) -> Settings:
@@ -91,6 +98,8 @@ class Run:
             proxies=Proxies(self.environ),
             user_agent=f"cacher/{__version__}",
             connections=settings.jobs + 1,
+            connect_timeout=self.limits.connect,
+            stall_timeout=self.limits.stall,
         )
 
     @cached_property
@@ -115,10 +124,24 @@ class Run:
             clock=self.clock,
             pause=self.pause,
             random=self.random,
+            monotonic=self.report.monotonic,
+            struck=self.struck,
+            limits=self.limits,
         )
         for oddity in found.oddities:
             self.report.note(oddity)
         return store
+
+    def clockwork(self, pause: Callable[[float], None] | None = None) -> Clockwork:
+        """What fetching from an origin waits with."""
+        from cacher.origin import Clockwork
+
+        return Clockwork(pause or self.pause, self.random, self.report.monotonic, self.limits)
+
+    def hurry(self) -> None:
+        """From now on nobody waits for the store: give it less time."""
+        if "bucket" in self.__dict__:
+            self.bucket.client.session.limits = self.limits.impatient()
 
     def key(self, template: str, hash_from: Sequence[str]) -> str:
         """The key that a template resolves to on this machine, legal under the prefix in force."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cacher.commands.run import Run
 from cacher.errors import CacherError, TimedOut
-from cacher.report import Report
 
 
-def seeded(report: Report, store: Callable[[], object]) -> bool:
-    """Whether `store` has stored it; if it raises, people are told."""
+def seeded(run: Run, store: Callable[[], object]) -> bool:
+    """Whether `store` has stored it; if it raises, that is a warning.
+
+    The build has what it wanted, so that a store which hangs may cost it less time than before.
+    """
+    run.hurry()
     try:
         store()
     except CacherError as error:
-        report.warn(f"not stored for next time: {error.message}")
+        run.report.warn(f"not stored for next time: {error.message}")
         return False
     except TimedOut as error:
-        report.warn(f"not stored for next time: not done after {error.seconds:g} s (--timeout)")
+        late = f"not done after {error.seconds:g} s (--timeout)"
+        run.report.warn(f"not stored for next time: {late}")
         return False
     return True

@@ -39,7 +39,7 @@ class SignedBody:
         self.size = size
         self._meter = meter
         self._check = check
-        self._sent = 0
+        self._sent = self._furthest = self._told = 0
         self._sha256 = ""
         self.rounds = 0
         """How many times it was sent, wholly or in part."""
@@ -55,6 +55,16 @@ class SignedBody:
         """Look at the source again, after a store said that the digest is not the body's."""
         self._sha256 = ""
 
+    @property
+    def is_sent(self) -> bool:
+        """Whether all of it has been sent, the last time."""
+        return self._sent == self.size
+
+    def newly_sent(self) -> int:
+        """The bytes that went further than ever since the last call."""
+        before, self._told = self._told, self._furthest
+        return self._told - before
+
     def watch(self, meter: Meter, check: Callable[[], None]) -> None:
         """Tell `meter` and ask `check` from now on."""
         self._meter, self._check = meter, check
@@ -67,6 +77,7 @@ class SignedBody:
             self._check()
             yield piece
             self._sent += len(piece)
+            self._furthest = max(self._furthest, self._sent)
             self._meter(len(piece))
 
     def _pieces(self) -> Iterator[memoryview]:

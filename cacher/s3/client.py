@@ -14,10 +14,8 @@ from cacher.s3 import documents, quirks
 from cacher.s3.body import MemoryBody, SignedBody
 from cacher.s3.faults import Fault, explained
 from cacher.s3.heads import ObjectHead, http_date, read_head
-from cacher.s3.retry import ONCE, Patience
+from cacher.s3.retry import Attempts
 from cacher.s3.session import (
-    COMMIT_PATIENCE,
-    WRITE_PATIENCE,
     Reply,
     Request,
     Session,
@@ -26,10 +24,6 @@ from cacher.s3.session import (
 from cacher.s3.transport import Answer
 
 Pause = Callable[[float], None]
-
-_CLEANING = Patience(tries=3, dead_tries=1)
-_CLEANING_PATIENCE = 5.0
-"""Cleaning up after a failure must not take longer than people wait for it (seconds)."""
 
 
 class OpenUpload(NamedTuple):
@@ -82,6 +76,7 @@ class Client:
         span: tuple[int, int] | None = None,
         etag: str = "",
         pause: Pause | None = None,
+        attempts: Attempts | None = None,
     ) -> Reply[Answer] | None:
         """The object, or its bytes [start, end), if its ETag is `etag` (GetObject).
 
@@ -95,7 +90,7 @@ class Client:
             headers["if-match"] = etag
         doing = f"reading {key}"
         request = Request("GET", doing, key, headers=headers, accept=(404, 412, 416))
-        reply = self.session.open(request, pause)
+        reply = self.session.open(request, pause, attempts)
         if reply.status != 404:
             return reply
         if reply.fault and reply.code == "NoSuchBucket":
@@ -116,7 +111,7 @@ class Client:
                 key,
                 headers=_metadata_headers(metadata),
                 body=body,
-                answer_within=WRITE_PATIENCE,
+                answer_within=self.session.limits.write,
             ),
             no_document,
         )
@@ -147,7 +142,7 @@ class Client:
             {"partNumber": str(number), "uploadId": upload_id},
             body=body,
             accept=(404,),
-            answer_within=WRITE_PATIENCE,
+            answer_within=self.session.limits.write,
         )
         reply = self.session.call(request, no_document, pause)
         if reply.fault:
@@ -175,7 +170,7 @@ class Client:
             {"uploadId": upload_id},
             body=body,
             accept=(400, 404),
-            answer_within=COMMIT_PATIENCE,
+            answer_within=self.session.limits.commit,
         )
         try:
             reply = self.session.call(request, documents.read_completed)
@@ -214,8 +209,8 @@ class Client:
             key,
             {"uploadId": upload_id},
             accept=quirks.ABORTED,
-            answer_within=_CLEANING_PATIENCE,
-            policy=_CLEANING,
+            answer_within=self.session.limits.undo,
+            tries=3,
         )
         self.session.call(request, no_document)
 
@@ -248,9 +243,9 @@ class Client:
         if reply.fault and reply.code == "NoSuchBucket":
             raise explained(reply.fault, f"deleting {key}", self.bucket)
 
-    def location(self, *, policy: Patience = ONCE) -> str:
+    def location(self) -> str:
         """The region as the store names it (GetBucketLocation)."""
-        request = Request("GET", "asking for the region", query={"location": ""}, policy=policy)
+        request = Request("GET", "asking for the region", query={"location": ""}, tries=1)
         return self.session.call(request, documents.read_location).value or ""
 
     def _measured(self, key: str) -> ObjectHead | None:

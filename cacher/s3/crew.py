@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Self
 
-from cacher.errors import OutOfThreads
+from cacher.errors import CacherError, OutOfThreads
+from cacher.limits import LIMITS
 from cacher.s3.troubles import Cancelled
+
+_AGAIN = 0.1
+"""Seconds after which a thread that has not ended is interrupted again."""
 
 
 class Crew:
@@ -82,18 +88,23 @@ class Crew:
         with self.changed:
             self.changed.wait_for(lambda: not self._threads or ready(), seconds)
 
-    def stop(self) -> None:
-        """Give the job up, and return once no thread works on it any more."""
+    def stop(self, seconds: float = LIMITS.undo) -> None:
+        """Give the job up, and return once no thread works on it any more, or after `seconds`.
+
+        A thread that is left behind waits for a connection; it ends when it has one, or has none.
+        """
         self._let_go()
         with self.changed:
             self._cancelled = True
             self.changed.notify_all()
             threads = list(self._threads)
-        for thread in threads:
-            # Again and again: a thread may have been on its way to the next socket.
-            while thread.is_alive():
-                self._interrupt()
-                thread.join(0.1)
+        # Again and again: a thread may have been on its way to the next socket.
+        for _ in range(max(math.ceil(seconds / _AGAIN), 1)):
+            threads = [thread for thread in threads if thread.is_alive()]
+            if not threads:
+                return
+            self._interrupt()
+            threads[0].join(_AGAIN)
 
     def _let_go(self) -> None:
         """For the owner: release `changed`, as often as it was taken, or not at all.
@@ -126,3 +137,16 @@ class Crew:
             with self.changed:
                 self._threads.remove(threading.current_thread())
                 self.changed.notify_all()
+
+
+def work_within(seconds: float, work: Callable[[], None], interrupt: Callable[[], None]) -> None:
+    """Do `work` in a thread, and leave it behind where it takes longer; how it ends is not told."""
+    crew = Crew(interrupt)
+    try:
+        crew.start(1, work)
+        crew.linger(lambda: False, seconds)
+    except OutOfThreads:
+        with suppress(CacherError):
+            work()
+    finally:
+        crew.stop(0.0)

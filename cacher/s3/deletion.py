@@ -10,7 +10,7 @@ from cacher.errors import AccessError, CacherError, StoreError
 from cacher.s3 import documents, quirks
 from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
-from cacher.s3.session import COMMIT_PATIENCE, Request
+from cacher.s3.session import Request
 
 
 def delete_many(client: Client, keys: Iterable[str]) -> Iterator[tuple[str, CacherError | None]]:
@@ -48,7 +48,7 @@ def _delete_batch(client: Client, keys: list[str]) -> dict[str, CacherError | No
         headers={"content-md5": base64.b64encode(md5).decode()},
         body=MemoryBody(body),
         accept=quirks.NO_BULK_DELETE,
-        answer_within=COMMIT_PATIENCE,
+        answer_within=client.session.limits.commit,
     )
     reply = client.session.call(request, documents.read_deleted)
     if reply.value is None:

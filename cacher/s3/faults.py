@@ -13,9 +13,9 @@ from typing import NamedTuple
 from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
 from cacher.s3.documents import ErrorDocument
 from cacher.s3.quirks import clock_is_off, quota_is_reached
-from cacher.s3.retry import CORRUPTED_CODES
+from cacher.s3.retry import CORRUPTED_CODES, Attempts
 from cacher.s3.tls import advice
-from cacher.s3.troubles import TransportError, Trouble
+from cacher.s3.troubles import TransportError, Trouble, tried
 
 _MOST_SAID = 500
 """Characters of what a store says that go into a message: some send pages."""
@@ -103,10 +103,10 @@ def explained(fault: Fault, doing: str, bucket: str) -> CacherError:
     return StoreError(f"{doing}: the store failed: {fault.said}", "a later run may succeed")
 
 
-def unanswered(error: TransportError, doing: str, where: str) -> StoreError:
+def unanswered(error: TransportError, doing: str, where: str, attempts: Attempts) -> StoreError:
     """A dead connection as an error: `where` is the host."""
     hint = _TROUBLE_HINTS.get(error.trouble) or advice()
-    return StoreError(f"{doing}: {where}: {error.detail}", hint)
+    return StoreError(f"{doing}: {where}: {tried(error, attempts)}", hint)
 
 
 def _access_hint(fault: Fault) -> str:

@@ -9,15 +9,11 @@ from collections.abc import Callable, Mapping
 from cacher.errors import CacherError, OutOfThreads, StoreError
 from cacher.s3.body import SignedBody
 from cacher.s3.client import Client, OpenUpload, UploadGone
-from cacher.s3.crew import Crew
+from cacher.s3.crew import Crew, work_within
 from cacher.s3.quirks import FEW_PARTS, MAX_PART, MAX_PARTS, MIB
 
 UPLOAD = "cacher-upload"
 """The metadata name of a random token: after a lost reply it tells our object from another's."""
-
-LINGER = 5.0
-"""Seconds that giving up waits for the id of an upload that is being begun: without it the upload
-would stay in the store."""
 
 GRAIN = 2.0
 """Seconds by which two times that a store tells may be apart and mean the same: HTTP's dates have
@@ -122,15 +118,18 @@ class Multipart:
 
     def abort(self) -> None:
         """Stop, and leave nothing in the store. Does nothing after `complete`."""
-        self._crew.linger(lambda: self._upload is not None, LINGER)
-        self._crew.stop()
+        left = self._client.session.undoing()
+        # The id of an upload that is being begun: without it the upload would stay in the store.
+        self._crew.linger(lambda: self._upload is not None, left() / 2)
+        self._crew.stop(left() / 2)
         if self._upload is not None:
             upload, self._upload = self._upload, None
-            try:
-                self._client.abort_upload(self._key, upload.id)
-            except CacherError:
-                # The failure that led here is the one to report; the store is likely down.
-                pass
+            # If it fails, the failure that led here is the one to report; the store is likely down.
+            work_within(
+                left(),
+                lambda: self._client.abort_upload(self._key, upload.id),
+                self._client.session.transport.interrupt,
+            )
 
     @property
     def _id(self) -> str:

@@ -17,7 +17,6 @@ from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
 from cacher.s3.crew import Crew
 from cacher.s3.faults import explained
-from cacher.s3.multipart import LINGER
 from cacher.s3.quirks import MIN_PART
 from cacher.s3.session import Request, no_document
 from cacher.s3.tls import advice, client_context
@@ -197,8 +196,9 @@ def _begin(client: Client, key: str) -> str:
     try:
         crew.join()
     except BaseException:
-        crew.linger(lambda: bool(begun), LINGER)
-        crew.stop()
+        left = client.session.undoing()
+        crew.linger(lambda: bool(begun), left() / 2)
+        crew.stop(left() / 2)
         for upload_id in begun:
             client.abort_upload(key, upload_id)
         raise

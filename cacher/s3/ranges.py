@@ -14,7 +14,7 @@ from cacher.s3.client import Client
 from cacher.s3.crew import Crew
 from cacher.s3.faults import unanswered
 from cacher.s3.heads import LARGEST, ObjectHead, content_range, read_head
-from cacher.s3.retry import PATIENT, Attempts
+from cacher.s3.retry import Attempts
 from cacher.s3.transport import Answer
 from cacher.s3.troubles import TransportError, Trouble
 
@@ -67,12 +67,14 @@ class Version(NamedTuple):
         """The ranges to fetch; just one, if the store has no ranges."""
         return Spans(self.head.size, RANGE if self.ranged else max(self.head.size, 1))
 
-    def ask(self, start: int, end: int, pause: Callable[[float], None] | None) -> Answer:
+    def ask(
+        self, start: int, end: int, pause: Callable[[float], None] | None, attempts: Attempts
+    ) -> Answer:
         """An answer whose body begins with byte `start` of this version, and ends at `end`."""
         if start and not self.head.etag:
             raise StoreError(f"reading {self.key}: it broke off, and without ETag cannot go on")
         span = (start, end) if self.ranged else None
-        reply = self.client.get(self.key, span, self.head.etag, pause)
+        reply = self.client.get(self.key, span, self.head.etag, pause, attempts)
         if reply is None or reply.value is None:
             raise EntryChanged(f"reading {self.key}: it was replaced or deleted meanwhile")
         answer = reply.value
@@ -105,29 +107,36 @@ class Cursor:
         self._answer = answer
         self._crew = crew
         self._session = version.client.session
-        self._attempts = Attempts(PATIENT, self._session.random)
+        self._attempts = self._session.attempts()
 
     def read(self, amount: int) -> bytes:
         """At most `amount` more bytes; empty at the end of the range."""
+        self._attempts.resume()
         while self._position < self._end:
-            if self._crew:
-                self._crew.check()
+            self._check()
             try:
                 piece = self._piece(min(amount, self._end - self._position))
             except TransportError as error:
                 self.close()
-                wait = self._attempts.delay(dead=error.dead, dropped=error.dropped)
-                if wait is None:
-                    doing = f"reading {self._version.key}"
-                    raise unanswered(error, doing, str(self._session.endpoint.host)) from error
-                if wait:
-                    self._pause(wait)
+                self._wait_after(error)
                 continue
+            self._check()  # whoever gave the job up may have let go of where the bytes go
             self._position += len(piece)
-            self._attempts.progress()
+            self._attempts.progress(len(piece))
             self._version.meter(len(piece))
             return piece
         return b""
+
+    def _wait_after(self, error: TransportError) -> None:
+        """Wait for the next try. Raises `StoreError` if there is none."""
+        limits = self._session.limits
+        within = error.within(limits, limits.silent)
+        wait = self._attempts.delay(within, dropped=error.dropped)
+        if wait is None:
+            doing, host = f"reading {self._version.key}", str(self._session.endpoint.host)
+            raise unanswered(error, doing, host, self._attempts) from error
+        if wait:
+            self._pause(wait)
 
     def close(self) -> None:
         """Give the connection up, unless the range was read to its end."""
@@ -137,11 +146,15 @@ class Cursor:
 
     def _piece(self, amount: int) -> bytes:
         if self._answer is None:
-            self._answer = self._version.ask(self._position, self._end, self._pause)
+            self._answer = self._version.ask(self._position, self._end, self._pause, self._attempts)
         piece = self._answer.read(amount)
         if not piece:
             raise TransportError(Trouble.BROKEN, "the answer ended early")
         return piece
+
+    def _check(self) -> None:
+        if self._crew:
+            self._crew.check()
 
     def _pause(self, seconds: float) -> None:
         (self._crew or self._session).pause(seconds)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+
+from cacher.limits import RATE, Limits
 
 RETRY_STATUSES = frozenset([408, 429, 499, 500, 502, 503, 504, 520])
 
@@ -38,65 +39,90 @@ CORRUPTED_CODES = frozenset(
 
 _THROTTLED = re.compile("^Throttl")
 
+_LEAST = 0.1
+"""The share of a limit that must be left for another try: less is not worth it."""
+
 
 def worth_retrying(status: int, code: str) -> bool:
     """Whether the same request may succeed later."""
     return status in RETRY_STATUSES or code in RETRY_CODES or bool(_THROTTLED.match(code))
 
 
-class Patience(NamedTuple):
-    """How many tries a request gets, the first included."""
-
-    tries: int = 6
-    dead_tries: int = 3
-    """Where nobody answers (no route, silence), each try can cost a whole time-out."""
-    base: float = 0.25
-    cap: float = 20.0
-    """Seconds: the first and the longest back-off."""
-
-
-PATIENT = Patience()
-ONCE = Patience(tries=1, dead_tries=1)
-
-
 class Attempts:
-    """The failures of one request so far.
+    """The failures of one request so far, and the seconds that they have cost since progress.
 
-    `random` gives floats in [0, 1). Not for use by several threads.
+    `random` gives floats in [0, 1), `monotonic` gives seconds. Not for use by several threads.
     """
 
-    def __init__(self, patience: Patience, random: Callable[[], float]) -> None:
-        self._patience = patience
+    def __init__(
+        self,
+        limits: Limits,
+        random: Callable[[], float],
+        monotonic: Callable[[], float],
+        *,
+        tries: int = 0,
+    ) -> None:
+        self._limits = limits
+        self._tries = tries or limits.tries
         self._random = random
-        self._failed = 0
-        self._dead = 0
+        self._monotonic = monotonic
+        self._spent = 0.0
+        self._since = monotonic()
         self._dropped = False
+        self.failed = 0
+        """Tries that failed since the last progress."""
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the last progress."""
+        return self._spent + self._monotonic() - self._since
+
+    def left(self, within: float) -> float:
+        """The seconds that are left of `within`: a small time-out at the end, never none."""
+        return max(within - self.spent, within * _LEAST)
 
     def delay(
-        self, *, dead: bool = False, dropped: bool = False, retry_after: float | None = None
+        self, within: float, *, dropped: bool = False, retry_after: float | None = None
     ) -> float | None:
         """Seconds to wait before the next try, or None when it is enough.
 
-        `dead`: nobody answered. `dropped`: a kept-alive connection was closed under us, which
-        servers may do at any time, so the first one is repeated at once. `retry_after`: what the
-        server asked for, in seconds.
+        `within`: the seconds since the last progress that failures of this kind may cost in all.
+        `dropped`: a kept-alive connection was closed under us, which servers may do at any time,
+        so the first one is repeated at once. `retry_after`: the seconds that the server asked for;
+        where they are more than what is left, it is enough.
         """
-        self._failed += 1
-        self._dead += dead
-        if dropped and not self._dropped and self._patience.tries > 1:
+        if dropped and not self._dropped and self._tries > 1:
             self._dropped = True
-            self._failed -= 1
             return 0.0
-        if self._failed >= self._patience.tries or self._dead >= self._patience.dead_tries:
+        self.failed += 1
+        left = within * (1 - _LEAST) - self.spent
+        if self.failed >= self._tries or left <= 0:
             return None
-        ceiling = min(self._patience.cap, self._patience.base * 2.0 ** (self._failed - 1))
+        ceiling = min(
+            self._limits.longest_pause, self._limits.first_pause * 2.0 ** (self.failed - 1)
+        )
         # Full jitter: many jobs that failed together must not come back together.
         wait = ceiling * self._random()
-        return wait if retry_after is None else max(wait, min(retry_after, self._patience.cap))
+        if retry_after is None:
+            return min(wait, left)
+        wait = max(wait, retry_after)
+        return wait if wait <= left else None
 
-    def progress(self) -> None:
-        """Bytes have arrived since the last failure: the count begins anew."""
-        self._failed = self._dead = 0
+    def progress(self, count: int) -> None:
+        """So many bytes have moved that had never moved before.
+
+        They are worth the seconds that they take at `RATE`: a server that gives one byte, and is
+        silent then, cannot go on for ever.
+        """
+        if count > 0:
+            now = self._monotonic()
+            self._spent = max(self._spent + now - self._since - count / RATE, 0.0)
+            self._since = now
+            self.failed = 0
+
+    def resume(self) -> None:
+        """The time since the last progress was ours: whoever takes the bytes was busy."""
+        self._since = self._monotonic()
 
 
 def retry_after(header: str | None) -> float | None:

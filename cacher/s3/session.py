@@ -10,16 +10,15 @@ from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
-from cacher.errors import CacherError
+from cacher.errors import CacherError, StoreError
+from cacher.limits import LIMITS, Limits
 from cacher.s3 import quirks
 from cacher.s3.body import SignedBody
 from cacher.s3.documents import MalformedDocument, read_error
 from cacher.s3.faults import Fault, explained, unanswered
 from cacher.s3.retry import (
     CORRUPTED_CODES,
-    PATIENT,
     Attempts,
-    Patience,
     retry_after,
     worth_retrying,
 )
@@ -31,12 +30,6 @@ DOCUMENT_LIMIT = 16 * 1024 * 1024
 """Bytes: no answer that is a document (1000 listed keys) comes near this."""
 
 ERROR_LIMIT = 256 * 1024
-
-WRITE_PATIENCE = 120.0
-"""Seconds a store may take to answer once a part is sent; it may be writing to slow disks."""
-
-COMMIT_PATIENCE = 330.0
-"""Seconds for what a store does in one go over many blocks. Garage's own limit is 300."""
 
 Value = TypeVar("Value")
 
@@ -77,14 +70,16 @@ class Request(NamedTuple):
     accept: Container[int] = ()
     """Statuses of refusal that the caller copes with."""
     answer_within: float | None = None
-    policy: Patience | None = None
-    """How often it is tried; the session's own number without it."""
+    """Seconds that the answer may take, and all tries together; without it, the limits' own."""
+    tries: int = 0
+    """How often it is sent at most; 0 for the limits' own number."""
 
 
 class Session:
     """Sends requests to one bucket. For use by several threads.
 
-    `clock` gives POSIX seconds, `pause` sleeps, `random` gives floats in [0, 1).
+    `clock` gives POSIX seconds, `monotonic` seconds, `pause` sleeps, `random` gives floats in
+    [0, 1). `struck` tells when a signal or `--timeout` has ended the run, by `monotonic`.
     """
 
     def __init__(
@@ -96,6 +91,9 @@ class Session:
         clock: Callable[[], float],
         pause: Callable[[float], None],
         random: Callable[[], float],
+        monotonic: Callable[[], float],
+        struck: Callable[[], float | None] = lambda: None,
+        limits: Limits = LIMITS,
     ) -> None:
         self.endpoint = endpoint
         self.transport = transport
@@ -103,10 +101,12 @@ class Session:
             endpoint.region or quirks.region_of_host(endpoint.host.name) or quirks.DEFAULT_REGION
         )
         self.clock_offset = 0.0
-        self.policy = PATIENT
+        self.limits = limits
         self.clock = clock
         self.pause = pause
-        self.random = random
+        self._random = random
+        self._monotonic = monotonic
+        self._struck = struck
         self._keys = keys
 
     def call(
@@ -121,33 +121,47 @@ class Session:
             body = answer.read_all(DOCUMENT_LIMIT)
             return Reply(answer.status, answer.headers, parse(body))
 
-        return self._send(request, receive, pause)
+        return self._send(request, receive, pause, self.attempts(request.tries))
 
-    def open(self, request: Request, pause: Callable[[float], None] | None = None) -> Reply[Answer]:
-        """Send, and leave the body of a success to the caller, who closes the answer."""
-        return self._send(request, lambda a: Reply(a.status, a.headers, a), pause)
+    def open(
+        self,
+        request: Request,
+        pause: Callable[[float], None] | None = None,
+        attempts: Attempts | None = None,
+    ) -> Reply[Answer]:
+        """Send, and leave the body of a success to the caller, who closes the answer.
 
-    def interrupted(self) -> None:
-        """Make the requests of other threads fail at once."""
-        self.transport.interrupt()
+        `attempts` are those of a caller that goes on where an earlier answer broke off.
+        """
+
+        def receive(answer: Answer) -> Reply[Answer]:
+            return Reply(answer.status, answer.headers, answer)
+
+        return self._send(request, receive, pause, attempts or self.attempts(request.tries))
+
+    def attempts(self, tries: int = 0) -> Attempts:
+        """What counts failures; at most `tries`, if that is not 0."""
+        return Attempts(self.limits, self._random, self._monotonic, tries=tries)
+
+    def undoing(self) -> Callable[[], float]:
+        """The seconds that are left to undo what was begun, from now on or from what ended it."""
+        struck = self._struck()
+        until = (self._monotonic() if struck is None else struck) + self.limits.undo
+        return lambda: max(until - self._monotonic(), 0.0)
 
     def _send(
         self,
         request: Request,
         receive: Callable[[Answer], Reply[Value]],
         pause: Callable[[float], None] | None,
+        attempts: Attempts,
     ) -> Reply[Value]:
-        attempts = Attempts(request.policy or self.policy, self.random)
         corrected: set[str] = set()
         while True:
-            error: CacherError
             try:
-                outcome = self._try(request, receive)
+                outcome = self._try(request, receive, attempts)
             except TransportError as failure:
-                error = unanswered(failure, request.doing, str(self.endpoint.host))
-                error.__cause__ = failure
-                dead, dropped = failure.dead, failure.dropped
-                wait = None if failure.hopeless else attempts.delay(dead=dead, dropped=dropped)
+                wait, error = self._unanswered(failure, request, attempts)
             else:
                 if isinstance(outcome, Reply):
                     return outcome
@@ -155,23 +169,56 @@ class Session:
                 if correction and correction not in corrected:
                     corrected.add(correction)
                     continue
-                error = explained(outcome, request.doing, self.endpoint.bucket)
-                if not worth_retrying(outcome.status, outcome.error.code):
-                    if outcome.status in request.accept:
-                        return Reply(outcome.status, outcome.headers, fault=outcome)
-                    raise error
-                wait = attempts.delay(retry_after=retry_after(outcome.headers.get("retry-after")))
+                again = worth_retrying(outcome.status, outcome.error.code)
+                if outcome.status in request.accept and not again:
+                    return Reply(outcome.status, outcome.headers, fault=outcome)
+                wait, error = self._refused(outcome, request, attempts if again else None)
             if wait is None:
                 raise error
             if wait:
                 (pause or self.pause)(wait)
 
+    def _unanswered(
+        self, failure: TransportError, request: Request, attempts: Attempts
+    ) -> tuple[float | None, CacherError]:
+        """The seconds until the next try, if there may be one, and the error if not."""
+        if request.body:
+            attempts.progress(request.body.newly_sent())
+        silent = self._silent(request)
+        if request.body and not request.body.is_sent:
+            silent = min(silent, self.limits.silent)  # the store does not even take it
+        within = failure.within(self.limits, silent)
+        wait = None if failure.hopeless else attempts.delay(within, dropped=failure.dropped)
+        error = unanswered(failure, request.doing, str(self.endpoint.host), attempts)
+        error.__cause__ = failure
+        return wait, error
+
+    def _refused(
+        self, fault: Fault, request: Request, attempts: Attempts | None
+    ) -> tuple[float | None, CacherError]:
+        """The same for a refusal, which is final without `attempts`."""
+        error = explained(fault, request.doing, self.endpoint.bucket)
+        if attempts is None:
+            return None, error
+        asked = retry_after(fault.headers.get("retry-after"))
+        wait = attempts.delay(self._silent(request), retry_after=asked)
+        if wait is None and asked:
+            return None, StoreError(f"{error.message}; it asks to wait {asked:g} s", error.hint)
+        return wait, error
+
+    def _silent(self, request: Request) -> float:
+        """The seconds that silence may cost in all."""
+        return request.answer_within or self.limits.silent
+
     def _try(
-        self, request: Request, receive: Callable[[Answer], Reply[Value]]
+        self,
+        request: Request,
+        receive: Callable[[Answer], Reply[Value]],
+        attempts: Attempts,
     ) -> Reply[Value] | Fault:
-        answer = self._transmit(request)
+        answer = self._transmit(request, attempts)
         if answer.status >= 300:
-            return self._fault(request, answer)
+            return self._fault(request, answer, attempts)
         try:
             return receive(answer)
         except MalformedDocument as malformed:
@@ -179,7 +226,7 @@ class Session:
             status = quirks.status_meant(malformed.error)
             return Fault(status, malformed.error, answer.headers, str(malformed))
 
-    def _transmit(self, request: Request) -> Answer:
+    def _transmit(self, request: Request, attempts: Attempts) -> Answer:
         """Sign for now and send once."""
         endpoint = self.endpoint
         path = f"{endpoint.path}/{endpoint.bucket}"
@@ -204,19 +251,22 @@ class Session:
             f"{target}?{query}" if query else target,
             signed,
             request.body,
-            patience=request.answer_within,
+            connect=min(self.limits.connect, attempts.left(self.limits.unreachable)),
+            patience=min(
+                request.answer_within or self.limits.stall, attempts.left(self._silent(request))
+            ),
         )
 
-    def _fault(self, request: Request, answer: Answer) -> Fault:
+    def _fault(self, request: Request, answer: Answer, attempts: Attempts) -> Fault:
         """Why the request was refused. A HEAD's refusal has no body, so it is asked again."""
         if request.method == "HEAD" and answer.status in (301, 307, 400, 401, 403):
             answer.read_all(0)
             query = {} if request.key else {"location": ""}
             ranged = {"range": "bytes=0-0"} if request.key else {}
             asked = Request("GET", request.doing, request.key, query, ranged)
-            again = self._transmit(asked)
+            again = self._transmit(asked, attempts)
             if again.status >= 300:
-                told = self._fault(asked, again)
+                told = self._fault(asked, again, attempts)
                 if told.status == answer.status or told.error.code:
                     return told
             again.close()

@@ -141,12 +141,14 @@ class Transport:
         headers: Mapping[str, str],
         body: Body | None = None,
         *,
+        connect: float | None = None,
         patience: float | None = None,
     ) -> Answer:
         """Send one request and give its answer, whatever its status.
 
-        `patience` is how many seconds the answer may take once the request is sent; without it
-        the stall time-out holds. Raises `TransportError`, and what iterating `body` raises.
+        `connect` is how many seconds a connection may take, and `patience` the answer once the
+        request is sent; without them the transport's own time-outs hold. Raises `TransportError`,
+        and what iterating `body` raises.
         """
         sent = {"user-agent": self._user_agent, **headers}
         sent |= {"host": host.header, "accept-encoding": "identity"}
@@ -168,7 +170,7 @@ class Transport:
                 preload_content=False,
                 decode_content=False,
                 timeout=urllib3.Timeout(
-                    connect=self._connect_timeout, read=patience or self._stall_timeout
+                    connect=connect or self._connect_timeout, read=patience or self._stall_timeout
                 ),
             )
         except (HTTPError, OSError, ValueError) as error:

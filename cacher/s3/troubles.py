@@ -18,6 +18,8 @@ from urllib3.exceptions import (  # noqa: TID251 - what they are called, and no 
     ReadTimeoutError,
 )
 
+from cacher.limits import Limits
+from cacher.s3.retry import Attempts
 from cacher.s3.tls import certificate_complaint, is_not_tls
 
 
@@ -44,13 +46,14 @@ class TransportError(Exception):
         self.dropped = dropped
         """The connection had answered before: it was closed while it was idle."""
 
-    @property
-    def dead(self) -> bool:
-        """Whether nobody answered at all, so that each further try may cost a whole time-out.
+    def within(self, limits: Limits, silent: float) -> float:
+        """The seconds that failures of this kind may cost in all; `silent` are those of silence.
 
         A refusal comes at once: by a machine that is there, and whose store may be starting.
         """
-        return self.trouble not in (Trouble.BROKEN, Trouble.REFUSED)
+        if self.trouble in (Trouble.REFUSED, Trouble.NAME, Trouble.PROXY):
+            return limits.refused
+        return limits.unreachable if self.trouble is Trouble.CONNECT else silent
 
     @property
     def hopeless(self) -> bool:
@@ -75,13 +78,13 @@ def translated(error: Exception, *, reused: bool = False) -> TransportError:
         refused = isinstance(cause, ConnectionRefusedError)
         return TransportError(Trouble.REFUSED if refused else Trouble.CONNECT, reason)
     if isinstance(error, ConnectTimeoutError):
-        return TransportError(Trouble.CONNECT, "no answer to the connection request")
+        return TransportError(Trouble.CONNECT, "no connection")
     if complaint := certificate_complaint(cause):
         return TransportError(Trouble.TLS, complaint)
     if is_not_tls(cause):
         return TransportError(Trouble.PLAIN, "it does not speak TLS")
     if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
-        return TransportError(Trouble.SILENCE, "no byte for too long")
+        return TransportError(Trouble.SILENCE, "no answer")
     return TransportError(Trouble.BROKEN, reason, dropped=reused)
 
 
@@ -89,6 +92,16 @@ def origin_of(error: Exception) -> BaseException | None:
     """The innermost exception, for tracebacks: urllib3's own show a host, which may be a secret."""
     cause = _cause(error)
     return None if isinstance(cause, HTTPError) else cause
+
+
+def tried(error: TransportError, attempts: Attempts) -> str:
+    """What failed, for how long, and how often: "no answer for 30 s (2 tries)"."""
+    seconds = f"{attempts.spent:.{0 if attempts.spent >= 10 else 1}f} s"
+    lasted = error.trouble in (Trouble.SILENCE, Trouble.CONNECT)
+    text = f"{error.detail} for {seconds}" if lasted else error.detail
+    if attempts.failed < 2:
+        return text
+    return f"{text} ({attempts.failed} tries{'' if lasted else f' in {seconds}'})"
 
 
 def _cause(error: BaseException) -> BaseException:

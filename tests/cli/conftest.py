@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from cacher.cli import main
-from cacher.s3.transport import Transport
+from cacher.limits import LIMITS, Limits
 from tests.cli.stage import BucketPlace, Ended, LocalPlace, Place, temporary_names
 from tests.fakes.origin import Origin
 from tests.fakes.s3server import FakeS3Server
@@ -96,25 +96,31 @@ def origin() -> Iterator[Origin]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient() -> None:
     """Silence is noticed after a moment."""
-    defaults = Transport.__init__.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "stall_timeout", STALL_TIMEOUT)
+
+
+@pytest.fixture
+def usual(request: pytest.FixtureRequest) -> Limits:
+    """The limits of a command that is given no others."""
+    hasty = LIMITS._replace(stall=STALL_TIMEOUT, silent=10 * STALL_TIMEOUT)
+    return hasty if "impatient" in request.fixturenames else LIMITS
 
 
 Run = Callable[..., Ended]
-"""`cacher("download", key, dest)`; `stdin` is what it can read."""
+"""`cacher("download", key, dest)`; `stdin` is what it can read, `limits` how long it waits."""
 
 Spawn = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
-def cacher(capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path) -> Iterator[Run]:
+def cacher(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path, usual: Limits
+) -> Iterator[Run]:
     """Run the command in this process."""
     fed = open(tmp_path / "stdin", "w+b", buffering=0)  # noqa: SIM115 - once, as whoever it is now
 
-    def run(*argv: str | os.PathLike[str], stdin: bytes = b"") -> Ended:
+    def run(*argv: str | os.PathLike[str], stdin: bytes = b"", limits: Limits = usual) -> Ended:
         capfdbinary.readouterr()
         handlers = {number: signal.getsignal(number) for number in SIGNALS}
         fed.truncate(0)
@@ -123,7 +129,7 @@ def cacher(capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path) -> Iterato
         old = os.dup(0)
         os.dup2(fed.fileno(), 0)
         try:
-            status = main([os.fspath(arg) for arg in argv])
+            status = main([os.fspath(arg) for arg in argv], limits)
         finally:
             os.dup2(old, 0)
             os.close(old)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, cast
+
 import pytest
 
 from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
+from cacher.limits import LIMITS
 from cacher.s3.documents import ErrorDocument
 from cacher.s3.faults import Fault, explained, unanswered
+from cacher.s3.retry import Attempts
 from cacher.s3.troubles import TransportError, Trouble
 
 
@@ -164,12 +168,43 @@ def test_what_a_store_says_is_one_line_of_bounded_length() -> None:
     assert len(said) < 600
 
 
+class Spent(NamedTuple):
+    """What `Attempts` tell of themselves."""
+
+    failed: int
+    spent: float
+
+
+def unanswered_by(trouble: Trouble, detail: str, failed: int = 1, spent: float = 0.0) -> StoreError:
+    attempts = cast(Attempts, Spent(failed, spent))
+    return unanswered(TransportError(trouble, detail), "listing", "http://h:1", attempts)
+
+
 @pytest.mark.parametrize("trouble", list(Trouble))
 def test_every_trouble_has_a_hint(trouble: Trouble) -> None:
-    error = unanswered(TransportError(trouble, "connection refused"), "listing", "http://h:1")
+    error = unanswered_by(trouble, "connection refused")
     assert type(error) is StoreError
-    assert error.message == "listing: http://h:1: connection refused"
+    assert error.message.startswith("listing: http://h:1: connection refused")
     assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("trouble", "detail", "failed", "spent", "said"),
+    [
+        (Trouble.REFUSED, "connection refused", 1, 0.0, "connection refused"),
+        (Trouble.REFUSED, "connection refused", 4, 4.96, "connection refused (4 tries in 5.0 s)"),
+        (Trouble.CONNECT, "no connection", 3, 15.2, "no connection for 15 s (3 tries)"),
+        (Trouble.SILENCE, "no answer", 2, 30.0, "no answer for 30 s (2 tries)"),
+        (Trouble.SILENCE, "no answer", 1, 120.0, "no answer for 120 s"),
+        (Trouble.BROKEN, "the answer ended early", 0, 0.0, "the answer ended early"),
+        (Trouble.BROKEN, "connection reset", 6, 7.0, "connection reset (6 tries in 7.0 s)"),
+    ],
+)
+def test_numbers_tell_how_long_and_how_often(
+    trouble: Trouble, detail: str, failed: int, spent: float, said: str
+) -> None:
+    error = unanswered_by(trouble, detail, failed, spent)
+    assert error.message == f"listing: http://h:1: {said}"
 
 
 @pytest.mark.parametrize(
@@ -184,11 +219,16 @@ def test_every_trouble_has_a_hint(trouble: Trouble) -> None:
     ],
 )
 def test_hints_name_what_to_set(trouble: Trouble, hint: str) -> None:
-    assert hint in unanswered(TransportError(trouble, "x"), "listing", "h").hint
+    assert hint in unanswered_by(trouble, "x").hint
 
 
 def test_which_troubles_are_worth_a_try() -> None:
-    dead = {trouble for trouble in Trouble if TransportError(trouble, "").dead}
-    assert dead == set(Trouble) - {Trouble.BROKEN, Trouble.REFUSED}
     hopeless = {trouble for trouble in Trouble if TransportError(trouble, "").hopeless}
     assert hopeless == {Trouble.TLS, Trouble.PLAIN}
+
+
+def test_a_machine_that_answers_gets_less_time_than_one_that_may() -> None:
+    within = {trouble: TransportError(trouble, "").within(LIMITS, 30.0) for trouble in Trouble}
+    assert within.pop(Trouble.CONNECT) == 15.0
+    assert {within.pop(each) for each in (Trouble.REFUSED, Trouble.NAME, Trouble.PROXY)} == {5.0}
+    assert set(within.values()) == {30.0}

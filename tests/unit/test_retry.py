@@ -6,13 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cacher.limits import LIMITS, RATE
 from cacher.s3.retry import (
     CORRUPTED_CODES,
-    ONCE,
-    PATIENT,
     RETRY_CODES,
     Attempts,
-    Patience,
     retry_after,
     worth_retrying,
 )
@@ -20,10 +18,24 @@ from cacher.s3.retry import (
 ALMOST_ONE = 1 - 2**-53
 
 
-def waits(attempts: Attempts) -> list[float]:
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def attempts(*, random: float = 0.0, tries: int = 0) -> Attempts:
+    """Attempts in no time at all."""
+    return Attempts(LIMITS, lambda: random, Clock(), tries=tries)
+
+
+def waits(counted: Attempts) -> list[float]:
     """All waits until it is enough."""
     waited = []
-    while (wait := attempts.delay()) is not None:
+    while (wait := counted.delay(300.0)) is not None:
         waited.append(wait)
         assert len(waited) < 100
     return waited
@@ -64,76 +76,152 @@ def test_codes_that_are_not_simply_sent_again(code: str) -> None:
     assert not worth_retrying(400, code)
 
 
-def test_waits_double_up_to_the_cap() -> None:
-    patience = Patience(tries=10, base=0.5, cap=6.0)
+def test_waits_double_up_to_the_longest() -> None:
+    limits = LIMITS._replace(tries=10, first_pause=0.5, longest_pause=6.0)
     expected = [0.5, 1, 2, 4, 6, 6, 6, 6, 6]
-    assert waits(Attempts(patience, lambda: ALMOST_ONE)) == pytest.approx(expected)
+    assert waits(Attempts(limits, lambda: ALMOST_ONE, Clock())) == pytest.approx(expected)
 
 
 def test_waits_are_jittered_in_full() -> None:
-    assert waits(Attempts(PATIENT, lambda: 0.0)) == [0.0] * (PATIENT.tries - 1)
-    half = waits(Attempts(PATIENT, lambda: 0.5))
-    assert half == pytest.approx([0.125, 0.25, 0.5, 1.0, 2.0])
+    assert waits(attempts(random=0.0)) == [0.0] * (LIMITS.tries - 1)
+    assert waits(attempts(random=0.5)) == pytest.approx([0.125, 0.25, 0.5, 1.0, 2.0])
 
 
 @given(
     tries=st.integers(1, 9),
-    dead_tries=st.integers(1, 9),
-    failures=st.lists(st.tuples(st.booleans(), st.booleans()), max_size=30),
+    failures=st.lists(st.tuples(st.booleans(), st.floats(0, 40)), max_size=30),
     random=st.floats(0, 1, exclude_max=True),
+    within=st.floats(1, 300),
 )
 def test_it_is_enough_at_some_point(
-    tries: int, dead_tries: int, failures: list[tuple[bool, bool]], random: float
+    tries: int, failures: list[tuple[bool, float]], random: float, within: float
 ) -> None:
-    patience = Patience(tries, dead_tries)
-    attempts = Attempts(patience, lambda: random)
+    clock = Clock()
+    counted = Attempts(LIMITS, lambda: random, clock, tries=tries)
     allowed = 0
-    for dead, dropped in failures:
-        wait = attempts.delay(dead=dead, dropped=dropped)
+    for dropped, seconds in failures:
+        clock.now += min(seconds, counted.left(within))  # as a time-out has it
+        wait = counted.delay(within, dropped=dropped)
         if wait is None:
             break
-        assert 0 <= wait <= patience.cap
+        assert 0 <= wait <= LIMITS.longest_pause
+        clock.now += wait
         allowed += 1
     assert allowed <= tries  # the first request is one of them, a dropped connection another
+    assert clock.now <= within * 1.1 + 40 * (allowed <= 1)
 
 
-def test_dead_hosts_get_fewer_tries() -> None:
-    attempts = Attempts(Patience(tries=6, dead_tries=3), lambda: 0.0)
-    assert [attempts.delay(dead=True) for _ in range(3)] == [0.0, 0.0, None]
-    attempts = Attempts(Patience(tries=6, dead_tries=3), lambda: 0.0)
-    told = [attempts.delay(dead=dead) for dead in (False, True, False, True, True)]
-    assert told == [0.0, 0.0, 0.0, 0.0, None]
+@pytest.mark.parametrize(
+    ("within", "one", "tries"),
+    [
+        (LIMITS.unreachable, LIMITS.connect, 3),
+        (LIMITS.silent, LIMITS.stall, 2),
+        (LIMITS.write, LIMITS.write, 1),
+        (LIMITS.commit, LIMITS.commit, 1),
+    ],
+)
+@pytest.mark.parametrize("random", [0.0, 0.5, ALMOST_ONE])
+def test_what_waits_for_a_whole_time_out_ends_after_a_few(
+    within: float, one: float, tries: int, random: float
+) -> None:
+    clock = Clock()
+    counted = Attempts(LIMITS, lambda: random, clock)
+    wait: float | None = 0.0
+    while wait is not None:
+        clock.now += wait
+        clock.now += min(one, counted.left(within))
+        wait = counted.delay(within)
+    assert counted.failed == tries
+    assert within * 0.9 <= clock.now <= within + 0.001
+
+
+@pytest.mark.parametrize("random", [0.0, 0.5, ALMOST_ONE])
+def test_what_fails_at_once_is_tried_until_the_time_is_over(random: float) -> None:
+    clock = Clock()
+    counted = Attempts(LIMITS, lambda: random, clock)
+    while (wait := counted.delay(LIMITS.refused)) is not None:
+        clock.now += wait
+    assert clock.now <= LIMITS.refused
+    assert counted.failed == LIMITS.tries or clock.now > 0.8 * LIMITS.refused
 
 
 def test_the_first_dropped_connection_costs_nothing() -> None:
-    attempts = Attempts(Patience(tries=2), lambda: ALMOST_ONE)
-    assert attempts.delay(dropped=True) == 0.0
-    assert attempts.delay(dropped=True) == pytest.approx(0.25)
-    assert attempts.delay(dropped=True) is None
+    counted = attempts(random=ALMOST_ONE, tries=2)
+    assert counted.delay(30.0, dropped=True) == 0.0
+    assert counted.delay(30.0, dropped=True) == pytest.approx(0.25)
+    assert counted.delay(30.0, dropped=True) is None
 
 
 def test_once_is_once() -> None:
-    assert Attempts(ONCE, lambda: 0.0).delay() is None
-    assert Attempts(ONCE, lambda: 0.0).delay(dropped=True) is None
-    assert Attempts(ONCE, lambda: 0.0).delay(retry_after=1.0) is None
+    assert attempts(tries=1).delay(30.0) is None
+    assert attempts(tries=1).delay(30.0, dropped=True) is None
+    assert attempts(tries=1).delay(30.0, retry_after=1.0) is None
 
 
-def test_progress_begins_anew() -> None:
-    attempts = Attempts(Patience(tries=3, dead_tries=2), lambda: ALMOST_ONE)
+def test_progress_begins_the_count_again() -> None:
+    counted = attempts(random=ALMOST_ONE, tries=3)
     for _ in range(20):
-        assert attempts.delay(dead=True) == pytest.approx(0.25)
-        attempts.progress()
-    assert attempts.delay(dead=True) is not None
-    assert attempts.delay(dead=True) is None
+        assert counted.delay(30.0) == pytest.approx(0.25)
+        counted.progress(1)
+    assert counted.delay(30.0) is not None
+    assert counted.delay(30.0) is not None
+    assert counted.delay(30.0) is None
 
 
-def test_what_the_server_asks_for_is_the_least_but_bounded() -> None:
+def test_progress_is_worth_the_time_that_it_takes_at_the_least_rate() -> None:
+    clock = Clock()
+    counted = Attempts(LIMITS, lambda: 0.0, clock)
+    clock.now += 20.0
+    counted.progress(int(5 * RATE))
+    assert counted.spent == 15.0
+    counted.progress(int(500 * RATE))
+    assert counted.spent == 0.0
+    clock.now += 1.0
+    assert counted.spent == 1.0
+
+
+def test_half_of_what_is_left_again_and_again_is_not_enough() -> None:
+    """A server gives half of what it is asked for, and is silent then."""
+    clock = Clock()
+    counted = Attempts(LIMITS, lambda: 0.5, clock)
+    left = 4096
+    wait: float | None = 0.0
+    while wait is not None:
+        clock.now += wait
+        left //= 2
+        counted.progress(left)
+        clock.now += min(LIMITS.stall, counted.left(LIMITS.silent))
+        wait = counted.delay(LIMITS.silent)
+    assert clock.now < LIMITS.silent + 4
+
+
+def test_the_time_of_whoever_takes_the_bytes_does_not_count() -> None:
+    clock = Clock()
+    counted = Attempts(LIMITS, lambda: 0.0, clock)
+    counted.progress(1 << 20)
+    clock.now += 3600.0
+    counted.resume()
+    assert counted.spent == 0.0
+    assert counted.delay(LIMITS.silent) == 0.0
+
+
+def test_what_the_server_asks_for_is_the_least_and_ends_it_where_it_is_too_much() -> None:
     def first(random: float, asked: float) -> float | None:
-        return Attempts(Patience(base=8.0, cap=20.0), lambda: random).delay(retry_after=asked)
+        limits = LIMITS._replace(first_pause=8.0)
+        return Attempts(limits, lambda: random, Clock()).delay(30.0, retry_after=asked)
 
     assert first(0.0, 3.0) == 3.0
     assert first(0.5, 3.0) == 4.0
-    assert first(0.0, 86400.0) == 20.0
+    assert first(0.0, 27.0) == 27.0
+    assert first(0.0, 3600.0) is None
+
+
+def test_limits_in_another_time() -> None:
+    scaled = LIMITS.scaled(0.5)
+    assert scaled.tries == LIMITS.tries
+    assert [half / whole for half, whole in zip(scaled[1:], LIMITS[1:], strict=True)] == (
+        [0.5] * (len(LIMITS) - 1)
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ class Finalized:
         os.kill(os.getpid(), signal.SIGTERM)  # its exception is dropped here
         time.sleep(0)
 
-signals.catch()
+signals.catch(time.monotonic)
 try:
     item = Finalized()
     del item
@@ -38,8 +38,8 @@ class Finalized:
     def __del__(self):
         time.sleep(0.3)  # the exception is dropped here
 
-signals.catch()
-signals.arm(0.1)
+signals.catch(time.monotonic)
+signals.arm(0.1, time.monotonic)
 try:
     item = Finalized()
     del item
@@ -53,7 +53,7 @@ import os, signal, sys, time
 from cacher import signals
 from cacher.errors import Stopped
 
-signals.catch()
+signals.catch(time.monotonic)
 try:
     try:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -76,7 +76,7 @@ import os, signal, sys, time
 from cacher import signals
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-signals.catch()
+signals.catch(time.monotonic)
 try:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(20)
@@ -96,7 +96,7 @@ import os, signal, sys, time
 from cacher import signals
 from cacher.errors import Stopped
 
-signals.catch()
+signals.catch(time.monotonic)
 try:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(20)
