@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from cacher.errors import UsageError
 from cacher.options import SETTINGS, SWITCHES
-from cacher.parser import Parser
+from cacher.parser import HelpAsked, Parser, UnknownWord
 
 TYPE_CHECKING = False  # importing typing costs more than parsing
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
-EPILOG = """\
-exit status: 0 done, 1 not in the cache, 2 usage or configuration, 3 the store failed,
-4 the store refused, 5 damaged or another file, 6 the origin failed, 7 this machine,
-70 a bug in cacher, 128+N signal N
-
-Options come before or after the command. Flags win over variables, variables over the
-config file. Memory: a download to a file needs little; a stream of an upload N parts."""
-
-KEY_HELP = """\
-KEY may hold {hash} (16 hex digits over the --hash-from files), {os}, {arch}, {date} and {week};
-{{ and }} are braces. --hash-from without {hash} appends -HASH."""
-
+    from cacher.errors import UsageError
 
 _LATE = {
     # What each command may still take behind its options, where argparse has given up by then.
@@ -36,25 +25,67 @@ _LATE = {
 
 
 def parse(given: Sequence[str]) -> argparse.Namespace:
-    """The options that a command line gives. Raises `UsageError`."""
-    options, rest = build().parse_known_args(given)
-    name = _LATE.get(options.command or "", "")
-    for text in rest:
-        if not name or (text.startswith("-") and text != "-"):
-            raise _unknown(options.command, text)
-        before = getattr(options, name)
-        if isinstance(before, list):
-            before.append(text)
-        elif before:
-            raise _unknown(options.command, text)
-        else:
-            setattr(options, name, text)
+    """The options that a command line gives. Raises `UsageError`.
+
+    `--help` becomes the command `help`, whose `page` is the parser to show, or "options".
+    """
+    root = build()
+    try:
+        options, rest = root.parse_known_args(given)
+    except HelpAsked as asked:
+        return argparse.Namespace(command="help", page=asked.parser, json=False)
+    except UnknownWord as error:
+        raise _unknown_word(root, error, given) from error
+    parser = _find(root, (options.command or "").split())
+    _take_late(parser, options, rest)
+    if parser.commands and options.command:
+        *verbs, last = parser.commands
+        parser.error(f"{options.command} needs a verb: {', '.join(verbs)} or {last}")
+    if options.command == "help":
+        is_options = options.topic == ["options"]
+        options.page = "options" if is_options else _find(root, options.topic)
     return options
 
 
-def _unknown(command: str | None, text: str) -> UsageError:
-    about = f"cacher {command}" if command else "cacher"
-    return UsageError(f"unrecognized argument: {text}", f"`{about} --help` shows how")
+def _take_late(parser: Parser, options: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Take what stands behind the options as an argument. Raises `UsageError`."""
+    name = _LATE.get(options.command or "", "")
+    for text in rest:
+        if text.startswith("-") and text != "-":
+            from cacher import suggestions
+
+            raise suggestions.no_such_flag(parser, text)
+        before = getattr(options, name, "taken")
+        if isinstance(before, list):
+            before.append(text)
+        elif before:
+            parser.error(f"unexpected argument {text!r}")
+        else:
+            setattr(options, name, text)
+
+
+def _find(root: Parser, words: Sequence[str]) -> Parser:
+    """The parser of a command or a verb. Raises `UsageError` if there is none."""
+    parser = root
+    for word in words:
+        if word not in parser.commands:
+            from cacher import suggestions
+
+            raise suggestions.no_such_command(root, parser, word)
+        parser = parser.commands[word]
+    return parser
+
+
+def _unknown_word(root: Parser, error: UnknownWord, given: Sequence[str]) -> UsageError:
+    """The error for a word that does not exist, or for the flag before it, whose value it is."""
+    from cacher import suggestions
+
+    if error.action.nargs != argparse.PARSER:
+        return suggestions.no_such_choice(error.parser, error.action, error.text)
+    for flag in given[: given.index(error.text)]:
+        if flag.startswith("--") and flag.partition("=")[0] not in error.parser.flags:
+            return suggestions.no_such_flag(root, flag)
+    return suggestions.no_such_command(root, error.parser, error.text)
 
 
 def build() -> Parser:
@@ -62,74 +93,79 @@ def build() -> Parser:
     # The same options before and after the command: SUPPRESS keeps the command's defaults from
     # undoing what was given before it.
     shared = _shared_options()
-    parser = Parser(
-        prog="cacher",
-        description="An S3-backed cache helper for CI jobs.",
-        epilog=EPILOG,
-        parents=[shared],
-    )
+    parser = Parser(prog="cacher", parents=[shared])
     commands = parser.add_subparsers(
         dest="command", metavar="COMMAND", prog="cacher", parser_class=Parser
     )
 
     def command(name: str, summary: str, parent: Parser = shared) -> Parser:
-        added: Parser = commands.add_parser(
-            name,
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}.",
-            parents=[parent],
-        )
+        added: Parser = commands.add_parser(name, help=summary, parents=[parent])
         return added
 
-    download = command("download", "the entry KEY to the file DEST, or from a URL on a miss")
+    download = command("download", "write the entry to DEST; on a miss, use --url")
     _add_key(download)
-    download.add_argument("dest", metavar="DEST", help="a file; - is stdout")
+    download.add_argument("dest", metavar="DEST", help="write to this file; - is stdout")
+    _add_list(download, "--url", "URL", "fetch the file from URL on a miss; repeatable, in order")
     download.add_argument(
-        "--url", action="append", default=[], help="where to fetch it on a miss; tried in turn"
+        "--sha256", metavar="HEX", help="require this SHA-256, of a hit and of a URL's file"
     )
-    download.add_argument("--sha256", metavar="HEX", help="the digest it must have")
     download.add_argument(
         "--no-store", action="store_true", help="do not store what was fetched from a URL"
     )
 
-    upload = command("upload", "store FILE under KEY, unless there is an entry already")
+    upload = command("upload", "store FILE, unless KEY is stored already")
     _add_key(upload)
-    upload.add_argument("file", metavar="FILE", help="a file; - is stdin")
-    upload.add_argument("--force", action="store_true", help="replace an entry that exists")
-    upload.add_argument("--sha256", metavar="HEX", help="the digest it must have")
+    upload.add_argument("file", metavar="FILE", help="store this file; - is stdin")
+    upload.add_argument("--sha256", metavar="HEX", help="require this SHA-256 of FILE")
+    _add_force(upload)
 
     _add_dir(command, shared)
     _add_docker(command, shared)
-    _add_key(command("exists", "exit 0 if there is an entry KEY, 1 if there is none"))
+    _add_key(command("exists", "exit 0 if KEY is stored, else 1"))
 
-    listing = command("list", "the entries, or those whose key begins with PREFIX")
-    listing.add_argument("below", metavar="PREFIX", nargs="?", default="", help="of the keys")
+    listing = command("list", "print all entries, or those below PREFIX")
     listing.add_argument(
-        "--sort", choices=("key", "age", "size"), default="", help="not as the store has them"
+        "below", metavar="PREFIX", nargs="?", default="", help="print only keys that begin so"
     )
-    listing.add_argument("--reverse", action="store_true", help="the other way round")
+    listing.add_argument(
+        "--sort",
+        choices=("key", "age", "size"),
+        default="",
+        help="sort by key, age (youngest first) or size (largest first); default: as stored",
+    )
+    listing.add_argument("--reverse", action="store_true", help="reverse the order")
 
     # `delete --prefix` is about keys; the global option of that name goes before the command.
-    delete = command("delete", "remove entries", _shared_options(leave_out="prefix"))
-    delete.add_argument("keys", metavar="KEY", nargs="*", help="what to remove")
+    delete = command("delete", "delete entries", _shared_options(leave_out="prefix"))
+    delete.add_argument("keys", metavar="KEY", nargs="*", help="delete this entry; repeatable")
     delete.add_argument(
-        "--prefix", dest="below", metavar="P", help="remove all keys that begin with P"
+        "--prefix", dest="below", metavar="P", help="delete all entries whose key begins with P"
     )
-    delete.add_argument("--dry-run", action="store_true", help="show what would be removed")
-    delete.add_argument("--yes", action="store_true", help="do not ask")
+    delete.add_argument("--dry-run", action="store_true", help="show what would be deleted")
+    delete.add_argument("--yes", action="store_true", help="delete without asking")
     _add_hash_from(delete)
 
     key = command("key", "print the key that TEMPLATE resolves to")
-    _add_key(key, "TEMPLATE")
+    _add_key(key, "TEMPLATE", "resolve this template")
 
-    init = command("init", "write the config file, and check that the store works")
+    init = command("init", "write the config file, once the store works")
     init.add_argument("--no-check", action="store_true", help="write it without the check")
-    command("doctor", "check everything, one line each")
-    completion = command("completion", "print a script that completes cacher's command line")
+    command("doctor", "check the settings and the store")
+    completion = command("completion", "print a completion script for a shell")
     completion.add_argument(
-        "shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"
+        "shell",
+        metavar="SHELL",
+        choices=("bash", "zsh", "fish"),
+        help="complete in bash, zsh or fish",
     )
-    command("version", "print the version; of the one file, also what is in it")
+    command("version", "print the version")
+    help_ = command("help", "show the options and examples of a command")
+    help_.add_argument(
+        "topic",
+        metavar="COMMAND",
+        nargs="*",
+        help="show this command's help; `options` shows the options of all commands",
+    )
     return parser
 
 
@@ -138,14 +174,11 @@ def _verbs(
 ) -> Callable[..., Parser]:
     """Adds a command with verbs, `noun`; what is returned adds one verb, which takes a key."""
     verbs = command(noun, summary).add_subparsers(
-        dest="verb", metavar="VERB", prog=f"cacher {noun}", parser_class=Parser, required=True
+        dest="verb", metavar="VERB", prog=f"cacher {noun}", parser_class=Parser
     )
 
     def verb(name: str, summary: str) -> Parser:
-        description = f"{summary[0].upper()}{summary[1:]}."
-        added: Parser = verbs.add_parser(
-            name, help=summary, description=description, parents=[shared]
-        )
+        added: Parser = verbs.add_parser(name, help=summary, parents=[shared])
         added.set_defaults(command=f"{noun} {name}")
         _add_key(added)
         return added
@@ -154,139 +187,140 @@ def _verbs(
 
 
 def _add_dir(command: Callable[..., Parser], shared: Parser) -> None:
-    """`dir upload` and `dir download`; `command` adds `dir` itself."""
-    verbs = _verbs(command, shared, "dir", "a directory as one entry: tar in zstd")
+    """`dir download` and `dir upload`; `command` adds `dir` itself."""
+    verb = _verbs(command, shared, "dir", "store and restore directories")
 
-    def verb(name: str, summary: str) -> Parser:
-        added = verbs(name, summary)
-        added.add_argument("directory", metavar="DIR", help="a directory")
-        added.add_argument(
-            "--owner", action="store_true", help="keep user and group, as numbers (needs root)"
-        )
-        return added
+    download = verb("download", "restore the entry into DIR, all or nothing")
+    download.add_argument("directory", metavar="DIR", help="restore into this directory")
+    download.add_argument(
+        "--clean", action="store_true", help="delete everything in DIR that is not in the entry"
+    )
+    _add_list(download, "--only", "GLOB", "restore only paths that match GLOB; repeatable")
+    _add_number(download, "--strip", 0, "drop N leading directories of each path (default 0)")
+    download.add_argument(
+        "--owner", action="store_true", help="restore the stored users and groups (needs root)"
+    )
+    download.add_argument(
+        "--max-unpacked",
+        metavar="SIZE",
+        help="refuse an entry that unpacks to more (default: the size it records, else 100GiB)",
+    )
 
-    upload = verb("upload", "store what is in DIR under KEY, unless there is an entry already")
-    for flag, text in (
-        ("--include", "only what matches, below DIR; may be given several times"),
-        ("--exclude", "not what matches: a line as in .gitignore; may be given several times"),
-    ):
-        upload.add_argument(flag, metavar="GLOB", action="append", default=[], help=text)
+    upload = verb("upload", "store what is in DIR, unless KEY is stored")
+    upload.add_argument("directory", metavar="DIR", help="store what is in this directory")
+    _add_list(upload, "--include", "GLOB", "store only paths in DIR that match GLOB; repeatable")
     upload.add_argument(
-        "--exclude-caches", action="store_true", help="not what is tagged by a CACHEDIR.TAG"
+        "--allow-missing", action="store_true", help="allow an --include that matches nothing"
+    )
+    _add_list(
+        upload, "--exclude", "GLOB", "leave out paths that match GLOB, as in .gitignore; repeatable"
     )
     upload.add_argument(
-        "--allow-missing", action="store_true", help="an --include may match nothing"
+        "--exclude-caches",
+        action="store_true",
+        help="leave out the content of directories with a CACHEDIR.TAG",
     )
     upload.add_argument(
         "--changed",
         choices=("error", "warn"),
         default="error",
-        help="what a file is that changes while it is packed (default error)",
+        help="treat a file that changes while it is packed as this (default error)",
     )
+    upload.add_argument("--owner", action="store_true", help="store users and groups, as numbers")
     _add_packing(upload)
-
-    download = verb("download", "the entry KEY into DIR, all of it or nothing")
-    download.add_argument(
-        "--clean", action="store_true", help="make DIR exactly the entry, nothing else stays"
-    )
-    download.add_argument(
-        "--strip", metavar="N", type=int, default=0, help="leave out N leading directories"
-    )
-    download.add_argument(
-        "--only", metavar="GLOB", action="append", default=[], help="restore only what matches"
-    )
-    download.add_argument(
-        "--max-unpacked",
-        metavar="SIZE",
-        help="refuse an entry that is larger (default: what it records, else 100GiB)",
-    )
 
 
 def _add_docker(command: Callable[..., Parser], shared: Parser) -> None:
-    """`docker upload`, `docker download` and `docker exists`; `command` adds `docker` itself."""
-    verb = _verbs(command, shared, "docker", "images as one entry: `docker save` in zstd")
+    """`docker download`, `docker upload` and `docker exists`; `command` adds `docker` itself."""
+    verb = _verbs(command, shared, "docker", "store and load docker images")
 
-    upload = verb("upload", "store images under KEY, unless there is an entry already")
-    upload.add_argument("images", metavar="IMAGE", nargs="+", help="an image's name or id")
-    _add_packing(upload)
-
-    download = verb("download", "the entry KEY into the engine, unless IMAGE is there already")
-    _add_image(download)
-    download.add_argument("--pull", action="store_true", help="on a miss pull IMAGE")
-    download.add_argument(
+    download = verb("download", "load the entry; on a miss, use --url or --pull")
+    _add_image(download, "expect this image, by its name or id")
+    download.add_argument("--pull", action="store_true", help="pull IMAGE on a miss, and store it")
+    _add_list(
+        download,
         "--url",
-        action="append",
-        default=[],
-        help="where an archive is on a miss (tar, gzip or zstd); tried in turn, before --pull",
+        "URL",
+        "fetch an archive (tar, gzip or zstd) from URL on a miss, before --pull; repeatable, "
+        "in order",
     )
-    download.add_argument(
-        "--sha256", metavar="HEX", help="the digest that a URL's archive must have"
-    )
+    download.add_argument("--sha256", metavar="HEX", help="require this SHA-256 of a URL's archive")
     download.add_argument(
         "--no-store", action="store_true", help="do not store what was pulled or fetched"
     )
-    for parser in (upload, download):
-        parser.add_argument(
-            "--docker",
-            metavar="PROGRAM",
-            help="docker, podman or nerdctl, by name or path (CACHER_DOCKER; the first on PATH)",
-        )
+    _add_engine(download)
 
-    exists = verb("exists", "exit 0 if there is an entry KEY (that has IMAGE), 1 if there is none")
-    _add_image(exists)
+    upload = verb("upload", "store images, unless KEY is stored already")
+    upload.add_argument(
+        "images", metavar="IMAGE", nargs="+", help="store this image, by its name or id; repeatable"
+    )
+    _add_packing(upload)
+    _add_engine(upload)
+
+    exists = verb("exists", "exit 0 if KEY is stored and holds IMAGE, else 1")
+    _add_image(exists, "look for this image in the entry")
 
 
-def _add_image(parser: Parser) -> None:
-    parser.add_argument("image", metavar="IMAGE", nargs="?", help="an image's name or id")
+def _add_image(parser: Parser, text: str) -> None:
+    parser.add_argument("image", metavar="IMAGE", nargs="?", help=text)
+
+
+def _add_engine(parser: Parser) -> None:
+    parser.add_argument(
+        "--docker",
+        metavar="PROGRAM",
+        help="use docker, podman or nerdctl, by name or path (CACHER_DOCKER; default: the first "
+        "on PATH)",
+    )
 
 
 def _add_packing(parser: Parser) -> None:
-    parser.add_argument("--level", metavar="N", type=int, default=3, help="of zstd (default 3)")
-    parser.add_argument("--force", action="store_true", help="replace an entry that exists")
+    _add_number(parser, "--level", 3, "compress at zstd's level N, 1 to 19 (default 3)")
+    _add_force(parser)
 
 
-def _add_key(parser: Parser, metavar: str = "KEY") -> None:
-    parser.epilog = KEY_HELP
-    parser.add_argument("key", metavar=metavar, help="the entry's key, or a template of it")
+def _add_force(parser: Parser) -> None:
+    parser.add_argument("--force", action="store_true", help="replace an entry that is stored")
+
+
+def _add_key(
+    parser: Parser, metavar: str = "KEY", text: str = "name the entry; may be a template"
+) -> None:
+    parser.add_argument("key", metavar=metavar, help=text)
     _add_hash_from(parser)
 
 
 def _add_hash_from(parser: Parser) -> None:
-    parser.add_argument(
-        "--hash-from",
-        metavar="PATH",
-        action="append",
-        default=[],
-        help="a file, directory or pattern that {hash} is taken over",
-    )
+    _add_list(parser, "--hash-from", "PATH", "hash a file, directory or quoted pattern; repeatable")
+
+
+def _add_list(parser: Parser, flag: str, metavar: str, text: str) -> None:
+    parser.add_argument(flag, metavar=metavar, action="append", default=[], help=text)
+
+
+def _add_number(parser: Parser, flag: str, default: int, text: str) -> None:
+    parser.add_argument(flag, metavar="N", type=_number, default=default, help=text)
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
 def _shared_options(leave_out: str = "") -> Parser:
-    parser = Parser(add_help=False)
+    parser = Parser(has_help=False)
     group = parser.add_argument_group("options of every command")
-    group.add_argument(
-        "--config",
-        metavar="FILE",
-        default=argparse.SUPPRESS,
-        help="the config file (CACHER_CONFIG)",
-    )
+
+    def add(*flags: str, **how: Any) -> None:
+        group.add_argument(*flags, default=argparse.SUPPRESS, **how)
+
+    add("--config", metavar="FILE", help="read settings from this file (CACHER_CONFIG)")
     for name, metavar, variable, text in SETTINGS:
         if name != leave_out:
-            group.add_argument(
-                f"--{name}",
-                metavar=metavar,
-                default=argparse.SUPPRESS,
-                help=f"{text} ({variable})",
-            )
-    group.add_argument(
-        "--version", action="store_true", default=argparse.SUPPRESS, help="print the version"
-    )
+            add(f"--{name}", metavar=metavar, help=f"{text} ({variable})")
     for flags, name, variable, text in SWITCHES:
-        group.add_argument(
-            *flags,
-            dest=name,
-            action="store_true",
-            default=argparse.SUPPRESS,
-            help=f"{text} ({variable})",
-        )
+        add(*flags, dest=name, action="store_true", help=f"{text} ({variable})")
+    add("-V", "--version", action="store_true", help="print the version")
     return parser

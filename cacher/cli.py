@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cacher.commands.outcome import Outcome
     from cacher.commands.run import Run
     from cacher.limits import Limits
+    from cacher.parser import Parser
     from cacher.report import Report
 
 
@@ -55,6 +56,8 @@ def _dispatch(given: list[str], limits: Limits | None) -> int:
     try:
         options = arguments.parse(given)
         _apply_switches(options, os.environ)
+        if options.command is None and not getattr(options, "version", False):
+            return _show_usage(options)
         if _answered(options):
             return 0
     except CacherError as error:
@@ -65,9 +68,6 @@ def _dispatch(given: list[str], limits: Limits | None) -> int:
         return _refuse(translated(error), options or _guess(given, os.environ))
     except Stopped as stopped:
         return _stop(stopped, options or _guess(given, os.environ))
-    except SystemExit as done:  # --help
-        sys.stdout.flush()
-        return int(done.code or 0)
     return _run(options, os.environ, limits)
 
 
@@ -78,8 +78,8 @@ def _answered(options: Namespace) -> bool:
     """
     if getattr(options, "version", False):
         _print("version", "shown", options, version=__version__)
-    elif options.command is None:
-        raise UsageError("no command given", "`cacher --help` lists the commands")
+    elif options.command == "help":
+        stdio.print_line(_help(options.page))
     elif options.command == "version":
         from cacher.edition import bundled
 
@@ -93,6 +93,27 @@ def _answered(options: Namespace) -> bool:
     else:
         return False
     return True
+
+
+def _help(page: Parser | str) -> str:
+    """A page of the help, for the width of the terminal."""
+    from cacher import help_pages
+
+    try:
+        columns = int(os.environ.get("COLUMNS", "")) or os.get_terminal_size().columns
+    except (OSError, ValueError):
+        columns = help_pages.WIDEST
+    if isinstance(page, str):
+        return help_pages.options_page(arguments.build(), columns)
+    return help_pages.page(page, columns)
+
+
+def _show_usage(options: Namespace) -> int:
+    """What `cacher` alone shows; the status of a wrong usage."""
+    stdio.write_error(f"{_help(arguments.build())}\n")
+    if options.json:
+        _print_failure(_failure(UsageError("no command is given"), options))
+    return UsageError.status
 
 
 def _guess(given: list[str], environ: Mapping[str, str]) -> Namespace:

@@ -16,29 +16,28 @@ SETTINGS = (
         "endpoint",
         "URL",
         "CACHER_ENDPOINT",
-        "the store: http(s)://HOST[:PORT], or file:///DIRECTORY",
+        "connect to this store: http(s)://HOST[:PORT], or file:///DIRECTORY",
     ),
-    ("region", "NAME", "CACHER_REGION", "the store's region (learned from the store if wrong)"),
-    ("bucket", "NAME", "CACHER_BUCKET", "the bucket"),
-    ("prefix", "PREFIX", "CACHER_PREFIX", "what every object's name begins with: PREFIX/KEY"),
-    ("key-file", "FILE", "CACHER_KEY_FILE", "a file that holds the access key id"),
-    ("secret-file", "FILE", "CACHER_SECRET_FILE", "a file that holds the secret access key"),
-    ("ca-file", "FILE", "CACHER_CA_FILE", "certificates (PEM) to trust besides the system's"),
+    ("region", "NAME", "CACHER_REGION", "use this region (default: the one that the store names)"),
+    ("bucket", "NAME", "CACHER_BUCKET", "use this bucket"),
+    ("prefix", "PREFIX", "CACHER_PREFIX", "store each entry as the object PREFIX/KEY"),
+    ("key-file", "FILE", "CACHER_KEY_FILE", "read the access key id from this file"),
+    ("secret-file", "FILE", "CACHER_SECRET_FILE", "read the secret access key from this file"),
+    ("ca-file", "FILE", "CACHER_CA_FILE", "trust the certificates (PEM) in this file, too"),
     ("timeout", "SECONDS", "CACHER_TIMEOUT", "give up after this long, whatever is under way"),
-    ("jobs", "N", "CACHER_JOBS", "requests under way at a time (default 4)"),
+    ("jobs", "N", "CACHER_JOBS", "send up to N requests at a time (default 4)"),
     (
         "part-size",
         "SIZE",
         "CACHER_PART_SIZE",
-        "bytes in a part of an upload (default 16MiB, a stream's 10MiB); a stream takes N parts "
-        "of memory",
+        "upload in parts of this size (default 16MiB, 10MiB for a stream)",
     ),
 )
 
 SWITCHES = (
     # flags, attribute, variable, what it does
     (("--json",), "json", "CACHER_JSON", "print one JSON object on stdout, whatever happens"),
-    (("-q", "--quiet"), "quiet", "CACHER_QUIET", "print nothing but warnings and errors"),
+    (("-q", "--quiet"), "quiet", "CACHER_QUIET", "print only warnings and errors"),
     (("-v", "--verbose"), "verbose", "CACHER_VERBOSE", "print more"),
     (("--debug",), "debug", "CACHER_DEBUG", "print a traceback with every error"),
 )

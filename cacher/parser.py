@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from cacher.errors import UsageError
 
@@ -12,23 +11,70 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Knows the terminal's width without shutil, which loads every compressor there is."""
+class HelpAsked(Exception):
+    """`--help` was given: show the page of this parser."""
 
-    def __init__(self, prog: str) -> None:
-        try:
-            width = os.get_terminal_size().columns
-        except OSError:
-            width = 80
-        super().__init__(prog, width=min(width, 100) - 2)
+    def __init__(self, parser: Parser) -> None:
+        super().__init__()
+        self.parser = parser
+
+
+class UnknownWord(Exception):
+    """`text` is none of the words that `action`, of `parser`, takes."""
+
+    def __init__(self, parser: Parser, action: argparse.Action, text: str) -> None:
+        super().__init__()
+        self.parser = parser
+        self.action = action
+        self.text = text
+
+
+class _Help(argparse.Action):
+    """`-h`, which leaves layout and printing to others."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Raises `HelpAsked`."""
+        assert isinstance(parser, Parser)  # noqa: S101 - we make no others
+        raise HelpAsked(parser)
 
 
 class Parser(argparse.ArgumentParser):
     """A parser that guesses nothing, and whose errors are the program's own."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **options)
+    def __init__(self, *, has_help: bool = True, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, add_help=False, **options)
+        if has_help:
+            self.add_argument("-h", "--help", action=_Help, nargs=0, help="show this help")
 
     def error(self, message: str) -> NoReturn:
         """Raises `UsageError`."""
-        raise UsageError(message, f"`{self.prog} --help` shows how")
+        raise UsageError(_plain(message), f"`{self.prog} --help` shows how")
+
+    @property
+    def commands(self) -> dict[str, Parser]:
+        """The parsers of its commands, or of its verbs; empty for a command without verbs."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                return dict(action.choices)
+        return {}
+
+    @property
+    def flags(self) -> list[str]:
+        """Every flag that it takes."""
+        return [flag for action in self._actions for flag in action.option_strings]
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise UnknownWord(self, action, value)
+
+
+def _plain(message: str) -> str:
+    """A complaint of argparse in the words of this program."""
+    missing = message.removeprefix("the following arguments are required: ")
+    if missing != message:
+        *names, last = missing.split(", ")
+        return f"{', '.join(names)} and {last} are missing" if names else f"{last} is missing"
+    name, _, complaint = message.removeprefix("argument ").partition(": ")
+    if complaint in ("expected one argument", "expected at least one argument"):
+        return f"{name} needs a value"
+    return message.removeprefix("argument ")

@@ -15,12 +15,15 @@ from cacher.arguments import build
 FILE, DIRECTORY, PROGRAM, NOTHING = "@file", "@directory", "@program", "@nothing"
 """What stands in an argument's place, if it is not one of several words."""
 
+TOPIC = "COMMAND"
+"""The metavar of what `help` takes: any command or verb."""
+
 KINDS = {"DEST": FILE, "DIR": DIRECTORY, "FILE": FILE, "PATH": FILE, "PROGRAM": PROGRAM}
 """By its metavar; nothing is offered for all others."""
 
 ENGINES = "docker podman nerdctl"
 
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*|-[a-z]|--[a-z0-9-]+")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*|-[A-Za-z]|--[a-z0-9-]+")
 """What needs no quotes in any shell, nor in the tables of the scripts."""
 
 
@@ -72,16 +75,19 @@ class Command(NamedTuple):
 
 def program() -> Command:
     """The program's command line."""
-    return _command(build(), "", "")
+    root = build()
+    verbs = [verb for command in root.commands.values() for verb in command.commands]
+    topics = dict.fromkeys([*root.commands, *verbs, "options"])
+    return _command(root, "", "", ",".join(topics))
 
 
-def _command(parser: argparse.ArgumentParser, path: str, text: str) -> Command:
+def _command(parser: argparse.ArgumentParser, path: str, text: str, topics: str) -> Command:
     options, arguments, commands = [], [], []
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for choice in action._choices_actions:
                 below = f"{path} {choice.dest}".lstrip()
-                found = _command(action.choices[choice.dest], below, choice.help or "")
+                found = _command(action.choices[choice.dest], below, choice.help or "", topics)
                 commands.append(found)
         elif action.option_strings:
             flags = tuple(_checked(flag) for flag in action.option_strings)
@@ -89,7 +95,9 @@ def _command(parser: argparse.ArgumentParser, path: str, text: str) -> Command:
             repeated = isinstance(action, argparse._AppendAction)
             options.append(Option(flags, action.help or "", value, repeated))
         else:
-            arguments.append(_argument(action))
+            argument = _argument(action)
+            is_topic = argument.metavar == TOPIC
+            arguments.append(argument._replace(kind=topics) if is_topic else argument)
     _checked(*path.split())
     return Command(path, text, tuple(options), tuple(arguments), tuple(commands))
 

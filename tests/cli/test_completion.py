@@ -54,6 +54,9 @@ BECOMES = {
     "list --sort a": ["list", "--sort", "age"],
     "docker upload --docker p": ["docker", "upload", "--docker", "podman"],
     "completion f": ["completion", "fish"],
+    "help exi": ["help", "exists"],
+    "help dir downlo": ["help", "dir", "download"],
+    "help op": ["help", "options"],
     # files
     "--config fi": ["--config", "file one.txt"],
     "--config=fi": ["--config=file one.txt"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -251,28 +252,18 @@ class TestSwitches:
 
 
 class TestHelp:
-    @pytest.mark.parametrize("argv", [["--version"], ["version"], ["version", "-q"]])
+    @pytest.mark.parametrize("argv", [["--version"], ["-V"], ["version"], ["version", "-q"]])
     def test_version(self, cacher: Run, argv: list[str]) -> None:
         ended = cacher(*argv)
         assert (ended.status, ended.text, ended.err) == (0, f"cacher {__version__}\n", "")
 
     @pytest.mark.parametrize(
-        "command", ["", "download", "upload", "exists", "list", "delete", "key", "init", "doctor"]
-    )
-    def test_help_names_every_option(self, cacher: Run, command: str) -> None:
-        ended = cacher(*command.split(), "--help")
-        assert ended.status == 0
-        assert ended.text.startswith("usage: cacher")
-        for name in ("--config", "--endpoint", "CACHER_BUCKET", "--json", "--timeout"):
-            assert name in ended.text
-
-    @pytest.mark.parametrize(
         "argv",
-        [[], ["nope"], ["exists"], ["exists", "a", "b"], ["list", "--nope"], ["list", "--jso"]],
+        [["nope"], ["exists"], ["exists", "a", "b"], ["list", "--nope"], ["list", "--jso"]],
     )
     def test_a_command_line_that_is_none(self, cacher: Run, argv: list[str]) -> None:
         ended = cacher(*argv)
-        assert "cacher: hint: `cacher" in ended.failed(2)
+        assert re.search("cacher: hint: .*`cacher .*--help`", ended.failed(2))
         assert ended.out == b""
 
     def test_the_hint_names_the_command_if_there_is_one(self, cacher: Run) -> None:

@@ -41,8 +41,6 @@ class TestStdout:
     @pytest.mark.parametrize("unbuffered", ["", "1"])
     def test_full(self, command: str, unbuffered: str) -> None:
         ended = shell(f"cacher {command} >/dev/full", PYTHONUNBUFFERED=unbuffered)
-        if command == "--help" and unbuffered:
-            return  # argparse keeps the failure to itself
         assert ended.returncode == 7
         assert ended.stderr.count(b"cacher: error: ") == 1
         assert b"no space left on device" in ended.stderr
