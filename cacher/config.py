@@ -260,7 +260,7 @@ def _parse(name: str, value: str, source: str) -> str | int | float | None:
     except (ValueError, UsageError) as error:
         # An endpoint may hold a password or a token by mistake.
         shown = shown_url(value) if name == "endpoint" else value
-        hint = "`cacher --help` says what it takes"
+        hint = "`cacher help options` shows what it takes"
         raise UsageError(f"{source}: {shown!r}: {error}", hint) from error
 
 

@@ -65,8 +65,8 @@ ABOUT = {
     ),
     "key": "Print the key that TEMPLATE resolves to. Needs no settings and no store.",
     "init": (
-        "Write the settings that are given to the config file, once a check of the store has "
-        "passed. Credentials are never written."
+        "Check that the store works, and write the settings in force to the config file, wherever "
+        "they came from. Credentials are never written."
     ),
     "doctor": "Check the settings, the credentials and the store; print one line for each check.",
     "completion": (
