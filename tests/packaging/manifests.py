@@ -60,6 +60,32 @@ GITHUB_STEP = (
     "id if name uses run working-directory shell with env continue-on-error timeout-minutes"
 )
 
+# https://forgejo.org/docs/latest/user/actions/
+FORGEJO = "name on env defaults concurrency jobs"
+FORGEJO_JOB = (
+    "name needs if runs-on env outputs defaults steps timeout-minutes strategy container services "
+    "uses with secrets"
+)
+
+# https://circleci.com/docs/configuration-reference/
+CIRCLECI = "version setup orbs commands parameters executors jobs workflows"
+CIRCLECI_JOB = (
+    "docker machine macos executor shell parameters steps working_directory parallelism "
+    "environment resource_class circleci_ip_ranges"
+)
+CIRCLECI_RUN = "name command shell environment background working_directory no_output_timeout when"
+CIRCLECI_WORKFLOW_JOB = "context filters matrix name post-steps pre-steps requires type"
+
+# https://buildkite.com/docs/pipelines/configure/step-types/command-step, and for what is not in a
+# step https://buildkite.com/docs/sdk/typescript/interfaces/BuildkitePipeline.html
+BUILDKITE = "agents env image notify secrets steps"
+BUILDKITE_STEP = (
+    "command commands agents allow_dependency_failure artifact_paths branches cache "
+    "cancel_on_build_failing concurrency concurrency_group concurrency_method depends_on env if "
+    "if_changed image key label matrix notify parallelism plugins priority retry secrets "
+    "signature skip soft_fail timeout_in_minutes"
+)
+
 # https://woodpecker-ci.org/docs/usage/workflow-syntax
 WOODPECKER = (
     "when steps services workspace matrix labels variables clone skip_clone depends_on runs_on"
@@ -112,11 +138,20 @@ def _flat(lines: list[Any]) -> list[str]:
 
 def github(text: str) -> list[Job]:
     """A workflow of GitHub Actions."""
+    return _actions(text, GITHUB, GITHUB_JOB)
+
+
+def forgejo(text: str) -> list[Job]:
+    """A workflow of Forgejo Actions."""
+    return _actions(text, FORGEJO, FORGEJO_JOB)
+
+
+def _actions(text: str, defined: str, defined_in_jobs: str) -> list[Job]:
     told = yaml.safe_load(text)
-    known(("on" if name is True else name for name in told), GITHUB)  # YAML 1.1: on is true
+    known(("on" if name is True else name for name in told), defined)  # YAML 1.1: on is true
     jobs = []
     for job in told["jobs"].values():
-        known(job, GITHUB_JOB)
+        known(job, defined_in_jobs)
         assert job["runs-on"]
         plain, secrets = _split(job["env"], r"\$\{\{ secrets\.([A-Z0-9_]+) \}\}")
         for step in job["steps"]:
@@ -139,6 +174,57 @@ def woodpecker(text: str) -> list[Job]:
         assert all({*step["environment"][name]} == {"from_secret"} for name in secrets)
         plain = {k: v for k, v in step["environment"].items() if k not in secrets}
         jobs.append(Job(("sh", "-ec"), "\n".join(step["commands"]), plain, secrets))
+    return jobs
+
+
+def circleci(text: str) -> list[Job]:
+    """A .circleci/config.yml, whose contexts hold the credentials."""
+    told = yaml.safe_load(text)
+    known(told, CIRCLECI)
+    assert told["version"] == 2.1
+    jobs = []
+    for workflow in told["workflows"].values():
+        known(workflow, "jobs triggers unless when")
+        for listed in workflow["jobs"]:
+            ((name, options),) = listed.items()
+            known(options, CIRCLECI_WORKFLOW_JOB)
+            assert options["context"]
+            job = told["jobs"][name]
+            known(job, CIRCLECI_JOB)
+            assert len({"docker", "machine"} & set(job)) == 1
+            secrets = frozenset({"CACHER_S3_KEY_ID", "CACHER_S3_SECRET"})
+            for step in _circleci_steps(job["steps"], told["commands"]):
+                known(step, CIRCLECI_RUN)
+                shell = ("bash", "-eo", "pipefail", "-c")  # "Default shell options"
+                jobs.append(Job(shell, step["command"], job["environment"], secrets))
+    return jobs
+
+
+def _circleci_steps(steps: list[Any], commands: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The `run` steps, those of commands among them; no value has a parameter."""
+    found: list[Mapping[str, Any]] = []
+    for step in steps:
+        if isinstance(step, dict):
+            ((kind, run),) = step.items()
+            assert kind == "run"
+            assert "<<" not in run["command"]
+            found.append(run)
+        elif step != "checkout":
+            known(commands[step], "description parameters steps")
+            found += _circleci_steps(commands[step]["steps"], commands)
+    return found
+
+
+def buildkite(text: str) -> list[Job]:
+    """A .buildkite/pipeline.yml, as the agent fills it in when it uploads it."""
+    told = yaml.safe_load(text)
+    known(told, BUILDKITE)
+    jobs = []
+    for step in told["steps"]:
+        known(step, BUILDKITE_STEP)
+        assert not re.search(r"(?<!\$)\$(?!\$)", step["command"]), "filled in at the upload"
+        script = step["command"].replace("$$", "$")
+        jobs.append(Job(("bash", "-ec"), script, told["env"], frozenset(told["secrets"])))
     return jobs
 
 

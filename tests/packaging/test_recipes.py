@@ -20,6 +20,7 @@ import pytest
 
 from tests.cli.stage import BucketPlace
 from tests.fakes.docker_scenes import FakeDocker
+from tests.fakes.faults import Fault, Respond
 from tests.fakes.origin import Origin, Reply
 from tests.fakes.s3server import FakeS3Server
 from tests.packaging import manifests
@@ -34,8 +35,11 @@ READERS: dict[str, tuple[str, Callable[[str], list[Job]]]] = {
     "builds.sr.ht": ("yaml", manifests.sourcehut),
     "GitLab CI": ("yaml", manifests.gitlab),
     "GitHub Actions": ("yaml", manifests.github),
+    "Forgejo Actions": ("yaml", manifests.forgejo),
     "Woodpecker": ("yaml", manifests.woodpecker),
     "Jenkins": ("groovy", manifests.jenkins),
+    "CircleCI": ("yaml", manifests.circleci),
+    "Buildkite": ("yaml", manifests.buildkite),
 }
 
 every_system = pytest.mark.parametrize("system", READERS)
@@ -78,6 +82,17 @@ class Farm:
     """The credentials, as variables and as files: a machine has those that its manifest names."""
 
     place: BucketPlace
+
+    def install(self, setting: str = "") -> None:
+        """Put a `cacher.pyz` to where the manifests fetch it from; `setting` is run before it."""
+        pyz = self.directory / "pyz"
+        pyz.write_text(
+            f"#!{sys.executable}\nimport sys, time\nsys.path.insert(0, {str(ROOT)!r})\n{setting}\n"
+            "from cacher.cli import main\nsys.exit(main())\n"
+        )
+        pyz.chmod(0o755)
+        self.environment["PYZ"] = str(pyz)
+        self.environment["PYZ_SHA256"] = hashlib.sha256(pyz.read_bytes()).hexdigest()
 
     def run(self, machine: str, system: str) -> tuple[Path, list[str]]:
         """All jobs on a new machine; where they worked, and what was said on stderr."""
@@ -122,19 +137,11 @@ def farm(tmp_path: Path, fake_docker: FakeDocker) -> Iterator[Farm]:
         program = bin_ / name
         program.write_text(f"#!/bin/sh\necho {name} >>'{tmp_path}/journal'\n{does}\n")
         program.chmod(0o755)
-    pyz = tmp_path / "pyz"
-    pyz.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-        "from cacher.cli import main\nsys.exit(main())\n"
-    )
-    pyz.chmod(0o755)
     fake_docker.offer(IMAGE)
     environment = {
         "PATH": f"{bin_}:{fake_docker.env['PATH']}",
         "FAKE_DOCKER": fake_docker.env["FAKE_DOCKER"],
-        "PYZ": str(pyz),
         "PYZ_URL": "https://pyz.invalid/cacher.pyz",
-        "PYZ_SHA256": hashlib.sha256(pyz.read_bytes()).hexdigest(),
         "DOCKER_HOST": os.environ["DOCKER_HOST"],
         "TMPDIR": str(tmp_path),
     }
@@ -146,7 +153,9 @@ def farm(tmp_path: Path, fake_docker: FakeDocker) -> Iterator[Farm]:
         secrets = {"CACHER_KEY_FILE": str(key_file), "CACHER_SECRET_FILE": str(secret_file)}
         for name, value in place.environment.items():
             (secrets if name.startswith("CACHER_S3") else environment)[name] = value
-        yield Farm(tmp_path, environment, secrets, place)
+        farm = Farm(tmp_path, environment, secrets, place)
+        farm.install()
+        yield farm
         assert server.violations == []
 
 
@@ -177,6 +186,72 @@ def test_a_miss_and_then_a_hit(system: str, farm: Farm, fake_docker: FakeDocker)
     assert [re.sub("npm-.*", "npm", name) for name in stored] == [
         *("build-image-12", "npm", "tool-1.2.tar.gz")
     ]
+
+
+NO_WAITING = "time.sleep = lambda seconds: None"
+"""Tries of a request follow at once: these tests are of what comes after the last one."""
+
+
+def nobody_listens(farm: Farm) -> None:
+    farm.environment["CACHER_ENDPOINT"] = "http://127.0.0.1:9"
+
+
+def all_is_refused(farm: Farm) -> None:
+    farm.place.server.inject(Fault(Respond(403, "AccessDenied"), times=None))
+
+
+def all_fails(farm: Farm) -> None:
+    farm.place.server.inject(Fault(Respond(503, "SlowDown"), times=None))
+
+
+@pytest.mark.parametrize(
+    ("system", "die"),
+    [
+        *((system, nobody_listens) for system in READERS),
+        ("Plain shell", all_is_refused),
+        ("Plain shell", all_fails),
+    ],
+)
+def test_a_dead_store_costs_a_build_nothing_but_time(
+    system: str, die: Callable[[Farm], None], farm: Farm, fake_docker: FakeDocker
+) -> None:
+    farm.install(NO_WAITING)
+    die(farm)
+    tool = b"a tool" * 1000
+    with Origin() as origin:
+        farm.environment["TOOL_URL"] = origin.script("/tool-1.2.tar.gz", Reply(body=tool))
+        farm.environment["TOOL_SHA256"] = hashlib.sha256(tool).hexdigest()
+        checkout, said = farm.run("machine", system)
+    place = checkout.parent if system == "builds.sr.ht" else checkout
+    assert (place / "tool.tar.gz").read_bytes() == tool
+    assert (checkout / "node_modules/installed").read_text() == "{}\n"
+    assert list(fake_docker.images) == [IMAGE]
+    assert farm.asked("npm") == len(fake_docker.calls("pull")) == 1
+    # Both commands of the directory fail; the others deliver, and warn.
+    assert len([line for line in said if line.startswith("cacher: error: ")]) == 2, said
+    assert [line for line in said if line.startswith("cacher: warning: ")]
+    assert farm.place.keys() == []
+
+
+def test_what_is_damaged_is_built_again(farm: Farm, fake_docker: FakeDocker) -> None:
+    tool = b"a tool" * 1000
+    server = farm.place.server
+    with Origin() as origin:
+        farm.environment["TOOL_URL"] = origin.script("/tool-1.2.tar.gz", Reply(body=tool))
+        farm.environment["TOOL_SHA256"] = hashlib.sha256(tool).hexdigest()
+        farm.run("first", "Plain shell")
+        for key, entry in server.objects.items():
+            middle = len(entry.body) // 2
+            damage = bytes([entry.body[middle] ^ 1])
+            body = entry.body[:middle] + damage + entry.body[middle + 1 :]
+            server.put_object(key, body, entry.metadata)
+        fake_docker.forget()
+        checkout, said = farm.run("second", "Plain shell")
+    assert (checkout / "tool.tar.gz").read_bytes() == tool
+    assert (checkout / "node_modules/installed").read_text() == "{}\n"
+    assert list(fake_docker.images) == [IMAGE]
+    assert not [line for line in said if line.startswith("cacher: hit ")]
+    assert len(origin.seen) == farm.asked("npm") == len(fake_docker.calls("pull")) == 2
 
 
 def readme() -> str:
@@ -276,10 +351,18 @@ def test_settings_are_what_cacher_takes(system: str, farm: Farm) -> None:
         ("GitLab CI", "docker-image:", "image:"),
         ("GitHub Actions", "runs-on:", "runs_on:"),
         ("GitHub Actions", "        run: ./", "        runs: ./"),
+        ("Forgejo Actions", "container:", "containers:"),
+        ("Forgejo Actions", "        run: ./", "        runs: ./"),
         ("Woodpecker", "    commands:", "    script:"),
         ("Woodpecker", "from_secret", "from_secrets"),
         ("Jenkins", "    stages {", "    stage_s {"),
         ("Jenkins", "    agent any", "    agent any }"),
+        ("CircleCI", "workflows:", "workflow:"),
+        ("CircleCI", "          command: ./", "          script: ./"),
+        ("CircleCI", "      - cacher\n", "      - cachers\n"),
+        ("Buildkite", "secrets:", "secret:"),
+        ("Buildkite", "    command: |", "    script: |"),
+        ("Buildkite", "$$TOOL_URL", "$TOOL_URL"),
     ],
 )
 def test_a_key_that_the_system_does_not_define_is_seen(system: str, good: str, bad: str) -> None:
