@@ -255,10 +255,11 @@ def test_what_is_damaged_is_built_again(farm: Farm, fake_docker: FakeDocker) -> 
 
 
 def readme() -> str:
-    """The README's blocks but the two that `test_readme.py` runs, in order."""
+    """The README's blocks but those that `test_readme.py` sees to, in order."""
     text = (ROOT / "README.md").read_text()
     found = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return "\n".join(one for one in found if "venv" not in one and one != "tests/run\n")
+    seen_to = re.compile(r"venv|checksums|^tests/run$")
+    return "\n".join(one for one in found if not seen_to.search(one))
 
 
 def examples() -> str:
@@ -302,6 +303,63 @@ def test_what_else_is_shown(shown: Callable[[], str], farm: Farm, fake_docker: F
         before = 1 if farm.asked("aws") else 0  # the loop that is replaced has a store of its own
         assert len(origin.seen) - before == farm.asked("npm") == len(fake_docker.calls("pull")) == 1
     assert len(farm.place.keys()) == 3
+
+
+def pair(farm: Farm) -> dict[str, str]:
+    """The credentials as variables."""
+    return {name: value for name, value in farm.secrets.items() if name.startswith("CACHER_S3")}
+
+
+def loops(script: str) -> str:
+    """Without the set-up, which is what finds a dead store."""
+    return re.sub(r"^(export|cacher init) .*\n", "", script, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("flag", ["-c", "-ec"])
+@pytest.mark.parametrize("shown", [readme, examples])
+def test_what_else_is_shown_survives_a_dead_store(
+    shown: Callable[[], str], flag: str, farm: Farm, fake_docker: FakeDocker
+) -> None:
+    script = loops(shown())
+    (image,) = re.findall(r"registry\.example\.org/\S+", script)
+    fake_docker.offer(image)
+    farm.install(NO_WAITING)
+    nobody_listens(farm)
+    (farm.directory / "bin/curl").unlink()
+    (farm.directory / "bin/cacher").symlink_to(farm.environment["PYZ"])
+    body = b"go" * 1000
+    home = farm.directory / "machine"
+    farm.check_out(home)
+    with Origin() as origin:
+        environ = farm.environment | {
+            "URL": origin.script("/go.tar.gz", Reply(body=body)),
+            "SHA256": hashlib.sha256(body).hexdigest(),
+            "HOME": str(home),
+        }
+        said = farm.start(["sh", flag, script], home, environ | pair(farm))
+    assert (home / "go.tar.gz").read_bytes() == body
+    assert (home / "node_modules/installed").read_text() == "{}\n"
+    assert list(fake_docker.images) == [image]
+    assert len([line for line in said if line.startswith("cacher: error: ")]) == 2, said
+
+
+@pytest.mark.parametrize("flag", ["-c", "-ec"])
+@pytest.mark.parametrize("shown", [readme, examples])
+def test_what_could_not_be_built_is_not_stored(
+    shown: Callable[[], str], flag: str, farm: Farm
+) -> None:
+    (loop,) = re.findall(
+        r"^(?:key=.*\n)?cacher dir download .*?^\}$", shown(), re.MULTILINE | re.DOTALL
+    )
+    (farm.directory / "bin/cacher").symlink_to(farm.environment["PYZ"])
+    home = farm.directory / "machine"
+    farm.check_out(home)
+    (home / "package.json").unlink()  # what the double of npm copies
+    environ = {**farm.environment, **pair(farm), "HOME": str(home)}
+    done = subprocess.run(["sh", flag, f"{loop}\necho on"], cwd=home, env=environ, text=True)
+    assert done.returncode == 1
+    assert farm.asked("npm") == 1
+    assert farm.place.keys() == []
 
 
 @every_system
