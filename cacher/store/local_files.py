@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -24,6 +25,9 @@ _TRIES = 3
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
+"""How a link, a socket or FIFO, and a directory refuse to be opened as a file."""
+
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
@@ -58,15 +62,17 @@ def at_store(doing: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def exclusive(lock: bytes) -> Iterator[None]:
-    """Hold the lock file alone, among threads and processes; makes it where it is missing."""
+    """Hold the lock file alone, among threads and processes; makes it where it is missing.
+
+    Raises `StoreError` where something else has its name.
+    """
     os.makedirs(os.path.dirname(lock), exist_ok=True)
-    flags = os.O_CREAT | os.O_CLOEXEC
     try:
-        fd = os.open(lock, flags | os.O_RDWR, 0o666)
+        fd = _open_lock(lock, os.O_CREAT | os.O_RDWR)
     except PermissionError:
         # Another user of a shared directory made it. Linux locks files open for reading as well;
         # NFS does not, which is why reading is the second choice.
-        fd = os.open(lock, flags | os.O_RDONLY, 0o666)
+        fd = _open_lock(lock, os.O_CREAT | os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
@@ -76,13 +82,36 @@ def exclusive(lock: bytes) -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared(lock: bytes) -> Iterator[None]:
-    """Hold the lock file with other readers; go without where there is none to be had."""
+    """Hold the lock file with other readers; go on without one where there is none.
+
+    Raises `StoreError` where something else has its name.
+    """
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):
-            fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+            fd = _open_lock(lock, os.O_RDONLY)
             held.callback(os.close, fd)
             fcntl.flock(fd, fcntl.LOCK_SH)
         yield
+
+
+def _open_lock(path: bytes, flags: int) -> int:
+    """Open the lock file, through no link, and without waiting for a FIFO's other end."""
+    try:
+        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno in _NOT_A_FILE:
+            raise _not_a_lock(path) from error
+        raise
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise _not_a_lock(path)
+
+
+def _not_a_lock(path: bytes) -> StoreError:
+    return StoreError(
+        f"{os.fsdecode(path)} is not a regular file", "remove it: cacher makes a new lock file"
+    )
 
 
 class Temporary:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 
 from cacher.errors import UsageError
 
@@ -37,6 +38,12 @@ def is_segment(name: bytes) -> bool:
     return True
 
 
+def meta_directory(root: bytes, names: Iterable[bytes]) -> bytes:
+    """The path of the metadata of what is in a directory, whose names lead there from the root."""
+    marked = [name + b"+" if _LOOKS_LIKE_META.search(name) else name for name in names]
+    return os.path.join(root, RESERVED, b"meta", *marked)
+
+
 class Layout:
     """The paths of the store whose keys live under `prefix` in the directory `root`.
 
@@ -49,7 +56,7 @@ class Layout:
         self.tmp = os.path.join(self.own, b"tmp")
         self.lock = os.path.join(self.own, b"lock")
         self.data_top = self.root
-        self.meta_top = os.path.join(self.own, b"meta")
+        self.meta_top = meta_directory(self.root, ())
         self.prefix = b""
         if prefix := prefix.strip("/"):
             self.prefix = b"/".join(self.segments(prefix)) + b"/"
@@ -88,8 +95,7 @@ class Layout:
         one name: a directory that would is marked with a `+`.
         """
         *parents, last = self.segments(key)
-        marked = [name + b"+" if _LOOKS_LIKE_META.search(name) else name for name in parents]
-        return os.path.join(self.meta_top, *marked, last + _META_SUFFIX)
+        return os.path.join(meta_directory(self.root, parents), last + _META_SUFFIX)
 
     def key(self, path: bytes) -> str:
         """The key of the entry at `path`, which is relative to the root.

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from cacher.store.local_layout import RESERVED, is_segment
+from cacher.store.local_layout import RESERVED, is_segment, meta_directory
 
 
 def walk(root: bytes, prefix: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
@@ -17,8 +17,8 @@ def walk(root: bytes, prefix: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
 
     In UTF-8 byte order of the whole path, which is S3's ("List results are always returned in
     UTF-8 binary order", ListObjectsV2). Memory is bounded by the names of one directory at each
-    level. Symbolic links, special files and names no key can have are left out, and so is what
-    vanishes meanwhile.
+    level. Symbolic links, special files and names no key can have are left out, and so are what
+    vanishes meanwhile and other people's directories that may not be read (`_is_foreign`).
     """
     *parents, stem = prefix.split(b"/")
     if not all(map(is_segment, parents)) or parents[:1] == [RESERVED]:
@@ -32,10 +32,25 @@ def walk(root: bytes, prefix: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
             stack.pop()
             continue
         path = above + names.pop()
-        if path.endswith(b"/"):
-            stack.append((path, _children(root, path)))
-        elif (status := _regular(os.path.join(root, path))) is not None:
-            yield path, status
+        try:
+            if path.endswith(b"/"):
+                stack.append((path, _children(root, path)))
+            elif (status := _regular(os.path.join(root, path))) is not None:
+                yield path, status
+        except PermissionError:
+            if not _is_foreign(root, path if path.endswith(b"/") else above):
+                raise
+
+
+def _is_foreign(root: bytes, path: bytes) -> bool:
+    """Whether a directory belongs to somebody else and holds nothing that a store has put there.
+
+    So it is with `lost+found`. Where there are entries, there is metadata under the same path.
+    """
+    directory = os.path.join(root, path)
+    if os.lstat(directory).st_uid == os.geteuid():
+        return False
+    return not os.path.lexists(meta_directory(root, path.rstrip(b"/").split(b"/")))
 
 
 def _children(root: bytes, above: bytes) -> list[bytes]:

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import resource
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -228,6 +229,97 @@ class TestReadOnly:
 
         self.unprivileged(act)
         os.chmod(public / "a", 0o755)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs two users: run as root")
+    def test_somebody_elses_directory_is_left_out_of_a_listing(self, public: Path) -> None:
+        """What no store has put there: `lost+found`, another user's trash."""
+        store = LocalStore(str(public))
+        for key in ("a", "m/k", "z"):
+            put(store, key, b"abc")
+        for path, mode in (("lost+found", 0o700), ("m/.trash", 0o700), ("m/names.json", 0o744)):
+            (public / path).mkdir()
+            (public / path / "f").write_bytes(b"f")
+            (public / path).chmod(mode)
+
+        def act() -> None:
+            assert [entry.key for entry in store.list()] == ["a", "m/k", "z"]
+            assert [entry.key for entry in store.list("m/")] == ["m/k"]
+            for asked_for in ("lost+found/", "m/.trash/f"):
+                with pytest.raises(AccessError, match="could not list"):
+                    list(store.list(asked_for))
+
+        self.unprivileged(act)
+        put(store, "m/names.json/k", b"abc")
+        (public / "m/names.json").chmod(0o700)
+
+        def fail() -> None:
+            with pytest.raises(AccessError, match="could not list"):
+                list(store.list())
+
+        self.unprivileged(fail)
+
+    def test_a_directory_of_ones_own_is_not_left_out(self, public: Path) -> None:
+        store = LocalStore(str(public))
+
+        def act() -> None:
+            (public / "mine").mkdir()
+            (public / "mine").chmod(0)
+            with pytest.raises(AccessError, match="could not list"):
+                list(store.list())
+            (public / "mine").rmdir()
+
+        public.mkdir()
+        public.chmod(0o777)
+        self.unprivileged(act)
+
+
+class TestOddLock:
+    """Something else has the name of the lock."""
+
+    @pytest.mark.parametrize("kind", ["FIFO", "socket", "directory", "link", "dangling", "device"])
+    def test_it_is_told_at_once(self, root: Path, store: LocalStore, kind: str) -> None:
+        put(store, "k", b"abc")
+        before = tree(root)
+        lock = root / ".cacher/lock"
+        lock.unlink()
+        replace(lock, kind)
+        found = f"{lock} is not a regular file"
+        for act in (
+            lambda: store.head("k"),
+            lambda: store.open("k"),
+            lambda: put(store, "l", b"abc"),
+        ):
+            with pytest.raises(StoreError) as failure:
+                act()
+            assert failure.value.message == found
+            assert "remove it" in failure.value.hint
+        (deletion,) = store.delete(["k"])
+        assert isinstance(deletion.error, StoreError)
+        assert deletion.error.message == found
+        assert not os.path.exists(root / "elsewhere")
+        if kind == "directory":
+            lock.rmdir()
+        else:
+            lock.unlink()
+        del before[".cacher/lock"]
+        assert tree(root) == before
+
+
+def replace(path: Path, kind: str) -> None:
+    """Put something that is not a regular file there."""
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "socket":
+        os.mknod(path, stat.S_IFSOCK | 0o600)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "device":
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("only root makes devices: run as root")
+    else:
+        path.symlink_to("/dev/null" if kind == "link" else "../elsewhere")
 
 
 class TestNoSpace:
