@@ -6,15 +6,21 @@ temporary file: beside a file, so that a rename publishes it, or unnamed, for a 
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Protocol, Self
 
 from cacher.errors import LocalError, UsageError
 
 PIECE = 256 * 1024
+
+_ATTEMPTS = 100
+"""Names tried. Only another run that takes each of ours for a leftover makes the next needed."""
 
 _OPEN_ALREADY = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
 
@@ -81,7 +87,11 @@ def check(dest: str) -> None:
 
 
 class FileDestination:
-    """A file: written under a temporary name beside it, renamed once it is proved."""
+    """A file: written under a temporary name beside it, renamed once it is proved.
+
+    Holds the lock (flock) of the temporary file. One that is not locked was left by a run that was
+    killed, and the next one for the same DEST removes it.
+    """
 
     def __init__(self, dest: str) -> None:
         check(dest)
@@ -90,12 +100,12 @@ class FileDestination:
         self._made = _make_directories(directory)
         # Names have at most 255 bytes, and a multi-byte character must not be cut.
         stem = os.fsencode(name)[:200].decode(errors="ignore")
-        unique = os.urandom(4).hex()
-        self._temporary = os.path.join(directory, f".{stem}.cacher-{unique}")
+        prefix = f".{stem}.cacher-"
+        self._temporary = ""
         self._fd = -1
         try:
-            # The umask applies, as for any new file.
-            self._fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            _remove_stale(directory, prefix)
+            self._make(os.path.join(directory, prefix))
             self._keep_mode()
         except OSError as error:
             self.close()
@@ -135,6 +145,19 @@ class FileDestination:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+    def _make(self, prefix: str) -> None:
+        """Make the temporary file and lock it."""
+        for _ in range(_ATTEMPTS):
+            self._temporary = prefix + os.urandom(4).hex()
+            # The umask applies, as for any new file.
+            self._fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            if _lock(self._fd) and _has_name(self._fd, self._temporary):
+                return
+            # Another run was faster, and removes it.
+            os.close(self._fd)
+            self._fd = -1
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
     def _keep_mode(self) -> None:
         """Give the new file the permissions of the one that it replaces."""
@@ -193,7 +216,7 @@ def spool() -> IO[bytes]:
     except OSError as error:
         raise LocalError(
             f"cannot make a temporary file: {(error.strerror or '').lower()}",
-            "TMPDIR names a directory that can be written to",
+            "set TMPDIR to a directory that you can write to",
         ) from error
 
 
@@ -236,6 +259,43 @@ def _make_directories(directory: str) -> list[str]:
             raise _failed(error, f"making the directory {path}") from error
         made.insert(0, path)
     return made
+
+
+def _remove_stale(directory: str, prefix: str) -> None:
+    """Remove the temporary files of killed runs, as far as possible."""
+    name = re.compile(re.escape(prefix) + "[0-9a-f]{8}")
+    with suppress(OSError):
+        for found in filter(name.fullmatch, os.listdir(directory or os.curdir)):
+            with suppress(OSError):
+                _remove_unlocked(os.path.join(directory, found))
+
+
+def _remove_unlocked(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int) -> bool:
+    """Whether the lock was had. Where there are no locks nobody takes a file for a leftover."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _has_name(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _require(fd: int, size: int, name: str) -> None:

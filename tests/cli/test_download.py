@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.acl import set_default_acl
-from tests.cli.conftest import Run
-from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, Unprivileged, blob, sha256
-from tests.fakes.faults import CutAnswer, Fault, Replace, Respond
+from tests.cli.conftest import Run, Spawn
+from tests.cli.stage import (
+    MIB,
+    BucketPlace,
+    LocalPlace,
+    Place,
+    Unprivileged,
+    blob,
+    sha256,
+    temporary_names,
+)
+from tests.fakes.faults import CutAnswer, Fault, Replace, Respond, Stall
 
 SIZES = [0, 1, 300_000, 8 * MIB, 20 * MIB + 1]
 """Bytes: nothing, one request, exactly one range, several ranges."""
@@ -226,3 +236,24 @@ class TestFailure:
                 ended = cacher("download", "k", f"{directory}/f")
             assert os.listdir(directory) == []
         assert "permission denied" in ended.failed(7)
+
+
+def test_what_a_killed_run_left_goes_with_the_next(
+    cacher: Run, spawn: Spawn, bucket: BucketPlace
+) -> None:
+    bucket.put("k", blob(20_000_000))
+    bucket.put("small", b"abc")
+    stall = Fault(Stall(30.0, after=100_000), operation="GetObject", key="k", times=None)
+    bucket.server.inject(stall)
+    process = spawn("download", "k", "f")
+    end = time.monotonic() + 10.0
+    while not temporary_names(Path()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert cacher("download", "small", "f").status == 0
+    assert len(temporary_names(Path())) == 1  # it lives
+    process.kill()
+    process.wait()
+    assert cacher("download", "absent", "f").status == 1
+    assert os.listdir() == ["f"]
+    assert Path("f").read_bytes() == b"abc"

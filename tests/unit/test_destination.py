@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -109,6 +111,96 @@ def test_a_rename_that_fails_leaves_nothing(here: Path) -> None:
         with pytest.raises(LocalError, match="writing a: is a directory"):
             place.publish()
     assert everything(here) == ["a"]
+
+
+# --- leftovers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dest", ["a", "./a", "sub/../a", "a [b]", "n" * 250])
+def test_what_killed_runs_left_is_removed(here: Path, dest: str) -> None:
+    (here / "sub").mkdir()
+    stem = os.path.basename(dest)[:200]
+    for number in ("01234567", "89abcdef"):
+        (here / f".{stem}.cacher-{number}").write_bytes(b"half")
+    write(dest)
+    assert everything(here) == sorted([os.path.basename(dest), "sub"])
+
+
+def test_a_run_that_fails_removes_them_too(here: Path) -> None:
+    (here / ".a.cacher-01234567").write_bytes(b"half")
+    FileDestination("a").close()
+    assert everything(here) == []
+
+
+def test_what_may_be_somebody_elses_stays(here: Path) -> None:
+    for name in (".b.cacher-01234567", ".a.cacher-0123456", ".a.cacher-0123456g", "a.cacher-01"):
+        (here / name).write_bytes(b"kept")
+    (here / ".a.cacher-00000000").mkdir()
+    (here / ".a.cacher-11111111").symlink_to(".b.cacher-01234567")
+    os.mkfifo(here / ".a.cacher-22222222")
+    before = everything(here)
+    write("a")
+    assert everything(here) == sorted(["a", *before])
+
+
+def test_what_lives_stays(here: Path) -> None:
+    with FileDestination("a") as first:
+        write("a", b"second")
+        assert len(everything(here)) == 2
+        os.write(first.fd, b"first")
+        first.publish()
+    assert (here / "a").read_bytes() == b"first"
+    assert everything(here) == ["a"]
+
+
+def test_leftovers_that_stay_are_no_failure(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leftover = here / ".a.cacher-01234567"
+    leftover.write_bytes(b"half")
+
+    def refuse(path: str) -> None:
+        raise PermissionError(errno.EPERM, "immutable", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refuse)
+        write("a")
+    assert everything(here) == [leftover.name, "a"]
+
+
+def test_without_locks_nothing_is_taken_for_a_leftover(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_fd: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (here / ".a.cacher-01234567").write_bytes(b"half")
+    write("a")
+    assert everything(here) == [".a.cacher-01234567", "a"]
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_another_run_that_takes_ours_for_a_leftover(
+    here: Path, monkeypatch: pytest.MonkeyPatch, removed: bool
+) -> None:
+    """It comes between making the file and locking it."""
+    others: list[int] = []
+    flock = fcntl.flock
+
+    def locked(fd: int, operation: int) -> None:
+        if not others:
+            (name,) = everything(here)
+            others.append(os.open(name, os.O_RDONLY))
+            flock(others[0], operation)
+            os.unlink(name)
+            if removed:
+                os.close(others[0])
+        flock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", locked)
+    write("a")
+    assert everything(here) == ["a"]
+    if not removed:
+        os.close(others[0])
 
 
 # --- modes ---------------------------------------------------------------------------------------
