@@ -141,6 +141,12 @@ def build() -> Parser:
     delete.add_argument(
         "--prefix", dest="below", metavar="P", help="delete all entries whose key begins with P"
     )
+    delete.add_argument(
+        "--stdin", action="store_true", help="read keys from stdin, one per line, as with --literal"
+    )
+    delete.add_argument(
+        "-0", "--null", action="store_true", help="with --stdin, end each key with a NUL byte"
+    )
     delete.add_argument("--dry-run", action="store_true", help="show what would be deleted")
     delete.add_argument("--yes", action="store_true", help="delete without asking")
     _add_hash_from(delete)
@@ -292,6 +298,9 @@ def _add_key(
 
 def _add_hash_from(parser: Parser) -> None:
     _add_list(parser, "--hash-from", "PATH", "hash a file, directory or quoted pattern; repeatable")
+    parser.add_argument(
+        "--literal", action="store_true", help="take KEY as it is, not as a template"
+    )
 
 
 def _add_list(parser: Parser, flag: str, metavar: str, text: str) -> None:

@@ -77,19 +77,20 @@ def _answered(options: Namespace) -> bool:
     Raises `CacherError`, `OSError`.
     """
     if getattr(options, "version", False):
-        _print("version", "shown", options, version=__version__)
+        _print("version", "shown", options, None, version=__version__)
     elif options.command == "help":
         stdio.print_line(_help(options.page))
     elif options.command == "version":
         from cacher.edition import bundled
 
-        _print("version", "shown", options, version=__version__, **bundled())
+        _print("version", "shown", options, None, version=__version__, **bundled())
     elif options.command == "key":
-        _print("key", "resolved", options, key=_resolved(options))
+        key = _resolved(options)
+        _print("key", "resolved", options, _remarks(options, key), key=key)
     elif options.command == "completion":
         from cacher.completion.scripts import script
 
-        _print("completion", "shown", options, script=script(options.shell))
+        _print("completion", "shown", options, None, script=script(options.shell))
     else:
         return False
     return True
@@ -278,13 +279,20 @@ def _print_failure(failure: dict[str, Any]) -> None:
         pass  # stderr has told; the status is still that of the failure
 
 
-def _print(command: str, outcome: str, options: Namespace, **fields: str) -> None:
+def _print(
+    command: str,
+    outcome: str,
+    options: Namespace,
+    remarks: Mapping[str, Any] | None,
+    **fields: str,
+) -> None:
     """Print what a command gives that needs no store: the first of `fields`, and lines."""
     text, *more = fields.values()
     if options.json:
         import json
 
-        told = {"command": command, "outcome": outcome, "status": 0, **fields, "warnings": []}
+        told = {"command": command, "outcome": outcome, "status": 0, **fields}
+        told |= remarks or {"warnings": []}
         text = json.dumps(told)
     elif command == "version":
         lines = [f"{name}: {value}" for name, value in zip(list(fields)[1:], more, strict=True)]
@@ -294,8 +302,10 @@ def _print(command: str, outcome: str, options: Namespace, **fields: str) -> Non
 
 def _resolved(options: Namespace) -> str:
     """The key of `key`."""
-    from cacher.keys import resolve
+    from cacher.keys import check_literal, resolve
 
+    if options.literal:
+        return check_literal(options.key, options.hash_from)
     machine = os.uname()
     return resolve(
         options.key,
@@ -304,6 +314,18 @@ def _resolved(options: Namespace) -> str:
         system=machine.sysname,
         machine=machine.machine,
     )
+
+
+def _remarks(options: Namespace, key: str) -> dict[str, Any]:
+    """Warn of a key that looks as if it were a template still; the warnings, for machines."""
+    from cacher.keys import brace_warning
+
+    warning = None if options.literal else brace_warning(key)
+    if warning is None:
+        return {"warnings": []}
+    text, hint = warning
+    stdio.write_error(f"cacher: warning: {text}\ncacher: hint: {hint}\n")
+    return {"warnings": [text], "hints": [hint]}
 
 
 def _apply_switches(options: Namespace, environ: Mapping[str, str]) -> None:

@@ -16,6 +16,8 @@ from cacher.config import Settings
 from cacher.errors import UsageError
 from cacher.s3.sigv4 import Keys
 
+_KEY_ID = "CACHER_S3_KEY_ID"
+
 _HINT = "set CACHER_S3_KEY_ID and CACHER_S3_SECRET, or --key-file and --secret-file"
 
 
@@ -25,11 +27,13 @@ class Credentials(NamedTuple):
     keys: Keys
     source: str
     oddities: tuple[str, ...] = ()
+    ignored: str = ""
+    """A warning about flags that were given, and are not used."""
 
 
 def find(settings: Settings, environ: Mapping[str, str]) -> Credentials:
     """The first source that has credentials. Raises `UsageError` for half a pair, or for none."""
-    pair = _from_variables(environ, "CACHER_S3_KEY_ID", "CACHER_S3_SECRET")
+    pair = _from_variables(environ, _KEY_ID, "CACHER_S3_SECRET")
     token = environ.get("CACHER_S3_SESSION_TOKEN", "") if pair else ""
     exposed: list[str] = []
     if pair is None:
@@ -51,7 +55,21 @@ def find(settings: Settings, environ: Mapping[str, str]) -> Credentials:
                 "check how it was written; it must be one line of plain text",
             )
     source = f"{key_name} and {secret_name}"
-    return Credentials(Keys(key_id, secret, token), source, tuple(oddities))
+    ignored = _ignored(settings, source) if key_name == _KEY_ID else ""
+    return Credentials(Keys(key_id, secret, token), source, tuple(oddities), ignored)
+
+
+def _ignored(settings: Settings, used: str) -> str:
+    """A warning about credential flags that lose to the variables in `used`; empty without any."""
+    flags = [
+        flag
+        for name, flag in (("key_file", "--key-file"), ("secret_file", "--secret-file"))
+        if getattr(settings, name) and settings.sources.get(name) == flag
+    ]
+    if not flags:
+        return ""
+    verb = "are" if len(flags) > 1 else "is"
+    return f"{' and '.join(flags)} {verb} not used: {used} are set, and come first"
 
 
 _Named = tuple[str, str]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from cacher.commands.outcome import Outcome, check_sha256
 from cacher.commands.run import Run
@@ -27,7 +27,7 @@ _STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 def _key(run: Run, options: Namespace) -> str:
     """The key that the options name, as failures tell it from here on."""
-    options.key = run.key(options.key, options.hash_from)
+    options.key = run.key(options.key, options.hash_from, literal=options.literal)
     return str(options.key)
 
 
@@ -147,14 +147,29 @@ def _list(run: Run, options: Namespace) -> Outcome:
 
 
 def _delete(run: Run, options: Namespace) -> Outcome:
-    from cacher.commands.entries import Removal, delete
+    from cacher.commands.delete import Removal, delete
 
-    if bool(options.keys) == (options.below is not None):
-        raise UsageError("delete wants either keys or --prefix P", "`cacher delete --help`")
-    keys = [run.key(template, options.hash_from) for template in options.keys]
+    if bool(options.keys) + (options.below is not None) + options.stdin != 1:
+        raise UsageError(
+            "delete takes one of KEY..., --prefix P and --stdin", "`cacher delete --help` shows how"
+        )
+    if options.null and not options.stdin:
+        raise UsageError("-0 says how keys end on stdin", "add --stdin")
+    if options.stdin:
+        keys: Iterable[str] = _stdin_keys(run, options)
+    else:
+        keys = [run.key(text, options.hash_from, literal=options.literal) for text in options.keys]
     at_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
     wanted = Removal(keys, options.below, options.dry_run, options.yes)
     return delete(run, wanted, _ask if at_terminal else None)
+
+
+def _stdin_keys(run: Run, options: Namespace) -> Iterable[str]:
+    from cacher.commands.literal_keys import read_keys
+
+    if options.hash_from:
+        raise UsageError("--hash-from and --stdin exclude each other", "stdin has literal keys")
+    return read_keys(0, b"\0" if options.null else b"\n", run.settings.prefix)
 
 
 def _init(run: Run, options: Namespace) -> Outcome:

@@ -80,6 +80,27 @@ def resolve(
     return key
 
 
+def brace_warning(key: str) -> tuple[str, str] | None:
+    """A warning and its hint, if a template resolved to a key that holds braces."""
+    if "{" not in key and "}" not in key:
+        return None
+    return (
+        f"the key {_shown(key)} holds braces",
+        "{{ and }} stand for braces, {hash} is a placeholder; --literal takes KEY as it is",
+    )
+
+
+def check_literal(key: str, hash_from: Sequence[str], prefix: str = "") -> str:
+    """A key that is no template. Raises `UsageError` as `check_key` does."""
+    if hash_from:
+        raise UsageError(
+            "--literal and --hash-from exclude each other",
+            "a template has {hash}, a literal KEY is taken as it is",
+        )
+    check_key(key, prefix)
+    return key
+
+
 def _parse(template: str) -> Iterator[tuple[str, bool]]:
     """The pieces of a template in order, each literal text or (True) a placeholder's name."""
     at = 0

@@ -43,6 +43,7 @@ class Report:
         self.verbose = verbose and not quiet
         self.monotonic = monotonic
         self.warnings: list[str] = []
+        self.hints: list[str | None] = []
         self.fields: dict[str, Any] = {}
         """What the JSON object of a command has besides its own fields."""
         self._stdout = stdout
@@ -66,14 +67,18 @@ class Report:
         if self.verbose:
             self._write(text)
 
-    def warn(self, text: str) -> None:
-        """What went wrong without making the command fail."""
+    def warn(self, text: str, hint: str = "") -> None:
+        """What went wrong without making the command fail, and the next step to take."""
         self.warnings.append(printable(text))
+        self.hints.append(printable(hint) or None)
         self._write(text, self._paint("33", "warning: "))
+        if hint:
+            self._write(hint, self._paint("36", "hint: "))
 
     def remarks(self) -> dict[str, Any]:
         """The fields of a JSON object that tell of more than the command itself."""
-        return {"warnings": self.warnings, **self.fields}
+        hints = {"hints": self.hints} if any(self.hints) else {}
+        return {"warnings": self.warnings, **hints, **self.fields}
 
     def error(self, error: CacherError) -> None:
         """What made the command fail, and the next step to take."""

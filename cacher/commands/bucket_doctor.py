@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from cacher import credentials
 from cacher.commands.bucket import require_bucket
-from cacher.commands.chart import FAIL, OK, WARN, Chart, Skipped, canary_key
+from cacher.commands.chart import FAIL, OK, WARN, Chart, Doubtful, Skipped, canary_key
 from cacher.commands.network_doctor import examine_network
 from cacher.commands.run import Run
 from cacher.errors import AccessError, StoreError
@@ -39,7 +39,7 @@ def examine_bucket(run: Run, chart: Chart) -> None:
     client.session.limits = client.session.limits.curious()
     prefix = f"{run.settings.prefix}/" if run.settings.prefix else ""
     assumed = client.session.region
-    chart.run("clock", lambda: _clock(client, chart))
+    chart.run("clock", lambda: _clock(client))
     chart.run("region", lambda: _region(run, client, assumed, chart))
     chart.run("bucket", lambda: _bucket(client))
     if isinstance(chart.checks[-1].error, _NoBucket):
@@ -101,25 +101,29 @@ def _credentials(run: Run, chart: Chart) -> str:
     found = credentials.find(run.settings, run.environ)
     for oddity in found.oddities:
         chart.note("credentials", oddity, WARN)
+    if found.ignored:
+        chart.note("credentials", found.ignored, WARN)
     keys = found.keys
     token = f", token of {len(keys.token)}" if keys.token else ""
     lengths = f"key id of {len(keys.key_id)} characters, secret of {len(keys.secret)}{token}"
     return f"from {found.source}: {lengths}"
 
 
-def _clock(client: Client, chart: Chart) -> str:
+def _clock(client: Client) -> str:
+    """Never a failure: requests are signed with the store's time, and those it refuses fail."""
     skew = probes.clock_skew(client)
     if skew is None:
         raise Skipped("the store does not tell its time")
+    text = f"{skew:+.0f} s against the store"
     if abs(skew) >= _TOO_SKEWED:
-        raise AccessError(
-            f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the"
-            " store's",
-            "set the clock; where the store minds, requests are signed with its time meanwhile",
+        side = "ahead of" if skew > 0 else "behind"
+        raise Doubtful(
+            f"this machine's clock is {abs(skew):.0f} s {side} the store's: set it; until then "
+            "requests are signed with the store's time"
         )
     if abs(skew) >= _SKEW:
-        chart.note("clock", "most stores refuse a clock that is 15 minutes off", WARN)
-    return f"{skew:+.0f} s against the store"
+        raise Doubtful(f"{text}; most stores refuse a clock that is 15 minutes off")
+    return text
 
 
 def _region(run: Run, client: Client, assumed: str, chart: Chart) -> str:

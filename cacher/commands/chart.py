@@ -15,6 +15,10 @@ class Skipped(Exception):
     """A check makes no sense after what failed before; says why."""
 
 
+class Doubtful(Exception):
+    """A check went well, but with something that deserves a warning; says what."""
+
+
 class Check(NamedTuple):
     """One line: what was looked at, how it is, and what was found."""
 
@@ -41,6 +45,9 @@ class Chart:
             self._add(Check(name, OK, look()))
         except Skipped as skipped:
             self._add(Check(name, SKIP, str(skipped)))
+        except Doubtful as doubt:
+            self._add(Check(name, WARN, str(doubt)))
+            return True
         except CacherError as error:
             self._add(Check(name, FAIL, error.message, error))
         except OSError as error:

@@ -58,13 +58,13 @@ def docker_download(run: Run, wanted: DockerDownload) -> Outcome:
             return outcome
         missed = True
     except (IntegrityError, AnotherImage) as error:
-        run.report.warn(f"{error.message}; getting it anew")
+        run.report.warn(f"{error.message}; getting it anew", error.hint)
     except (StoreError, AccessError) as error:
-        run.report.warn(f"{error.message}; going on without the cache")
+        run.report.warn(f"{error.message}; going on without the cache", error.hint)
         usable = False
     except (SourceError, NewerFormat) as error:
         # The entry may be good: it is not replaced.
-        run.report.warn(f"{error.message}; going on without it")
+        run.report.warn(f"{error.message}; going on without it", error.hint)
         usable = False
     engine.require()
     lead = f"miss {wanted.key}, " if missed else f"{wanted.key}: "

@@ -42,7 +42,7 @@ def deliver(
         except (SourceError, IntegrityError) as error:
             failures.append(error)
             if wanted.pull or wanted.urls[1:]:
-                run.report.warn(error.message)
+                run.report.warn(error.message, error.hint)
         except TimedOut as error:
             raise _late(f"fetching {shown(url)}", error) from error
     if wanted.pull and wanted.image is not None:

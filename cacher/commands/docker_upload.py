@@ -127,7 +127,7 @@ def _compare(run: Run, wanted: DockerUpload, existing: Entry, images: Sequence[I
     try:
         told = Record.of(existing.metadata)
     except IntegrityError as error:
-        run.report.warn(f"{wanted.key}: {error.message}")
+        run.report.warn(f"{wanted.key}: {error.message}", error.hint)
         return
     for name, image in zip(wanted.images, images, strict=True):
         found = told.find(name) if told else image

@@ -26,7 +26,7 @@ def doctor(run: Run) -> Outcome:
     report = run.report
 
     def show(check: Check) -> None:
-        if not report.as_json:
+        if not report.as_json and (not report.quiet or check.state in (WARN, FAIL)):
             report.line(f"{check.state:<4}  {check.name:<12} {check.text}")
             report.flush()
 

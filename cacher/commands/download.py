@@ -46,9 +46,9 @@ def download(run: Run, wanted: Download) -> Outcome:
             if outcome:
                 return outcome
         except IntegrityError as error:
-            run.report.warn(f"{error.message}; fetching it anew")
+            run.report.warn(f"{error.message}; fetching it anew", error.hint)
         except (StoreError, AccessError) as error:
-            run.report.warn(f"{error.message}; going on without the cache")
+            run.report.warn(f"{error.message}; going on without the cache", error.hint)
             usable = False
         return fallback.deliver(run, wanted, place, store_it=wanted.store_it and usable)
 

@@ -71,7 +71,7 @@ def _fetch(
         except (SourceError, IntegrityError) as error:
             failures.append(error)
             if len(wanted.urls) > 1:
-                run.report.warn(error.message)
+                run.report.warn(error.message, error.hint)
         except TimedOut as error:
             raise SourceError(
                 f"fetching {shown(url)}: not done after {error.seconds:g} s (--timeout)"

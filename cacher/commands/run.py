@@ -128,6 +128,8 @@ class Run:
             struck=self.struck,
             limits=self.limits,
         )
+        if found.ignored:
+            self.report.warn(found.ignored, "leave the flags out, or unset the variables")
         for oddity in found.oddities:
             self.report.note(oddity)
         return store
@@ -143,9 +145,14 @@ class Run:
         if "bucket" in self.__dict__:
             self.bucket.client.session.limits = self.limits.impatient()
 
-    def key(self, template: str, hash_from: Sequence[str]) -> str:
-        """The key that a template resolves to on this machine, legal under the prefix in force."""
+    def key(self, template: str, hash_from: Sequence[str], *, literal: bool = False) -> str:
+        """The key that a template resolves to on this machine, legal under the prefix in force.
+
+        A `literal` one is no template. Warns of a key that looks as if it were one still.
+        """
         prefix = self.settings.prefix  # first, so that --timeout covers the hashing
+        if literal:
+            return keys.check_literal(template, hash_from, prefix)
         machine = os.uname()
         key = keys.resolve(
             template,
@@ -155,6 +162,8 @@ class Run:
             machine=machine.machine,
         )
         keys.check_key(key, prefix)
+        if warning := keys.brace_warning(key):
+            self.report.warn(*warning)
         return key
 
     def existing(self, key: str) -> Entry | None:

@@ -17,7 +17,7 @@ def seeded(run: Run, store: Callable[[], object]) -> bool:
     try:
         store()
     except CacherError as error:
-        run.report.warn(f"not stored for next time: {error.message}")
+        run.report.warn(f"not stored for next time: {error.message}", error.hint)
         return False
     except TimedOut as error:
         late = f"not done after {error.seconds:g} s (--timeout)"

@@ -208,10 +208,12 @@ class TestDelete:
         cacher("delete", "").failed(2)
         assert place.keys() == ["a"]
 
-    @pytest.mark.parametrize("argv", [[], ["a", "--prefix", "b"]])
+    @pytest.mark.parametrize(
+        "argv", [[], ["a", "--prefix", "b"], ["a", "--stdin"], ["--stdin", "--prefix", "b"]]
+    )
     def test_either_keys_or_a_prefix(self, cacher: Run, place: Place, argv: list[str]) -> None:
         place.put("a", b"abc")
-        assert "either keys or --prefix" in cacher("delete", "--yes", *argv).failed(2)
+        assert "delete takes one of KEY..., --prefix" in cacher("delete", "--yes", *argv).failed(2)
         assert place.keys() == ["a"]
 
     @pytest.mark.parametrize(

@@ -1,0 +1,161 @@
+"""`delete`: entries go, by key or by prefix, and keys that are not there are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from typing import NamedTuple
+
+from cacher.commands.outcome import Outcome
+from cacher.commands.run import Run
+from cacher.errors import AccessError, CacherError, IntegrityError, UsageError
+
+LOOKED_FOR = 100
+"""So many keys are looked for before they are deleted: one request each, which the answer to a
+deletion does not spare. More are deleted many in one request, which this would make slow."""
+
+_NAMED = 5
+"""So many keys are named in the closing line; more are counted."""
+
+
+class Removal(NamedTuple):
+    """The arguments of `delete`: keys, or a prefix of them."""
+
+    keys: Iterable[str] = ()
+    prefix: str | None = None
+    dry_run: bool = False
+    confirmed: bool = False
+
+
+def delete(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Outcome:
+    """Remove entries; every failure is reported, the first one is raised at the end.
+
+    `ask` puts a question to whoever sits at the terminal; None where nobody does.
+    """
+    listed = wanted.prefix is not None
+    keys = _below(run, wanted, ask) if listed else wanted.keys
+    if wanted.dry_run:
+        return _rehearse(run, keys if listed else _present(run, keys))
+    if listed:
+        return _delete(run, keys, frozenset())
+    few = list(islice(keys := iter(keys), LOOKED_FOR + 1))
+    return _delete(run, chain(few, keys), _absent(run, few))
+
+
+def _delete(run: Run, keys: Iterable[str], absent: frozenset[str] | None) -> Outcome:
+    """Delete; `absent` are the keys that are not there, None where that is not known."""
+    tally = _Tally(run, absent)
+    try:
+        for answer in run.store.delete(keys):
+            tally.add(answer.key, answer.error)
+    except UsageError as error:  # a key that came from stdin
+        so_far = f"; {_counted(tally.deleted)} deleted before" if tally.deleted else ""
+        raise UsageError(error.message + so_far, error.hint) from error
+    if tally.failure:
+        raise tally.error()
+    fields = {"deleted": tally.keys, "missing": None if absent is None else tally.missing}
+    if tally.missing and not tally.deleted:
+        return Outcome("missing", _not_there(tally.missing), fields)
+    more = f"; {_not_there(tally.missing)}" if tally.missing else ""
+    what = tally.last if tally.deleted == 1 else _counted(tally.deleted)
+    return Outcome("deleted", f"deleted {what}{more}", fields)
+
+
+class _Tally:
+    """What became of the keys so far. Holds the deleted ones for JSON alone: they may be many."""
+
+    def __init__(self, run: Run, absent: frozenset[str] | None) -> None:
+        self.deleted = 0
+        self.last = ""
+        self.keys: list[str] = []
+        self.missing: list[str] = []
+        self.failure: CacherError | None = None
+        self._failures = 0
+        self._report = run.report
+        self._absent = absent or frozenset()
+
+    def add(self, key: str, error: CacherError | None) -> None:
+        """One answer of the store."""
+        if error is not None:
+            self.failure = self.failure or error
+            self._failures += 1
+            self._report.warn(f"{key} was not deleted: {error.message}")
+        elif key in self._absent:
+            self.missing.append(key)
+            self._report.note(f"{key} was not there")
+        else:
+            self.deleted += 1
+            self.last = key
+            if self._report.as_json:
+                self.keys.append(key)
+            self._report.note(f"deleted {key}")
+
+    def error(self) -> CacherError:
+        """The first failure, which speaks for all."""
+        assert self.failure is not None  # noqa: S101 - the caller has looked
+        whole = self._failures + self.deleted + len(self.missing)
+        text = f"{self._failures} of {whole} not deleted; {self.failure.message}"
+        return type(self.failure)(text, self.failure.hint)
+
+
+def _absent(run: Run, keys: list[str]) -> frozenset[str] | None:
+    """Those of a few keys that are not there; None where they are many, or nobody may look.
+
+    A missing bucket is no matter here: deleting tells it.
+    """
+    if len(keys) > LOOKED_FOR:
+        return None
+    try:
+        return frozenset(key for key in keys if not _is_there(run, key))
+    except AccessError:
+        return None  # a key that may not read may delete all the same
+
+
+def _is_there(run: Run, key: str, *, sure: bool = False) -> bool:
+    try:
+        return run.store.head(key, sure=sure) is not None
+    except IntegrityError:
+        return True  # damaged, and so there
+
+
+def _present(run: Run, keys: Iterable[str]) -> Iterator[str]:
+    return (key for key in keys if _is_there(run, key, sure=True))
+
+
+def _below(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Iterable[str]:
+    prefix = wanted.prefix or ""
+    if not prefix and ask is None and not wanted.dry_run:
+        raise UsageError(
+            "delete --prefix '' would delete everything",
+            "is the variable that holds the prefix set? on a terminal you would be asked",
+        )
+    if wanted.dry_run or (wanted.confirmed and prefix):
+        return (entry.key for entry in run.store.list(prefix))
+    if ask is None:
+        raise UsageError(
+            f"delete --prefix {prefix!r} needs --yes where nobody can be asked",
+            "--dry-run shows what would be deleted",
+        )
+    keys = [entry.key for entry in run.store.list(prefix)]
+    what = keys[0] if len(keys) == 1 else _counted(len(keys))
+    if keys and not ask(f"delete {what} from {run.store.name}?"):
+        raise UsageError("nothing was deleted")
+    return keys
+
+
+def _rehearse(run: Run, keys: Iterable[str]) -> Outcome:
+    there = list(keys)
+    if not run.report.as_json:
+        for key in there:
+            run.report.line(key)
+    what = there[0] if len(there) == 1 else _counted(len(there))
+    return Outcome("rehearsed", f"would delete {what}", {"would_delete": there})
+
+
+def _not_there(keys: list[str]) -> str:
+    names = ", ".join(keys) if len(keys) <= _NAMED else f"{len(keys)} keys"
+    return f"{names} {'was' if len(keys) == 1 else 'were'} not there"
+
+
+def _counted(count: int) -> str:
+    return f"{count} {'entry' if count == 1 else 'entries'}"
