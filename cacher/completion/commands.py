@@ -23,7 +23,7 @@ KINDS = {"DEST": FILE, "DIR": DIRECTORY, "FILE": FILE, "PATH": FILE, "PROGRAM": 
 
 ENGINES = "docker podman nerdctl"
 
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*|-[A-Za-z]|--[a-z0-9-]+")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*|-[A-Za-z0-9]|--[a-z0-9-]+")
 """What needs no quotes in any shell, nor in the tables of the scripts."""
 
 

@@ -36,7 +36,7 @@ class TestSuccess:
             }
 
     def test_key(self, cacher: Run) -> None:
-        assert cacher("key", "{{k}}", "--json").json == {
+        assert cacher("key", "{k}", "--literal", "--json").json == {
             "command": "key",
             "outcome": "resolved",
             "status": 0,
@@ -130,7 +130,7 @@ class TestSuccess:
         assert (told["outcome"], told["would_delete"]) == ("rehearsed", ["a"])
         assert place.keys() == ["a"]
         told = cacher("delete", "a", "b", "--json").json
-        assert (told["outcome"], told["deleted"]) == ("deleted", ["a", "b"])
+        assert (told["outcome"], told["deleted"], told["missing"]) == ("deleted", ["a"], ["b"])
 
     def test_a_variable_does_the_same(
         self, cacher: Run, place: Place, monkeypatch: pytest.MonkeyPatch
@@ -151,9 +151,9 @@ class TestSuccess:
 
 
 class TestFailure:
-    @pytest.mark.parametrize("command", [("exists", "{{k}}"), ("download", "{{k}}", "f")])
+    @pytest.mark.parametrize("command", [("exists", "{k}"), ("download", "{k}", "f")])
     def test_a_miss(self, cacher: Run, place: Place, command: tuple[str, ...]) -> None:
-        ended = cacher(*command, "--json")
+        ended = cacher(*command, "--literal", "--json")
         assert ended.status == 1
         assert ended.json == {
             "command": command[0],
