@@ -145,7 +145,7 @@ def build() -> Parser:
         "--stdin", action="store_true", help="read keys from stdin, one per line, as with --literal"
     )
     delete.add_argument(
-        "-0", "--null", action="store_true", help="with --stdin, end each key with a NUL byte"
+        "-0", "--null", action="store_true", help="expect a NUL byte after each key of --stdin"
     )
     delete.add_argument("--dry-run", action="store_true", help="show what would be deleted")
     delete.add_argument("--yes", action="store_true", help="delete without asking")
@@ -299,7 +299,7 @@ def _add_key(
 def _add_hash_from(parser: Parser) -> None:
     _add_list(parser, "--hash-from", "PATH", "hash a file, directory or quoted pattern; repeatable")
     parser.add_argument(
-        "--literal", action="store_true", help="take KEY as it is, not as a template"
+        "--literal", action="store_true", help="use KEY as it is, not as a template"
     )
 
 
