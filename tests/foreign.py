@@ -96,7 +96,7 @@ def run(
 
 def _enter(root: str, directory: str) -> list[str]:
     """The words before a command in that root and that directory of it, as chroot has no choice."""
-    unshare = programs.find("unshare", provider="apt-get install util-linux")
+    unshare = programs.find("unshare")
     return [str(unshare), f"--root={root}", f"--wd={directory}"]
 
 
@@ -105,7 +105,7 @@ def _devices() -> str:
 
     Raises `ProgramNotFound`.
     """
-    qemu = programs.find("qemu-aarch64-static", provider="apt-get install qemu-user-static")
+    qemu = programs.find("qemu-aarch64-static")
     files = {"null": "/dev/null", "urandom": "/dev/urandom", "qemu": str(qemu)}
     return "\n".join(
         ["mount -t tmpfs -o mode=755 dev dev"]

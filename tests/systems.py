@@ -80,7 +80,7 @@ def debootstrap(directory: Path, suite: str, script: str) -> None:
     """
     program = "/usr/sbin/debootstrap"  # not on every user's PATH
     if not os.access(program, os.X_OK):
-        program = str(programs.find("debootstrap", provider="apt-get install debootstrap"))
+        program = str(programs.find("debootstrap"))
     done = subprocess.run(
         [*namespace.enter(), "sh", "-c", script, "sh", program, suite],
         cwd=directory,

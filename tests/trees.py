@@ -55,7 +55,7 @@ def repository(root: Path) -> Path:
             env={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(root)},
         )
 
-    programs.require("git", provider="apt-get install git")
+    programs.require("git")
     root.mkdir()
     git("init", "-q", "-b", "main")
     for number in range(30):
@@ -70,7 +70,7 @@ def repository(root: Path) -> Path:
 
 
 def _npm(directory: Path) -> None:
-    program = programs.require("npm", provider="apt-get install npm")
+    program = programs.require("npm")
     install = [str(program), "install", "--no-audit", "--no-fund", "--ignore-scripts"]
     packages = [f"{name}@{version}" for name, version in NPM.items()]
     subprocess.run(

@@ -17,7 +17,7 @@ from tests.unit.test_layers import start
 
 COMMANDS = list(program().walk())
 
-PROVIDERS = {name: f"apt-get install {name}" for name in ("bash", "zsh", "fish")}
+SHELLS = ("bash", "zsh", "fish")
 
 SETUP = {
     "bash": '. {}; cacher() {{ printf \'%s\\n\' "$@" END >>"$TOLD"; }}',
@@ -104,7 +104,7 @@ def room(cacher: Run, tmp_path: Path) -> Path:
     (place / "some dir").mkdir(parents=True)
     for name in ("file one.txt", "some.txt", "place.txt"):
         (place / name).touch()
-    for name in PROVIDERS:
+    for name in SHELLS:
         printed = cacher("completion", name)
         assert (printed.status, printed.err) == (0, "")
         (tmp_path / name).write_text(printed.text)
@@ -113,7 +113,7 @@ def room(cacher: Run, tmp_path: Path) -> Path:
 
 def fish(room: Path, lines: list[str]) -> list[list[str]]:
     """What fish offers for each line."""
-    path = require("fish", provider=PROVIDERS["fish"])
+    path = require("fish")
     asked = 'while read -l line; complete -C "cacher $line"; echo END; end'
     done = subprocess.run(
         [path, "--no-config", "-c", f"source ../fish; {asked}"],
@@ -136,7 +136,7 @@ def bash_offers(room: Path, words: list[list[str]], setup: str = "") -> list[set
         "; COMP_POINT=${#COMP_LINE}; _cacher; echo ${COMPREPLY[@]}"
         for line in words
     )
-    path = require("bash", provider=PROVIDERS["bash"])
+    path = require("bash")
     done = subprocess.run(
         [path, "--norc", "-uc", f". ../bash\n{setup}\n{calls}"],
         cwd=room,
@@ -150,7 +150,7 @@ def bash_offers(room: Path, words: list[list[str]], setup: str = "") -> list[set
 
 @pytest.mark.parametrize("name", ["bash", "zsh"])
 def test_a_tab_at_a_terminal(room: Path, name: str) -> None:
-    path = require(name, provider=PROVIDERS[name])
+    path = require(name)
     with shell([path, *ALONE[name]], SETUP[name].format(f"../{name}"), room) as at:
         became = {line: at.complete(line) for line in BECOMES}
         if name == "zsh":  # takes the slash away when the line is ended
@@ -178,7 +178,7 @@ def test_a_tab_at_a_terminal(room: Path, name: str) -> None:
 )
 def test_the_other_ways_to_have_it(room: Path, name: str, setup: str) -> None:
     """As the manual tells them."""
-    path = require(name, provider=PROVIDERS[name])
+    path = require(name)
     told = SETUP[name].format("/dev/null").replace("compinit -D;", ":;")
     with shell([path, *ALONE[name]], f"{setup}; {told}", room) as at:
         assert at.complete("dir up") == ["dir", "upload"]
@@ -207,7 +207,7 @@ def test_every_option_of_every_command(room: Path) -> None:
 
 def test_every_option_of_every_command_in_zsh(room: Path) -> None:
     """Each without its last letter, unless another begins so."""
-    path = require("zsh", provider=PROVIDERS["zsh"])
+    path = require("zsh")
     with shell([path, *ALONE["zsh"]], SETUP["zsh"].format("../zsh"), room) as at:
         for command in COMMANDS:
             flags = {flag for option in command.options for flag in option.flags if len(flag) > 2}

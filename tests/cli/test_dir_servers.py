@@ -40,11 +40,11 @@ def server(each_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 def shell(server: Server) -> Shell:
     """The lines that cacher replaces, as people run them; $S3 is the bucket."""
     path = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
-    for program, package in (("aws", "pip install awscli"), ("zstd", "apt-get install zstd")):
-        if shutil.which(program, path=path) is None:
-            programs.unavailable(
-                programs.ProgramNotFound(f"{program} was not found; to provide it: {package}")
-            )
+    programs.require("zstd")
+    if shutil.which("aws", path=path) is None:
+        programs.unavailable(
+            programs.ProgramNotFound("aws was not found; to provide it: pip install awscli")
+        )
     environ = {**aws_environment(server), "PATH": path, "S3": f"s3://{server.bucket}"}
 
     def run(line: str) -> None:

@@ -21,6 +21,7 @@ from tests.acl import set_default_acl
 from tests.cli.conftest import Run
 from tests.cli.forest import TIME, fell, look, plant
 from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, Unprivileged, blob
+from tests.servers import programs
 from tests.unit.streams import sealed, unzstd, zstd
 
 two_users = pytest.mark.skipif(os.geteuid() != 0, reason="needs two users: run as root")
@@ -492,7 +493,8 @@ class TestSharedWithTheShell:
         for program in (["tar", "xp"], ["bsdtar", "xpf", "-"]):
             shutil.rmtree("again", ignore_errors=True)
             Path("again").mkdir()
-            subprocess.run([*program, "-C", "again"], input=archive, check=True)
+            command = [str(programs.require(program[0])), *program[1:], "-C", "again"]
+            subprocess.run(command, input=archive, check=True)
             again, expected = look(Path("again")), look(tree)
             if program[0] == "bsdtar":
                 del again["."], expected["."]  # it does not give "./" its time

@@ -141,7 +141,9 @@ class TestShell:
     ) -> None:
         """`docker save | zstd` is an entry; `zstd -d | docker load` takes one."""
         archive = docker_daemon.run("save", small_image.tag).stdout
-        packed = subprocess.run(["zstd", "-q"], input=archive, stdout=subprocess.PIPE, check=True)
+        packed = subprocess.run(
+            [programs.require("zstd"), "-q"], input=archive, stdout=subprocess.PIPE, check=True
+        )
         local.put("shell", packed.stdout, "")
         use(fresh_daemon)
         done = cacher("docker", "download", "shell", small_image.tag)
@@ -152,7 +154,9 @@ class TestShell:
         assert cacher("docker", "upload", "ours", small_image.tag).status == 0
         entry = local.get("ours")
         assert entry is not None
-        opened = subprocess.run(["zstd", "-qd"], input=entry, stdout=subprocess.PIPE, check=True)
+        opened = subprocess.run(
+            [programs.require("zstd"), "-qd"], input=entry, stdout=subprocess.PIPE, check=True
+        )
         fresh_daemon.run("load", input=opened.stdout)
         assert fresh_daemon.images() == {small_image.tag: small_image.id}
 
@@ -338,7 +342,7 @@ class TestCosts:
         each_server: Server,
     ) -> None:
         """By cacher, or by the client that it runs; what the daemon writes is its own."""
-        strace = programs.require("strace", provider="apt-get install strace")
+        strace = programs.require("strace")
         server = replace(each_server, bucket=each_server.new_bucket())
         for number, (daemon, verb) in enumerate(
             [(docker_daemon, "upload"), (fresh_daemon, "download")]
@@ -386,7 +390,7 @@ def test_written_sees_what_is_written(tmp_path: Path) -> None:
     """The trace of a program that does write a file."""
     strace = shutil.which("strace")
     if strace is None:
-        programs.require("strace", provider="apt-get install strace")
+        programs.require("strace")
     trace = tmp_path / "trace"
     script = f"open({str(tmp_path / 'file')!r}, 'w')"
     subprocess.run(

@@ -18,7 +18,7 @@ from tests.daemons import commands, namespace
 from tests.servers import process, programs
 from tests.servers.base import environment, private_directory
 
-PROVIDER = "apt-get install docker.io"
+PROVIDER = f"apt-get install {programs.PACKAGES['dockerd']}"
 
 PATH = os.environ.get("PATH", os.defpath)
 """Where docker's client is looked for. Read at import: later a test may have a double on `PATH`."""
@@ -143,7 +143,7 @@ def clients() -> list[Path]:
 
 def _dockerd() -> Path:
     debian = Path("/usr/sbin/dockerd")  # not on every user's PATH
-    return debian if debian.exists() else programs.find("dockerd", provider=PROVIDER)
+    return debian if debian.exists() else programs.find("dockerd")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def enter() -> list[str]:
 
     Raises `ProgramNotFound` where that is not allowed.
     """
-    unshare = programs.find("unshare", provider="apt-get install util-linux")
+    unshare = programs.find("unshare")
     words = [str(unshare), "--mount", "--"]
     if subprocess.run([*words, "true"], capture_output=True, check=False).returncode != 0:
         raise programs.ProgramNotFound(

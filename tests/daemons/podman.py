@@ -97,7 +97,7 @@ class Podman:
 @contextmanager
 def start() -> Iterator[Podman]:
     """A podman without images, until the block is left. Raises `ProgramNotFound`."""
-    installed = programs.find("podman", provider="apt-get install podman")
+    installed = programs.find("podman")
     enter = shlex.join(namespace.enter())
     with private_directory("podman") as root:
         driver = namespace.storage_driver(root, overlay="overlay")

@@ -66,7 +66,7 @@ def start() -> Iterator[Registry]:
 
     Raises `ProgramNotFound` and `StartFailed`.
     """
-    program = programs.find("docker-registry", provider="apt-get install docker-registry")
+    program = programs.find("docker-registry")
     with private_directory("registry") as directory:
         (port,) = process.free_ports(1)
         address = f"{process.LOOPBACK}:{port}"

@@ -22,8 +22,6 @@ from tests.servers import programs
 _LIMIT = 60.0
 """Seconds for any answer: the first start on a busy machine is slow."""
 
-PROVIDER = "apt-get install --no-install-recommends chromium"
-
 
 class Browser:
     """One tab of a running Chromium."""
@@ -101,7 +99,7 @@ class Browser:
 @contextmanager
 def start(profile: Path) -> Iterator[Browser]:
     """A Chromium with a profile of its own. Raises `ProgramNotFound`."""
-    program = programs.find("chromium", provider=PROVIDER)
+    program = programs.find("chromium")
     to_read, to = os.pipe()
     back, back_write = os.pipe()
     # The shell puts our ends where Chromium expects them, whatever their numbers are.

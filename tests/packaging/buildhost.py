@@ -106,7 +106,7 @@ class Host:
         inside += ["sh", "-c", command]
         root = shlex.quote(str(self.root))
         enter = shlex.join(["chroot", f"--userspec={user}", str(self.root), *inside])
-        unshare = programs.find("unshare", provider="apt-get install util-linux")
+        unshare = programs.find("unshare")
         script = f"mount -t proc proc {root}/proc && mount --bind /dev {root}/dev && exec {enter}"
         words = [str(unshare), "--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c"]
         return subprocess.run(

@@ -99,7 +99,7 @@ def pinned() -> dict[str, Path]:
     lock = (ROOT / ".builds" / "pythons.lock").read_bytes()
     name = f"pythons-{hashlib.sha256(lock).hexdigest()[:12]}"
     try:
-        programs.find("go", provider="apt-get install golang-go")
+        programs.find("go")
         place = kept(name, _fetch)
     except programs.ProgramNotFound as missing:
         programs.unavailable(missing)

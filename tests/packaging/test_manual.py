@@ -124,7 +124,7 @@ def test_the_page_has_every_variable() -> None:
 
 
 def test_the_page_is_clean() -> None:
-    lint = require("mandoc", provider="apt-get install mandoc")
+    lint = require("mandoc")
     done = subprocess.run([lint, "-T", "lint", DOCS / "cacher.1"], capture_output=True, text=True)
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 

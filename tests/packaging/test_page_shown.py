@@ -79,7 +79,7 @@ def test_headings_are_in_order(site: Path) -> None:
 
 
 def test_the_html_is_valid(site: Path) -> None:
-    tidy = programs.require("tidy", provider="apt-get install tidy")
+    tidy = programs.require("tidy")
     command = [str(tidy), "-quiet", "-errors", str(site / "index.html")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

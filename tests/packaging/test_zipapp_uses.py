@@ -218,7 +218,7 @@ def test_ctrl_c_while_a_directory_is_uploaded(
 
 def test_completion_in_bash(cacher: Zipapp) -> None:
     """What it prints is what bash takes, and then offers."""
-    bash = programs.require("bash", provider="apt-get install bash")
+    bash = programs.require("bash")
     done = cacher("completion", "bash")
     assert (done.status, done.err) == (0, "")
     assert done.text == script("bash") + "\n"

@@ -1,6 +1,7 @@
 """Where the programs that tests need are found, and what happens when one is missing.
 
-Knows `PATH` and the directory that `tests/run` fills; installs nothing itself.
+Knows `PATH`, the directory that `tests/run` fills and the list of packages that it installs
+(`tests/programs.txt`); installs nothing itself.
 """
 
 from __future__ import annotations
@@ -29,10 +30,21 @@ class ProgramNotFound(Exception):
     """A program is not installed; the message says what would provide it."""
 
 
-def find(program: str, *, package: str = "", provider: str) -> Path:
+def _packages() -> dict[str, str]:
+    text = Path(__file__).parents[1].joinpath("programs.txt").read_text()
+    rows = [line.split(maxsplit=3) for line in text.splitlines() if not line.startswith("#")]
+    return {program: package for _tier, program, package, _purpose in rows}
+
+
+PACKAGES = _packages()
+"""The package of Debian that provides each program."""
+
+
+def find(program: str, *, package: str = "", provider: str = "") -> Path:
     """The path of `program`: from `PATH`, or else from `CACHE/PACKAGE-VERSION/bin`.
 
-    `provider` is the command that would install it. Raises `ProgramNotFound`.
+    `provider` is the command that would install it, where that is not apt-get with a package of
+    `PACKAGES`. Raises `ProgramNotFound`.
     """
     on_path = shutil.which(program)
     if on_path:
@@ -40,6 +52,7 @@ def find(program: str, *, package: str = "", provider: str) -> Path:
     kept = sorted(CACHE.glob(f"{package}-[0-9]*/bin/{program}")) if package else []
     if kept:
         return kept[-1]
+    provider = provider or f"apt-get install {PACKAGES[program]}"
     raise ProgramNotFound(f"{program} was not found; to provide it: {provider}")
 
 
@@ -50,7 +63,7 @@ def unavailable(missing: ProgramNotFound) -> NoReturn:
     pytest.skip(str(missing))
 
 
-def require(program: str, *, provider: str) -> Path:
+def require(program: str, *, provider: str = "") -> Path:
     """`find`, for a test: without the program the test is `unavailable`."""
     try:
         return find(program, provider=provider)

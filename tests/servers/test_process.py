@@ -46,7 +46,7 @@ def test_a_stopped_process_still_heeds_sigterm(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends orphans for us")
 def test_a_server_does_not_outlive_a_killed_test_run(tmp_path: Path) -> None:
-    programs.require("setpriv", provider="apt-get install util-linux")
+    programs.require("setpriv")
     script = (
         "import os, pathlib, time\n"
         "from tests.servers import process\n"

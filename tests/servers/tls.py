@@ -47,7 +47,7 @@ def issue(directory: Path) -> Issued:
 
     Raises `ProgramNotFound`.
     """
-    openssl = programs.find("openssl", provider="apt-get install openssl")
+    openssl = programs.find("openssl")
     config = directory / "openssl.cnf"
     config.write_text(_CONFIG)
     ca_file, ca_key = directory / "ca.pem", directory / "ca.key"

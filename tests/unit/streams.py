@@ -9,6 +9,7 @@ from collections.abc import Callable
 from cacher.stream.archive import SealedReader, SealedWriter
 from cacher.stream.seal import Seal
 from cacher.stream.zstd import Compressor
+from tests.servers import programs
 
 
 class Target:
@@ -61,12 +62,18 @@ def unsealed(stream: bytes, *, step: int = 0, buffer: int = 1 << 16) -> tuple[by
 def zstd(data: bytes, *flags: str) -> bytes:
     """What the `zstd` program makes of `data`."""
     return subprocess.run(
-        ["zstd", "-q", "-c", *flags], input=data, stdout=subprocess.PIPE, check=True
+        [programs.require("zstd"), "-q", "-c", *flags],
+        input=data,
+        stdout=subprocess.PIPE,
+        check=True,
     ).stdout
 
 
 def unzstd(stream: bytes) -> bytes:
     """What `zstd -d` makes of a stream, at its defaults."""
     return subprocess.run(
-        ["zstd", "-q", "-d", "-c"], input=stream, stdout=subprocess.PIPE, check=True
+        [programs.require("zstd"), "-q", "-d", "-c"],
+        input=stream,
+        stdout=subprocess.PIPE,
+        check=True,
     ).stdout

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from cacher.errors import UsageError
 from cacher.stream.globs import Globs, Ignore
+from tests.servers.programs import require
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def repository() -> Iterator[Path]:
 
 
 def made(place: Path) -> Path:
-    subprocess.run(["git", "init", "-q", str(place)], check=True, env=_environment())
+    subprocess.run([require("git"), "init", "-q", str(place)], check=True, env=_environment())
     return place
 
 

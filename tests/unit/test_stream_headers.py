@@ -24,6 +24,7 @@ from cacher.stream.headers import (
     end,
     header,
 )
+from tests.servers.programs import require
 from tests.unit.trees import PROGRAMS, SECOND, Node, extracted, listed, members
 
 NOW = 1_700_000_000 * SECOND
@@ -230,7 +231,7 @@ def test_large_files(size: int, tmp_path: Path) -> None:
         assert [(member.name, member.size) for member in opened] == [("large", size), ("after", 0)]
     for program in PROGRAMS:
         told = subprocess.run(
-            [program, "-tvf", str(archive)], stdout=subprocess.PIPE, check=True, text=True
+            [require(program), "-tvf", str(archive)], stdout=subprocess.PIPE, check=True, text=True
         ).stdout.splitlines()
         assert len(told) == 2
         assert f" {size} " in told[0]
@@ -244,7 +245,7 @@ def test_owners_are_numbers(owner: int) -> None:
     member = read(block)
     assert (member.uid, member.gid, member.uname, member.gname) == (owner, 1, "", "")
     for program in PROGRAMS:
-        command = [program, "--numeric-owner", "-tvf", "-"]
+        command = [str(require(program)), "--numeric-owner", "-tvf", "-"]
         done = subprocess.run(command, input=block + end(), stdout=subprocess.PIPE, check=True)
         assert str(owner) in done.stdout.decode().replace("/", " ").split()
 

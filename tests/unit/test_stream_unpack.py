@@ -22,6 +22,7 @@ from cacher.stream.unpack import Unpacked, Wanted, unpack
 from tests.acl import set_default_acl
 from tests.hostile.archives import END, FIFO, directory, hard_link, member, pax, symlink
 from tests.hostile.trees import Tree, open_descriptors, pieces, restore, snapshot
+from tests.servers.programs import require
 
 NOBODY = 65534
 SECOND = 1_000_000_000
@@ -107,7 +108,9 @@ def by_tarfile(form: int) -> Callable[[Path], bytes]:
 
 
 def run(*command: str, data: bytes = b"") -> bytes:
-    return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
+    program, *arguments = command
+    line = [str(require(program)), *arguments]
+    return subprocess.run(line, input=data, stdout=subprocess.PIPE, check=True).stdout
 
 
 PLAIN = {

@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from cacher.stream.pack import Packed, Selection, pack
+from tests.servers.programs import require
 
 SECOND = 10**9
 
@@ -155,7 +156,7 @@ def extracted(program: str, data: bytes, place: Path) -> Tree:
     """What `tar` or `bsdtar` restores below `place`, which is made."""
     place.mkdir()
     subprocess.run(
-        [program, "-xpf", "-", "-C", str(place)],
+        [require(program), "-xpf", "-", "-C", str(place)],
         input=data,
         stderr=subprocess.PIPE,
         check=True,
@@ -177,7 +178,7 @@ PROGRAMS = ("tar", "bsdtar")
 
 def listed(program: str, data: bytes) -> list[bytes]:
     """The names that `tar` or `bsdtar` tells, as they are."""
-    command = [program, "-tf", "-"]
+    command = [str(require(program)), "-tf", "-"]
     if program == "tar":
         command += ["--quoting-style=literal", "--show-transformed-names"]
     done = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True)
