@@ -1,1 +1,1 @@
-"""The tests: `tests/run` is the one command that sets everything up and runs them all."""
+"""The tests: `tests/run` is the one command that sets everything up and runs them."""

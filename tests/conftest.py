@@ -34,6 +34,8 @@ from tests.servers import rclone as rclone_server
 from tests.servers import seaweedfs as seaweedfs_server
 from tests.servers.base import Server
 
+pytest_plugins = ("tests.progress_file", "tests.time_limit")
+
 _SERVERS = ("seaweedfs", "juicefs", "garage")
 """The stores that every promise is tested on: `each_server`."""
 

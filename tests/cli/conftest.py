@@ -30,14 +30,6 @@ STALL_TIMEOUT = 0.3
 """Seconds without a byte after which these tests' clients give a connection up: 15 in earnest."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`main` takes SIGALRM for itself, so a test that hangs must be ended by a thread."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.timeout(60, method="thread"))
-
-
 @pytest.fixture(autouse=True)
 def _stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A working directory, a directory for temporary files, and nothing left in either."""

@@ -73,7 +73,7 @@ class Killing:
         return False
 
 
-@pytest.mark.timeout(300, method="thread")
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("flags", [["--clean"], []], ids=["clean", "merge"])
 def test_the_old_tree_or_the_new_one(
     cacher: Run, spawn: Spawn, local: LocalPlace, flags: list[str]

@@ -30,7 +30,7 @@ from tests.images import Image
 from tests.servers import programs
 from tests.servers.base import Server
 
-pytestmark = pytest.mark.timeout(240, method="thread")
+pytestmark = pytest.mark.timeout(1200)
 
 Use = Callable[[Daemon], None]
 

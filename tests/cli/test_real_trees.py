@@ -17,7 +17,7 @@ from tests.unit.streams import unzstd
 
 MANY = 20_000
 
-pytestmark = pytest.mark.timeout(1800, method="thread")
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(params=["npm", "virtualenv", "repository"])

@@ -83,7 +83,7 @@ def build(host: Host, told: dict[str, Any], extra: dict[str, str]) -> str:
 
 
 @pytest.mark.release
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(6000)
 def test_the_tests(host: Host, tmp_path: Path) -> None:
     told = manifest("test")
     host.clone(buildhost.checkout(tmp_path / "cacher", {}))
@@ -110,7 +110,7 @@ _PAIR = {"CACHER_BUCKET": "ci-cache", "CACHER_S3_KEY_ID": "a", "CACHER_S3_SECRET
 
 
 @pytest.mark.release
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(6000)
 def test_everything(host: Host, tmp_path: Path) -> None:
     """`.ci/run`, but for what is heavy, and with servers as if they had been installed."""
     told = manifest("e2e")
@@ -131,7 +131,7 @@ def test_everything(host: Host, tmp_path: Path) -> None:
 
 
 @pytest.mark.release
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(6000)
 def test_a_release(host: Host, tmp_path: Path) -> None:
     told = manifest("publish")
     checkout = buildhost.checkout(tmp_path / "cacher", {"docs/changelog.md": RELEASED})
@@ -166,7 +166,7 @@ def test_a_release(host: Host, tmp_path: Path) -> None:
 
 
 @pytest.mark.release
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3000)
 def test_no_release(host: Host, tmp_path: Path) -> None:
     """A push that is not a tag ends in the first task."""
     told = manifest("publish")

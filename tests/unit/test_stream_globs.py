@@ -131,7 +131,7 @@ LONG = b"a" * 255
 DEEP = b"a/" * 2000 + b"a"
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(200)
 @pytest.mark.parametrize(
     ("pattern", "path"),
     [
