@@ -47,6 +47,8 @@ _TROUBLE_HINTS = {
     Trouble.CONNECT: _UNREACHABLE,
     Trouble.REFUSED: _UNREACHABLE,
     Trouble.PLAIN: "is it an http:// endpoint?",
+    Trouble.ENCRYPTED: "is it an https:// endpoint?",
+    Trouble.MALFORMED: "check --endpoint: does an S3 store answer there, and no proxy before it?",
     Trouble.PROXY: "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
     Trouble.SILENCE: "the store or the network hangs; a later run may succeed",
     Trouble.BROKEN: "a later run may succeed; `cacher doctor` tells more",

@@ -11,6 +11,7 @@ import ssl
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPException
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from cacher.s3 import lean  # noqa: F401 - has what follows load faster
@@ -23,6 +24,7 @@ from urllib3.exceptions import HTTPError, ProxyError
 
 from cacher.errors import UsageError
 from cacher.s3.proxies import Proxies, address
+from cacher.s3.response import LEAST, Response
 from cacher.s3.tls import client_context
 from cacher.s3.troubles import TransportError, Trouble, origin_of, translated
 
@@ -67,31 +69,52 @@ class Answer:
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         self._response = response
+        # urllib3's own ways to read make a new buffer for each piece: over TLS, where a piece is
+        # 16 KiB, that cost more than all the rest.
+        body = getattr(response, "_fp", None)
+        self._body = body if isinstance(body, Response) else None
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
-    def read(self, amount: int) -> bytes:
-        """What has arrived of the body, at most `amount` bytes, undecoded; empty at its end.
+    @property
+    def reads_in_place(self) -> bool:
+        """Whether `readinto` does without urllib3, whose inner reader it takes."""
+        return self._body is not None
 
-        The end is proved: by the length, or by the last chunk.
+    def readinto(self, buffer: memoryview) -> int:
+        """Read the next bytes of the body, undecoded, into the front of `buffer`; how many.
+
+        64 KiB at least, if `buffer` has room and the body so much; 0 at the end. The end is proved:
+        by the length, or by the last chunk.
         """
         try:
-            # Not `read`, which waits for all of `amount` and loses it when the connection drops.
-            return self._response.read1(amount, decode_content=False)
-        except (HTTPError, OSError, ValueError) as error:
+            if self._body is None:
+                # Not `read`, which waits for all of it and loses it when the connection drops.
+                piece = self._response.read1(len(buffer), decode_content=False)
+                buffer[: len(piece)] = piece
+                return len(piece)
+            count = self._body.fill(buffer)
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
             self.close()
             raise translated(error) from origin_of(error)
+        if self._body.isclosed():
+            self._response.release_conn()  # it was read to its end
+        return count
+
+    def read(self, amount: int) -> bytes:
+        """As `readinto`, at most `amount` bytes; empty at the end."""
+        buffer = memoryview(bytearray(amount))
+        return bytes(buffer[: self.readinto(buffer)])
 
     def read_all(self, limit: int) -> bytes:
         """The whole body, if it has at most `limit` bytes; the connection is then used again."""
-        pieces, total = [], 0
-        while piece := self.read(256 * 1024):
-            pieces.append(piece)
-            total += len(piece)
-            if total > limit:
+        body, buffer = bytearray(), memoryview(bytearray(LEAST))
+        while count := self.readinto(buffer):
+            body += buffer[:count]
+            if len(body) > limit:
                 self.close()
                 raise TransportError(Trouble.BROKEN, f"an answer of over {limit} bytes")
-        return b"".join(pieces)
+        return bytes(body)
 
     def close(self) -> None:
         """Give the connection up unless the body was read to its end."""
@@ -128,7 +151,7 @@ class Transport:
         self._stall_timeout = stall_timeout
         self._managers: dict[str, urllib3.PoolManager] = {}
         self._lock = threading.Lock()
-        self._live: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
+        self._live: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._state = threading.local()
         self._plain = _watched(HTTPConnection, self._connected, stall_timeout)
         self._secure = _watched(HTTPSConnection, self._connected, stall_timeout)
@@ -181,14 +204,12 @@ class Transport:
         """Wake every thread that waits on a socket; their requests fail at once."""
         with self._lock:
             live = list(self._live)
-        for connection in live:
-            sock = connection.sock
-            if sock is not None:
-                try:
-                    # Not SSLSocket.shutdown, which pulls the session from under the reader.
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
-                except OSError:
-                    pass  # closed already, which is what was wanted
+        for sock in live:
+            try:
+                # Not SSLSocket.shutdown, which pulls the session from under the reader.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:
+                pass  # closed already, which is what was wanted
 
     def close(self) -> None:
         """Close every connection."""
@@ -199,7 +220,9 @@ class Transport:
         """A new connection stands: from here on the stall time-out holds for sending, too."""
         self._state.fresh = True
         with self._lock:
-            self._live.add(connection)
+            # Not the connection: it lets go of its socket where the answer is to end with it. TLS
+            # through a proxy that is itself behind TLS has the socket inside.
+            self._live.add(getattr(connection.sock, "socket", connection.sock))
         connection.sock.settimeout(self._stall_timeout)
 
     def _pool(self, host: Host) -> tuple[urllib3.HTTPConnectionPool, bool]:
@@ -270,4 +293,5 @@ def _watched(
             self.timeout = stall_timeout
         kind.request(self, *arguments, **options)
 
-    return type(f"Watched{kind.__name__}", (kind,), {"connect": connect, "request": request})
+    members = {"connect": connect, "request": request, "response_class": Response}
+    return type(f"Watched{kind.__name__}", (kind,), members)

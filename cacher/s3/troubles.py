@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
+from http.client import (
+    BadStatusLine,
+    HTTPException,
+    IncompleteRead,
+    RemoteDisconnected,
+    UnknownProtocol,
+)
 
 from cacher.s3 import lean  # noqa: F401 - has what follows load faster
 
@@ -19,8 +26,14 @@ from urllib3.exceptions import (  # noqa: TID251 - what they are called, and no 
 )
 
 from cacher.limits import Limits
+from cacher.s3.response import MalformedHead
 from cacher.s3.retry import Attempts
 from cacher.s3.tls import certificate_complaint, is_not_tls
+
+_CLOSED = "the connection was closed before the end of the answer"
+
+_TLS_ALERT = "\x15\x03"
+"""How the alert begins with which TLS refuses plain HTTP (RFC 8446, section 5.1)."""
 
 
 class Trouble(Enum):
@@ -34,6 +47,8 @@ class Trouble(Enum):
     PROXY = "proxy"
     SILENCE = "silence"
     BROKEN = "broken"
+    MALFORMED = "malformed"
+    ENCRYPTED = "encrypted"
 
 
 class TransportError(Exception):
@@ -58,7 +73,7 @@ class TransportError(Exception):
     @property
     def hopeless(self) -> bool:
         """Whether another try cannot help: a certificate does not get better."""
-        return self.trouble in (Trouble.TLS, Trouble.PLAIN)
+        return self.trouble in (Trouble.TLS, Trouble.PLAIN, Trouble.MALFORMED, Trouble.ENCRYPTED)
 
 
 class Cancelled(Exception):
@@ -66,7 +81,10 @@ class Cancelled(Exception):
 
 
 def translated(error: Exception, *, reused: bool = False) -> TransportError:
-    """What urllib3 raised, as an error of ours; `reused`: on a connection that was kept alive."""
+    """The error to raise for one of urllib3, http.client or the system.
+
+    `reused`: on a connection that was kept alive.
+    """
     reason, cause = _reason(error), _cause(error)
     if isinstance(error, ProxyError):
         return TransportError(Trouble.PROXY, f"the proxy failed: {reason}")
@@ -85,7 +103,20 @@ def translated(error: Exception, *, reused: bool = False) -> TransportError:
         return TransportError(Trouble.PLAIN, "it does not speak TLS")
     if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
         return TransportError(Trouble.SILENCE, "no answer")
+    if not reused and isinstance(cause, MalformedHead | BadStatusLine | UnknownProtocol):
+        return _unintelligible(cause)
     return TransportError(Trouble.BROKEN, reason, dropped=reused)
+
+
+def _unintelligible(cause: HTTPException) -> TransportError:
+    """Something else than HTTP. Of a kept connection it may be what the last answer left over."""
+    if isinstance(cause, MalformedHead):
+        return TransportError(Trouble.MALFORMED, f"the answer is not proper HTTP: {cause}")
+    if isinstance(cause, RemoteDisconnected):
+        return TransportError(Trouble.BROKEN, _CLOSED)
+    if isinstance(cause, BadStatusLine) and getattr(cause, "line", "").startswith(_TLS_ALERT):
+        return TransportError(Trouble.ENCRYPTED, "it speaks TLS")
+    return TransportError(Trouble.MALFORMED, "the answer is not HTTP")
 
 
 def origin_of(error: Exception) -> BaseException | None:
@@ -120,6 +151,8 @@ def _reason(error: Exception) -> str:
     cause = _cause(error)
     if complaint := certificate_complaint(cause):
         return complaint
+    if isinstance(cause, RemoteDisconnected | IncompleteRead):
+        return _CLOSED
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror.lower()
     text = " ".join(str(cause).split()) or type(cause).__name__

@@ -215,6 +215,8 @@ def test_numbers_tell_how_long_and_how_often(
         (Trouble.REFUSED, "--endpoint"),
         (Trouble.TLS, "--ca-file"),
         (Trouble.PLAIN, "http://"),
+        (Trouble.ENCRYPTED, "https://"),
+        (Trouble.MALFORMED, "--endpoint"),
         (Trouble.PROXY, "HTTPS_PROXY"),
     ],
 )
@@ -224,7 +226,7 @@ def test_hints_name_what_to_set(trouble: Trouble, hint: str) -> None:
 
 def test_which_troubles_are_worth_a_try() -> None:
     hopeless = {trouble for trouble in Trouble if TransportError(trouble, "").hopeless}
-    assert hopeless == {Trouble.TLS, Trouble.PLAIN}
+    assert hopeless == {Trouble.TLS, Trouble.PLAIN, Trouble.ENCRYPTED, Trouble.MALFORMED}
 
 
 def test_a_machine_that_answers_gets_less_time_than_one_that_may() -> None:

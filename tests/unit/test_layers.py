@@ -90,7 +90,7 @@ PURE = {
 DOORS = {
     # What only the named modules may use. A name stands for everything below it.
     "urllib3": {"cacher.s3.transport", "cacher.s3.troubles"},
-    "http.client": set(),
+    "http.client": {"cacher.s3.response", "cacher.s3.transport", "cacher.s3.troubles"},
     "urllib.request": set(),
     "socket": {"cacher.s3.transport", "cacher.s3.probes"},
     "ssl": {"cacher.s3.transport", "cacher.s3.tls", "cacher.s3.probes"},

@@ -51,6 +51,13 @@ def answer_half(sock: socket.socket) -> None:
     do_not_read(sock)
 
 
+def answer_half_and_close(sock: socket.socket) -> None:
+    """Send half of an answer with which the connection is to end, and hang."""
+    read_one(sock)
+    sock.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 900\r\n\r\nhalf")
+    do_not_read(sock)
+
+
 def pause_before_reading(sock: socket.socket) -> None:
     """Read nothing for a while, then all of it, and answer."""
     threading.Event().wait(4 * SHORT)
@@ -180,6 +187,7 @@ def test_the_limit_is_on_silence_not_on_the_whole_body() -> None:
     [
         pytest.param(hang, get, id="waiting-for-an-answer"),
         pytest.param(answer_half, get, id="reading-a-body"),
+        pytest.param(answer_half_and_close, get, id="reading-a-body-that-ends-the-connection"),
         pytest.param(do_not_read, put, id="sending-a-body"),
     ],
 )

@@ -1,0 +1,174 @@
+"""An HTTP answer as it comes from a socket: http.client's, strict with heads, sparing with memory.
+
+http.client takes a header line that it cannot parse for the end of the head, and hides the lines
+that follow it: before `Transfer-Encoding` the framing became a part of the body. Here every line of
+a head is read as curl reads it, or the answer is refused. Knows no store.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from http.client import (
+    HTTPException,
+    HTTPMessage,
+    HTTPResponse,
+    IncompleteRead,
+    RemoteDisconnected,
+    UnknownProtocol,
+)
+from typing import BinaryIO
+
+LEAST = 64 * 1024
+"""Bytes to fill before anything is done with them: TLS hands out 16 KiB at a time."""
+
+_HEAD_LIMIT = 256 * 1024
+"""Bytes; curl takes 300 KB."""
+
+_MOST_INTERIM = 100
+"""Informational answers before the one that counts. Servers send one or two."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110, section 5.6.2."""
+
+_LENGTH = re.compile("[0-9]{1,19}")
+
+
+class MalformedHead(HTTPException):
+    """The head of an answer cannot be read whole, so that its body cannot be trusted."""
+
+
+class Response(HTTPResponse):
+    """An answer: `begin` reads its head, `fill` its body."""
+
+    _failure: Exception | None = None
+
+    def begin(self) -> None:
+        """Read the head of the answer, and skip the informational ones before it.
+
+        Those are all below 200 but 101, which has no other after it (RFC 9110, section 15.2).
+        Raises `MalformedHead`, and what http.client raises.
+        """
+        for _ in range(_MOST_INTERIM):
+            version, status, reason = self._read_status()  # type: ignore[attr-defined]
+            headers = read_fields(self.fp)
+            if not 100 <= status < 200 or status == 101:
+                break
+        else:
+            raise MalformedHead("too many informational answers")
+        if not version.startswith(("HTTP/1.", "HTTP/0.9")):
+            raise UnknownProtocol(version)
+        self.code = self.status = status
+        self.reason = reason.strip()
+        self.version = 10 if version in ("HTTP/1.0", "HTTP/0.9") else 11
+        self.headers = self.msg = headers
+        self.chunked, self.length = framing(headers)
+        self.chunk_left = None
+        if status in (204, 304) or status < 200 or self._method == "HEAD":  # type: ignore[attr-defined]
+            self.chunked, self.length = False, 0
+        endless = not self.chunked and self.length is None
+        self.will_close = endless or status == 101 or self._check_close()  # type: ignore[attr-defined]
+
+    def fill(self, buffer: memoryview) -> int:
+        """Read the next bytes of the body into `buffer`, at least `LEAST` if there are so many.
+
+        0 at the end, which is proved by the length or the last chunk if the head has told either.
+        """
+        if self._failure is not None:
+            raise self._failure
+        least, count = min(LEAST, len(buffer)), 0
+        try:
+            while count < least and (more := self._some(buffer[count:])):
+                count += more
+        except (OSError, HTTPException) as failure:
+            # What has come counts, or a connection that is cut again and again never ends.
+            if not count:
+                raise
+            self._failure = failure
+        return count
+
+    def _some(self, buffer: memoryview) -> int:
+        """Read what one call to the system gives."""
+        if self.isclosed():
+            return 0
+        left: int | None = self.length
+        if self.chunked:
+            left = self._get_chunk_left()  # type: ignore[attr-defined]
+            if left is None:
+                return 0  # that was the last chunk
+        count = self.fp.readinto1(buffer[:left]) if left != 0 else 0
+        if left is not None:
+            if left and not count:
+                raise IncompleteRead(b"", left)
+            left -= count
+        if self.chunked:
+            self.chunk_left = left
+        else:
+            self.length = left
+            if not left and (left is not None or not count):
+                self._close_conn()  # type: ignore[attr-defined]
+        return count
+
+
+def read_fields(stream: BinaryIO) -> HTTPMessage:
+    """Read the lines of a head after the first one, with the empty line that ends them.
+
+    Spaces before a colon are dropped (RFC 9112, section 5.1), folded lines are joined (5.2), a lone
+    CR is a space (2.2); a field whose name is not one is left out, as curl does not look at it.
+    Raises `MalformedHead` for a line without a colon.
+    """
+    fields: list[tuple[str, str]] = []
+    for line in _lines(stream):
+        name, colon, value = line.partition(":")
+        if line[0] in " \t" and fields:
+            name, begun = fields.pop()
+            value = f"{begun} {line.strip()}"
+        elif not colon:
+            raise MalformedHead("a header line has no colon")
+        fields.append((name.rstrip(" \t"), value.strip(" \t")))
+    headers = HTTPMessage()
+    for name, value in fields:
+        if _TOKEN.fullmatch(name):
+            headers[name] = value
+    return headers
+
+
+def _lines(stream: BinaryIO) -> Iterator[str]:
+    """The lines before the first empty one, without their ends."""
+    left = _HEAD_LIMIT
+    while left > 0:
+        line = stream.readline(left)
+        left -= len(line)
+        if not line.endswith(b"\n") and left:
+            raise RemoteDisconnected("in the middle of a head")
+        text = line.removesuffix(b"\n").removesuffix(b"\r").decode("latin-1")
+        if not text:
+            return
+        yield text.replace("\r", " ")
+    raise MalformedHead(f"its head has over {_HEAD_LIMIT // 1024} KiB")
+
+
+def framing(headers: HTTPMessage) -> tuple[bool, int | None]:
+    """Whether the body comes in chunks, or else its length, if the head tells one.
+
+    Chunks win over a length, which is then dropped (RFC 9112, section 6.3); a length that is told
+    several times counts once. Raises `MalformedHead` for any other coding, and for two lengths.
+    """
+    codings = {coding.lower() for coding in _listed(headers, "transfer-encoding")} - {"identity"}
+    lengths = _listed(headers, "content-length")
+    del headers["content-length"]
+    if codings:
+        if codings != {"chunked"}:
+            raise MalformedHead("its transfer encoding is not chunked")
+        return True, None
+    if not lengths:
+        return False, None
+    if not all(map(_LENGTH.fullmatch, lengths)) or len(set(map(int, lengths))) != 1:
+        raise MalformedHead("its Content-Length is not one number")
+    headers["content-length"] = str(int(lengths[0]))
+    return False, int(lengths[0])
+
+
+def _listed(headers: HTTPMessage, name: str) -> list[str]:
+    """The members of a field that is a list."""
+    return [part.strip() for value in headers.get_all(name, []) for part in value.split(",")]
