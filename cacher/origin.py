@@ -231,10 +231,11 @@ class _Fetching:
             self._check_resumed(answer)
         else:
             self._begin(answer)
-        while piece := answer.read(PIECE):
+        buffer = memoryview(bytearray(PIECE))
+        while count := answer.readinto(buffer):
             # Only what is new counts: an origin may cut every answer at the same place.
-            attempts.progress(self._position + len(piece) - self._furthest)
-            self._write(piece)
+            attempts.progress(self._position + count - self._furthest)
+            self._write(buffer[:count])
             self._furthest = max(self._furthest, self._position)
             attempts.resume()
         if self._size is not None and self._position != self._size:
@@ -259,7 +260,9 @@ class _Fetching:
             self._sized(self._size)
 
     def _check_resumed(self, answer: Answer) -> None:
-        told = re.match(r"bytes (\d+)-\d+/(\d+|\*)$", answer.headers.get("content-range", ""))
+        told = re.match(
+            r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)$", answer.headers.get("content-range", "")
+        )
         same_size = told and (self._size is None or told[2] in ("*", str(self._size)))
         asked = bool(self._position and self._validator)
         if not asked or not told or int(told[1]) != self._position or not same_size:
@@ -268,8 +271,8 @@ class _Fetching:
         if told[2] != "*":
             self._size = int(told[2])
 
-    def _write(self, piece: bytes) -> None:
-        self._sink.write(memoryview(piece), self._position)
+    def _write(self, piece: memoryview) -> None:
+        self._sink.write(piece, self._position)
         self._digest.update(piece)
         self._position += len(piece)
         self._meter(len(piece))

@@ -53,7 +53,10 @@ class Download:
             return b""
         cursor = Cursor(self._version.unmetered(), (start, self.size))
         try:
-            return b"".join(iter(lambda: cursor.read(PIECE), b""))
+            data, position = memoryview(bytearray(self.size - start)), 0
+            while count := cursor.readinto(data[position:]):
+                position += count
+            return bytes(data)
         finally:
             cursor.close()
 
@@ -63,8 +66,9 @@ class Download:
         `landed(end)` is called in this thread whenever the bytes before `end` are all in place.
         """
         if self._jobs < 2:
+            buffer = memoryview(bytearray(PIECE))
             for number in range(len(self._spans)):
-                self._place(fd, number, None, landed)
+                self._place(fd, number, buffer, None, landed)
             return self.size
         todo = iter(range(len(self._spans)))
         done: set[int] = set()
@@ -72,12 +76,13 @@ class Download:
         with self._crew() as crew:
 
             def work() -> None:
+                buffer = memoryview(bytearray(PIECE))
                 while True:
                     with crew.changed:
                         number = next(todo, -1)
                     if number < 0:
                         return
-                    self._place(fd, number, crew)
+                    self._place(fd, number, buffer, crew)
                     with crew.changed:
                         done.add(number)
                         crew.changed.notify_all()
@@ -123,15 +128,16 @@ class Download:
         self,
         fd: int,
         number: int,
+        buffer: memoryview,
         crew: Crew | None,
         landed: Callable[[int], None] = lambda _end: None,
     ) -> None:
         cursor = self._cursor(number, crew)
         position = self._spans[number][0]
         try:
-            while piece := cursor.read(PIECE):
-                _write_at(fd, piece, position)
-                position += len(piece)
+            while count := cursor.readinto(buffer):
+                _write_at(fd, buffer[:count], position)
+                position += count
                 landed(position)
         finally:
             cursor.close()
@@ -154,10 +160,8 @@ class _Serial:
             if self._open is None:
                 number, self._left = self._left[0], self._left[1:]
                 self._open = self._opener(number, self._crew)
-            piece = self._open.read(min(len(buffer), PIECE))
-            if piece:
-                buffer[: len(piece)] = piece
-                return len(piece)
+            if count := self._open.readinto(buffer):
+                return count
             self.close()
         return 0
 
@@ -219,9 +223,8 @@ class _Parallel:
             cursor = self._opener(number, self._crew)
             position = 0
             try:
-                while piece := cursor.read(PIECE):
-                    buffer[position : position + len(piece)] = piece
-                    position += len(piece)
+                while count := cursor.readinto(memoryview(buffer)[position:]):
+                    position += count
             finally:
                 cursor.close()
             with self._crew.changed:
@@ -232,8 +235,7 @@ class _Parallel:
 _Stream = _Serial | _Parallel
 
 
-def _write_at(fd: int, data: bytes, position: int) -> None:
-    view = memoryview(data)
+def _write_at(fd: int, view: memoryview, position: int) -> None:
     while view:
         try:
             count = os.pwrite(fd, view, position)

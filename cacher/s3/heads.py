@@ -14,6 +14,8 @@ from cacher.s3.transport import Answer
 LARGEST = 50 * 1024**4
 """Bytes: S3 takes 10 000 parts of 5 GiB, so no store has an object that is larger."""
 
+_YEAR_9999 = 253_370_764_800
+
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})$", re.ASCII)
 
 
@@ -49,8 +51,12 @@ def content_range(answer: Answer) -> tuple[int, int, int] | None:
 
 
 def http_date(text: str) -> float | None:
-    """POSIX seconds, or None for what is no date."""
+    """POSIX seconds, or None for anything but a date from 1970 to 9998.
+
+    Beyond that there is no store's clock, and calendars fail.
+    """
     try:
-        return parsedate_to_datetime(text).timestamp()
+        seconds = parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError):
         return None
+    return seconds if 0 <= seconds < _YEAR_9999 else None

@@ -10,13 +10,13 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
 from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
 from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
 from cacher.s3.crew import Crew
 from cacher.s3.faults import explained
+from cacher.s3.heads import http_date
 from cacher.s3.quirks import MIN_PART
 from cacher.s3.session import Request, no_document
 from cacher.s3.tls import advice, client_context
@@ -79,11 +79,8 @@ def clock_skew(client: Client) -> float | None:
     """Seconds by which this machine's clock is ahead of the store's; None if it tells no time."""
     request = Request("HEAD", "asking for the time", accept=range(300, 500))
     reply = client.session.call(request, no_document)
-    try:
-        server = parsedate_to_datetime(reply.headers.get("date", "")).timestamp()
-    except ValueError:
-        return None
-    return client.session.clock() - server
+    server = http_date(reply.headers.get("date", ""))
+    return None if server is None else client.session.clock() - server
 
 
 def bucket_refusal(client: Client) -> CacherError | None:

@@ -22,7 +22,7 @@ RANGE = 8 * 1024 * 1024
 """Bytes in one request: an object of at most this size costs one."""
 
 PIECE = 256 * 1024
-"""Bytes in one read. Larger ones cost more in page faults than they save in calls."""
+"""Bytes of the buffer that a thread reads into, again and again."""
 
 Meter = Callable[[int], None]
 
@@ -109,23 +109,23 @@ class Cursor:
         self._session = version.client.session
         self._attempts = self._session.attempts()
 
-    def read(self, amount: int) -> bytes:
-        """At most `amount` more bytes; empty at the end of the range."""
+    def readinto(self, buffer: memoryview) -> int:
+        """Read more bytes into the front of `buffer`; how many, 0 at the end of the range."""
         self._attempts.resume()
         while self._position < self._end:
             self._check()
             try:
-                piece = self._piece(min(amount, self._end - self._position))
+                count = self._some(buffer[: self._end - self._position])
             except TransportError as error:
                 self.close()
                 self._wait_after(error)
                 continue
             self._check()  # whoever gave the job up may have let go of where the bytes go
-            self._position += len(piece)
-            self._attempts.progress(len(piece))
-            self._version.meter(len(piece))
-            return piece
-        return b""
+            self._position += count
+            self._attempts.progress(count)
+            self._version.meter(count)
+            return count
+        return 0
 
     def _wait_after(self, error: TransportError) -> None:
         """Wait for the next try. Raises `StoreError` if there is none."""
@@ -144,13 +144,13 @@ class Cursor:
             self._answer.close()
             self._answer = None
 
-    def _piece(self, amount: int) -> bytes:
+    def _some(self, buffer: memoryview) -> int:
         if self._answer is None:
             self._answer = self._version.ask(self._position, self._end, self._pause, self._attempts)
-        piece = self._answer.read(amount)
-        if not piece:
+        count = self._answer.readinto(buffer)
+        if not count:
             raise TransportError(Trouble.BROKEN, "the answer ended early")
-        return piece
+        return count
 
     def _check(self) -> None:
         if self._crew:
@@ -203,8 +203,9 @@ def _version(
 
 
 def _skip(answer: Answer, count: int) -> None:
+    buffer = memoryview(bytearray(min(count, PIECE)))
     while count:
-        piece = answer.read(min(count, PIECE))
-        if not piece:
+        skipped = answer.readinto(buffer[:count])
+        if not skipped:
             raise TransportError(Trouble.BROKEN, "the answer ended early")
-        count -= len(piece)
+        count -= skipped

@@ -6,7 +6,6 @@ Knows signing, the retry policy and what refusals mean; what the requests are fo
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
@@ -16,6 +15,7 @@ from cacher.s3 import quirks
 from cacher.s3.body import SignedBody
 from cacher.s3.documents import MalformedDocument, read_error
 from cacher.s3.faults import Fault, explained, unanswered
+from cacher.s3.heads import http_date
 from cacher.s3.retry import (
     CORRUPTED_CODES,
     Attempts,
@@ -283,9 +283,8 @@ class Session:
             self.region = region
             return "region"
         if quirks.clock_is_off(fault.error) and "date" in fault.headers:
-            try:
-                server = parsedate_to_datetime(fault.headers["date"]).timestamp()
-            except ValueError:
+            server = http_date(fault.headers["date"])
+            if server is None:
                 return ""
             self.clock_offset = server - self.clock()
             return "clock"
