@@ -80,7 +80,8 @@ class OutOfThreads(LocalError):
 
     def __init__(self) -> None:
         super().__init__(
-            "this machine starts no more threads", "--jobs 1 needs few; see `ulimit -u`, pids.max"
+            "cannot start a thread: the limit of this machine is reached",
+            "--jobs 1 needs fewer threads; see `ulimit -u` and the cgroup's pids.max",
         )
 
     @classmethod

@@ -244,6 +244,23 @@ def transfer_text(count: int, seconds: float) -> str:
     return f"{size_text(count)} in {seconds_text(seconds)}, {rate}/s"
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """`1 file`, `5,051 files`; `many` is the plural if that is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def packed_text(files: str, unpacked: int, packed: int, seconds: float) -> str:
+    """`5,051 files, 476.8 MiB -> 238.8 MiB in 3.5 s, 68.3 MiB/s`, in the way the bytes went."""
+    return f"{files}, {size_text(unpacked)} -> {transfer_text(packed, seconds)}"
+
+
+def unpacked_text(files: str, packed: int, unpacked: int, seconds: float) -> str:
+    """`5,051 files, 238.8 MiB -> 476.8 MiB in 3.5 s, 68.3 MiB/s`: the rate is of what arrived."""
+    rate = size_text(packed / max(seconds, 0.001))
+    sizes = f"{size_text(packed)} -> {size_text(unpacked)}"
+    return f"{files}, {sizes} in {seconds_text(seconds)}, {rate}/s"
+
+
 def printable(text: str) -> str:
     """The text with whatever could steer a terminal shown as an escape."""
     if text.isprintable():

@@ -10,7 +10,7 @@ def translated(error: Exception) -> CacherError:
     """The error to report, with `error` as its cause."""
     if isinstance(error, MemoryError):
         told: CacherError = LocalError(
-            "out of memory", "fewer --jobs and a smaller --part-size need less"
+            "out of memory", "a smaller --jobs or --part-size needs less"
         )
     elif isinstance(error, ImportError):
         told = _incomplete(error)
@@ -34,8 +34,8 @@ def _incomplete(error: ImportError) -> LocalError:
             return LocalError(f"{package} is not installed", f"`pip install {package}`")
         return LocalError(
             f"this Python has no module {error.name}",
-            "cacher needs all of its standard library: Debian's python3, not python3-minimal",
+            "cacher needs the whole standard library: on Debian python3, not python3-minimal",
         )
     # A zipapp's importer may know better.
-    hint = getattr(error, "hint", "") or "the installation is not whole: install it again"
+    hint = getattr(error, "hint", "") or "the installation is incomplete: install cacher again"
     return LocalError(f"loading cacher: {error}", hint)

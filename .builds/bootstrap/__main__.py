@@ -86,7 +86,7 @@ except ImportError as error:
         told = "%s is damaged (%s)" % (ARCHIVE, error)
         if error.name and error.name.partition(".")[0] not in ("bundled", "cacher"):
             told = "this Python has no module %s" % error.name
-            hint = "cacher needs all of its standard library: Debian's python3, not python3-minimal"
+            hint = "cacher needs the whole standard library: on Debian python3, not python3-minimal"
     sys.stderr.write("cacher: error: %s\ncacher: hint: %s\n" % (told, hint))
     sys.exit(7)
 

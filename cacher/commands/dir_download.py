@@ -13,7 +13,7 @@ from cacher.commands.run import Run
 from cacher.commands.sealed import Opened
 from cacher.commands.wanted import DirDownload
 from cacher.errors import IntegrityError, Miss, UsageError
-from cacher.report import Progress, size_text, transfer_text
+from cacher.report import Progress, counted, size_text, unpacked_text
 from cacher.store.base import Entry
 from cacher.stream.archive import SealedReader
 from cacher.stream.formats import HEAD, require_zstd
@@ -29,17 +29,22 @@ UNSEALED_LIMIT = 100 * 1024**3
 """Bytes that an entry may unpack to which does not tell how many it does."""
 
 
+DAMAGED = (
+    "run it again; if it fails again, use another KEY, or delete the entry if it is certainly yours"
+)
+"""The hint for an entry that cannot be restored: it may be somebody else's object."""
+
+
 def dir_download(run: Run, wanted: DirDownload) -> Outcome:
     """The entry to DIR. Raises `Miss`, and whatever else makes DIR stay as it was."""
     _check_directory(wanted.directory)
-    hint = "`cacher dir upload --force` replaces the entry"
-    return sealed.read_anew(wanted.key, hint, lambda: _restored(run, wanted))
+    return sealed.read_anew(wanted.key, DAMAGED, lambda: _restored(run, wanted))
 
 
 def _check_directory(directory: str) -> None:
     """Refuse what can be no directory before anything is asked for, whatever comes of that."""
     if not directory:
-        raise UsageError("DIR is empty", "is the variable set?")
+        raise UsageError("DIR is an empty string", "is the variable set?")
     try:
         is_directory = stat.S_ISDIR(os.stat(directory).st_mode)
     except FileNotFoundError:
@@ -72,8 +77,8 @@ def _restored(run: Run, wanted: DirDownload) -> Outcome:
                 unpacked = _unpack(run, wanted, opened, staging.fd, limit)
                 if not unpacked.restored and (wanted.only or wanted.strip):
                     raise UsageError(
-                        f"nothing of {wanted.key} is left to be restored",
-                        "see --only and --strip",
+                        f"--only and --strip leave nothing of {wanted.key} to restore",
+                        "--only matches the paths that --strip leaves",
                     )
                 staging.publish(
                     clean=wanted.clean,
@@ -90,7 +95,7 @@ def _limit(wanted: DirDownload, seal: Seal | None) -> int:
     if seal and seal.size > wanted.max_unpacked:
         raise IntegrityError(
             f"it unpacks to {size_text(seal.size)}, more than {size_text(wanted.max_unpacked)}",
-            "--max-unpacked allows more",
+            "a larger --max-unpacked allows it",
         )
     return wanted.max_unpacked
 
@@ -134,14 +139,15 @@ def _outcome(
     run: Run, wanted: DirDownload, entry: Entry, unpacked: Unpacked, progress: Progress
 ) -> Outcome:
     if unpacked.skipped:
-        run.report.warn(f"{wanted.key}: left out {unpacked.skipped} FIFOs")
+        run.report.warn(f"{wanted.key}: left out {counted(unpacked.skipped, 'FIFO')}")
     seconds = progress.seconds
-    is_part = unpacked.restored != unpacked.members
-    members = f"{unpacked.restored} of {unpacked.members}" if is_part else f"{unpacked.members}"
+    restored = unpacked.restored - unpacked.restored_directories
+    files = counted(unpacked.members - unpacked.directories, "file")
+    if unpacked.restored != unpacked.members:
+        files = f"{restored:,} of {files}"
     return Outcome(
         "hit",
-        f"hit {wanted.key} ({members} members, {size_text(unpacked.size)}; "
-        f"{transfer_text(entry.size, seconds)})",
+        f"hit {wanted.key} ({unpacked_text(files, entry.size, unpacked.size, seconds)})",
         entry_fields(run.store.name, wanted.key, entry.size, seconds, "")
         | {
             "dest": wanted.directory,

@@ -11,7 +11,7 @@ from cacher.commands.outcome import Outcome, entry_fields
 from cacher.commands.run import Run
 from cacher.commands.wanted import DirUpload
 from cacher.errors import LocalError, UsageError
-from cacher.report import Progress, size_text, transfer_text
+from cacher.report import Progress, counted, packed_text
 from cacher.store.base import Entry
 from cacher.stream.archive import SealedWriter
 from cacher.stream.pack import Packed, Selection, pack
@@ -28,7 +28,7 @@ def dir_upload(run: Run, wanted: DirUpload) -> Outcome:
     if existing:
         return Outcome(
             "exists",
-            f"exists {wanted.key}, not packed again (--force replaces it)",
+            f"exists {wanted.key}, not packed again",
             entry_fields(run.store.name, wanted.key, existing.size, 0.0, ""),
         )
     with (
@@ -46,7 +46,7 @@ def dir_upload(run: Run, wanted: DirUpload) -> Outcome:
 
 def _check_directory(directory: str) -> None:
     if not directory:
-        raise UsageError("DIR is empty", "is the variable set?")
+        raise UsageError("DIR is an empty string", "is the variable set?")
     try:
         status = os.stat(directory)
     except OSError as error:
@@ -55,7 +55,7 @@ def _check_directory(directory: str) -> None:
         is_file = stat.S_ISREG(status.st_mode)
         raise UsageError(
             f"{directory} is not a directory",
-            "`cacher upload` stores one file" if is_file else "name the directory to store",
+            "`cacher upload KEY FILE` stores a file" if is_file else "name the directory to store",
         )
 
 
@@ -67,11 +67,11 @@ def _unreadable(directory: str, error: OSError) -> LocalError:
         hint = f"user {os.geteuid()} needs access to all directories on the way to it"
     elif isinstance(error, FileNotFoundError):
         if os.path.islink(directory):
-            reason = f"it is a link to {os.readlink(directory)}, which is not there"
-        hint = "run what makes it first"
+            reason = f"it is a link to {os.readlink(directory)}, which does not exist"
+        hint = "run the step that creates it first"
         if not os.path.isabs(directory):
             with suppress(OSError):
-                hint += f"; it was looked for in {os.getcwd()}"
+                hint += f"; the working directory is {os.getcwd()}"
     return LocalError(f"cannot read {directory}: {reason}", hint)
 
 
@@ -92,21 +92,26 @@ def _tell(
     run: Run, wanted: DirUpload, packed: Packed, stream: SealedWriter, progress: Progress
 ) -> None:
     if packed.skipped:
-        run.report.warn(f"{wanted.key}: left out {packed.skipped} sockets, FIFOs or devices")
+        run.report.warn(f"{wanted.key}: left out {_special(packed.skipped)}")
     if packed.vanished:
-        run.report.warn(f"{wanted.key}: left out {packed.vanished} that vanished meanwhile")
+        vanished = counted(packed.vanished, "file")
+        run.report.warn(f"{wanted.key}: left out {vanished} that vanished during packing")
     if packed.changed:
-        run.report.warn(f"{wanted.key}: {packed.changed} files changed while they were packed")
+        run.report.warn(f"{wanted.key}: {counted(packed.changed, 'file')} changed during packing")
     stages = {"compressing": stream.compressing, "storing": stream.storing}
     stages["reading"] = progress.seconds - sum(stages.values())
     sealed.note_bottleneck(run.report, stages, progress.seconds)
 
 
+def _special(count: int) -> str:
+    return counted(count, "socket, FIFO or device", "sockets, FIFOs or devices")
+
+
 def _stored(run: Run, wanted: DirUpload, entry: Entry, packed: Packed, seconds: float) -> Outcome:
+    files = counted(packed.members - packed.directories, "file")
     return Outcome(
         "stored",
-        f"stored {wanted.key} ({packed.members} members, {size_text(packed.size)}; "
-        f"{transfer_text(entry.size, seconds)})",
+        f"stored {wanted.key} ({packed_text(files, packed.size, entry.size, seconds)})",
         entry_fields(run.store.name, wanted.key, entry.size, seconds, "")
         | {
             "members": packed.members,

@@ -46,9 +46,9 @@ def download(run: Run, wanted: Download) -> Outcome:
             if outcome:
                 return outcome
         except IntegrityError as error:
-            run.report.warn(f"{error.message}; fetching it anew", error.hint)
+            run.report.warn(f"{error.message}; fetching it from --url", error.hint)
         except (StoreError, AccessError) as error:
-            run.report.warn(f"{error.message}; going on without the cache", error.hint)
+            run.report.warn(f"{error.message}; continuing without the cache", error.hint)
             usable = False
         return fallback.deliver(run, wanted, place, store_it=wanted.store_it and usable)
 
@@ -126,8 +126,8 @@ def _expect(entry: Entry, sha256: str) -> None:
 
 def _another(key: str, found: str, expected: str) -> IntegrityError:
     return IntegrityError(
-        f"{key} has digest {found}, expected {expected}",
-        "another file was stored under this key; `cacher upload --force` replaces it",
+        f"{key} has SHA-256 {found}, expected {expected}",
+        "check --sha256; if it is right, another file was stored under this key: use another KEY",
     )
 
 

@@ -42,7 +42,9 @@ def _open_source(file: str) -> IO[bytes]:
         if file == "-":
             return open(os.dup(0), "rb", buffering=0)
         if os.path.isdir(file):
-            raise UsageError(f"{file} is a directory", "FILE is one file; tar makes one of many")
+            raise UsageError(
+                f"{file} is a directory", "`cacher dir upload KEY DIR` stores a directory"
+            )
         return open(file, "rb", buffering=0)
     except OSError as error:
         name = "stdin" if file == "-" else file
@@ -130,13 +132,16 @@ def _kept(run: Run, wanted: Upload, existing: Entry, fd: int, *, regular: bool) 
     _expect_upload(wanted, sha256)
     if size != existing.size:
         run.report.warn(
-            f"{wanted.key} is stored already, with {existing.size} bytes in place of {size}"
+            f"{wanted.key} is stored already, with {existing.size} bytes instead of {size}; "
+            "another file needs another KEY"
         )
     elif existing.sha256 and sha256 and existing.sha256.lower() != sha256:
-        run.report.warn(f"{wanted.key} is stored already, with another digest")
+        run.report.warn(
+            f"{wanted.key} is stored already, with another SHA-256; another file needs another KEY"
+        )
     return Outcome(
         "exists",
-        f"exists {wanted.key}, not uploaded again (--force replaces it)",
+        f"exists {wanted.key}, not uploaded again",
         entry_fields(run.store.name, wanted.key, existing.size, 0.0, existing.sha256),
     )
 
@@ -154,7 +159,7 @@ def _expect_upload(wanted: Upload, sha256: str) -> None:
     if wanted.sha256 and sha256 != wanted.sha256:
         name = "stdin" if wanted.file == "-" else wanted.file
         raise IntegrityError(
-            f"{name} has digest {sha256}, expected {wanted.sha256}; nothing was stored"
+            f"{name} has SHA-256 {sha256}, expected {wanted.sha256}; nothing was stored"
         )
 
 
@@ -186,6 +191,6 @@ def _spool(fd: int, data: memoryview, position: int) -> None:
         except OSError as error:
             raise LocalError(
                 f"writing a temporary file: {(error.strerror or '').lower()}",
-                "with --sha256 a stream needs no temporary file; TMPDIR moves it",
+                "set TMPDIR to a disk with more space; with --sha256 no temporary file is needed",
             ) from error
         data, position = data[count:], position + count

@@ -1,4 +1,4 @@
-"""What a stream is that is not zstd, told from its first bytes: for people who stored it so."""
+"""The format of a stream that is not zstd, by its first bytes: for people who stored it so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cacher.stream.frames import MAGIC, SKIPPABLE
 HEAD = 512
 """Bytes that are enough to tell: a tar header."""
 
-_STORE = "`cacher dir upload --force KEY DIR` then stores it as zstd"
+_STORE = "`cacher dir upload` stores it as zstd, under another KEY"
 
 
 class _Format(NamedTuple):

@@ -33,10 +33,12 @@ _CHANGED_HINT = "store it once nothing writes to it any more; --changed warn sto
 class Packed:
     """What has been packed: `size` is bytes of file contents, hard links counted once."""
 
-    __slots__ = ("changed", "members", "size", "skipped", "vanished")
+    __slots__ = ("changed", "directories", "members", "size", "skipped", "vanished")
 
     def __init__(self) -> None:
         self.members = 0
+        self.directories = 0
+        """How many of the members are directories."""
         self.size = 0
         self.skipped = 0
         """Sockets, FIFOs and devices, which were left out."""
@@ -219,6 +221,7 @@ class _Packer:
             status.st_gid if self._keep_owner else 0,
         )
         self.packed.members += 1
+        self.packed.directories += kind == headers.DIRECTORY
         used = self._used
         end = used + len(block)
         if end <= BUFFER:

@@ -42,10 +42,16 @@ class Wanted(NamedTuple):
 class Unpacked:
     """What an archive has: `size` is bytes of file contents; `restored` members were wanted."""
 
-    __slots__ = ("implicit", "members", "restored", "size", "skipped")
+    __slots__ = (
+        *("directories", "implicit", "members", "restored", "restored_directories"),
+        *("size", "skipped"),
+    )
 
     def __init__(self) -> None:
         self.members = 0
+        self.directories = 0
+        """How many of the members are directories."""
+        self.restored_directories = 0
         self.size = 0
         self.skipped = 0
         """FIFOs, which were left out."""
@@ -111,6 +117,7 @@ class _Unpacker:
 
     def _member(self, archive: Archive, member: Member) -> None:
         kind = member.kind
+        self.unpacked.directories += kind == members.DIRECTORY
         path = self._path(member.name, member)
         if kind in (members.CHARACTER, members.DEVICE):
             raise IntegrityError(f"{shown(member.name)}: it is a device, which is refused")
@@ -123,6 +130,7 @@ class _Unpacker:
         if kind == members.DIRECTORY:
             archive.skip(member.size)
             self.places.directory(path, member)
+            self.unpacked.restored_directories += 1
             self.places.raw = member.name.removesuffix(b"/") if path else b""
         else:
             parent, _, name = path.rpartition(b"/")

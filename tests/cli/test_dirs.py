@@ -8,6 +8,7 @@ import gzip
 import json
 import lzma
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -60,12 +61,35 @@ class TestRoundTrip:
     def test_everything_is_kept(self, cacher: Run, place: Place, tree: Path) -> None:
         stored = cacher("dir", "upload", "deps/k", tree)
         assert stored.status == 0, stored.err
-        assert stored.err.startswith("cacher: stored deps/k (")
+        paths = list(tree.rglob("*"))
+        files = sum(path.is_symlink() or not path.is_dir() for path in paths)
+        assert files < len(paths)
+        assert stored.err.startswith(f"cacher: stored deps/k ({files} files, ")
         assert place.keys() == ["deps/k"]
         hit = cacher("dir", "download", "deps/k", "again")
         assert hit.status == 0, hit.err
-        assert hit.err.startswith("cacher: hit deps/k (")
+        assert hit.err.startswith(f"cacher: hit deps/k ({files} files, ")
         assert look(Path("again")) == look(tree)
+
+    def test_the_closing_line_says_what_has_moved(self, cacher: Run, place: Place) -> None:
+        numbers = r"in \d+\.\d s, [\d.]+ [KM]?i?B/s\)\n"
+        Path("tree/sub").mkdir(parents=True)
+        Path("tree/file").write_bytes(bytes(MIB))
+        stored = cacher("dir", "upload", "one", "tree").err
+        assert re.fullmatch(rf"cacher: stored one \(1 file, 1\.0 MiB -> \d+ B {numbers}", stored)
+        for number in range(1000):
+            Path(f"tree/sub/{number}").touch()
+        Path("tree/link").symlink_to("file")
+        stored = cacher("dir", "upload", "k", "tree").err
+        sizes = r"1\.0 MiB -> \d+\.\d KiB"
+        assert re.fullmatch(rf"cacher: stored k \(1,002 files, {sizes} {numbers}", stored)
+        sizes = r"\d+\.\d KiB -> 1\.0 MiB"
+        hit = cacher("dir", "download", "k", "again").err
+        assert re.fullmatch(rf"cacher: hit k \(1,002 files, {sizes} {numbers}", hit)
+        hit = cacher("dir", "download", "k", "part", "--only", "sub/1*").err
+        assert re.fullmatch(rf"cacher: hit k \(111 of 1,002 files, {sizes} {numbers}", hit)
+        told = cacher("dir", "download", "k", "more", "--json").json
+        assert (told["members"], told["restored"]) == (1004, 1004)
 
     @pytest.mark.parametrize("clean", [(), ("--clean",)])
     def test_modes_are_kept_below_a_default_acl(
@@ -138,7 +162,7 @@ class TestUpload:
         Path("tree/secret").mkdir(mode=0)
         again = cacher("dir", "upload", "k", "tree")
         assert again.status == 0
-        assert again.err == "cacher: exists k, not packed again (--force replaces it)\n"
+        assert again.err == "cacher: exists k, not packed again\n"
         assert place.get("k") == before
         Path("tree/secret").rmdir()
         Path("tree/new").touch()
@@ -149,13 +173,14 @@ class TestUpload:
         said = cacher("dir", "upload", "k", "absent").failed(7).splitlines()
         assert said == [
             "cacher: error: cannot read absent: no such file or directory",
-            f"cacher: hint: run what makes it first; it was looked for in {os.getcwd()}",
+            "cacher: hint: run the step that creates it first; the working directory is "
+            f"{os.getcwd()}",
         ]
         Path("link").symlink_to("absent")
         err = cacher("dir", "upload", "k", "link").failed(7)
-        assert "cannot read link: it is a link to absent, which is not there\n" in err
+        assert "cannot read link: it is a link to absent, which does not exist\n" in err
         err = cacher("dir", "upload", "k", os.path.abspath("absent")).failed(7)
-        assert err.endswith("hint: run what makes it first\n")
+        assert err.endswith("hint: run the step that creates it first\n")
         assert place.keys() == place.leftovers() == []
 
     def test_what_is_no_directory(self, cacher: Run, place: Place) -> None:
@@ -163,7 +188,7 @@ class TestUpload:
         os.mkfifo("fifo")
         err = cacher("dir", "upload", "k", "f").failed(2)
         assert "f is not a directory" in err
-        assert "hint: `cacher upload` stores one file" in err
+        assert "hint: `cacher upload KEY FILE` stores a file" in err
         assert "hint: name the directory" in cacher("dir", "upload", "k", "fifo").failed(2)
         assert place.keys() == place.leftovers() == []
 
@@ -171,7 +196,7 @@ class TestUpload:
         """As of a variable that is not set: it is not the working directory."""
         Path("f").touch()
         err = cacher("dir", "upload", "k", "").failed(2)
-        assert err == "cacher: error: DIR is empty\ncacher: hint: is the variable set?\n"
+        assert err == "cacher: error: DIR is an empty string\ncacher: hint: is the variable set?\n"
         assert place.keys() == []
 
     @pytest.mark.usefixtures("open_ground")
@@ -352,7 +377,7 @@ class TestDownload:
     def test_dir_is_empty(self, cacher: Run, place: Place, tree: Path, key: str) -> None:
         assert cacher("dir", "upload", "k", tree).status == 0
         err = cacher("dir", "download", key, "", "--clean").failed(2)
-        assert err == "cacher: error: DIR is empty\ncacher: hint: is the variable set?\n"
+        assert err == "cacher: error: DIR is an empty string\ncacher: hint: is the variable set?\n"
         assert os.listdir() == ["tree"]
 
     @two_users
@@ -557,7 +582,10 @@ class TestSharedWithTheShell:
         place.put("k", tar(f"--format={form}", directory="t"), "")
         err = cacher("dir", "download", "k", "d").failed(5)
         assert "k: it is a tar archive without compression, not zstd" in err
-        assert "| tar x -C DIR` unpacks it; `cacher dir upload --force KEY DIR`" in err
+        assert (
+            "| tar x -C DIR` unpacks it; `cacher dir upload` stores it as zstd, under another KEY"
+            in err
+        )
         assert os.listdir() == ["t"]
 
     def test_nothing_at_all(self, cacher: Run, place: Place) -> None:

@@ -209,8 +209,9 @@ class TestFailure:
     ) -> None:
         place.put("k", b"abc", recorded)
         err = cacher("download", "k", old, "--sha256", "0" * 64).failed(5)
-        assert f"k has digest {sha256(b'abc')}, expected {'0' * 64}" in err
-        assert "upload --force" in err
+        assert f"k has SHA-256 {sha256(b'abc')}, expected {'0' * 64}" in err
+        assert "use another KEY" in err
+        assert "--force" not in err
 
     def test_the_connection_breaks_for_good(
         self, cacher: Run, bucket: BucketPlace, old: Path

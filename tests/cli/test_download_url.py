@@ -50,7 +50,7 @@ class TestMissThenHit:
         ended = cacher("download", "k", "f", "--url", url, "--bucket", "nowhere")
         assert ended.status == 0
         (warning,) = ended.warnings
-        assert "the bucket 'nowhere' does not exist; going on without the cache" in warning
+        assert "the bucket 'nowhere' does not exist; continuing without the cache" in warning
         assert len(bucket.server.requests) == 1  # nothing is stored where nothing can be
         assert Path("f").read_bytes() == FILE
 
@@ -205,7 +205,7 @@ class TestCacheFails:
         ended = cacher("download", "k", "f", "--url", url)
         assert ended.status == 0
         assert len(ended.warnings) == 1
-        refused = r"http://127\.0\.0\.1:1: connection refused \(6 tries in \d\.\d s\); going on"
+        refused = r"http://127\.0\.0\.1:1: connection refused \(6 tries in \d\.\d s\); continuing"
         assert re.search(refused, ended.warnings[0])
         assert not ended.last.endswith("stored")
         assert Path("f").read_bytes() == FILE
@@ -218,7 +218,7 @@ class TestCacheFails:
         url = origin.script("/f", Reply(body=FILE))
         ended = cacher("download", "k", "f", "--url", url)
         assert ended.status == 0
-        assert "going on without the cache" in ended.warnings[0]
+        assert "continuing without the cache" in ended.warnings[0]
         assert Path("f").read_bytes() == FILE
         assert bucket.server.count(method="PUT") == 0  # it is not asked in vain a second time
 
@@ -248,7 +248,7 @@ class TestCacheFails:
         ended = cacher("download", "k", "f", "--url", url, *digest)
         assert ended.status == 0
         assert "k has digest" in ended.warnings[0]
-        assert ended.warnings[0].endswith("fetching it anew")
+        assert ended.warnings[0].endswith("fetching it from --url")
         assert ended.last.endswith("stored")
         assert Path("f").read_bytes() == place.get("k") == FILE
         assert place.digest("k") == sha256(FILE)

@@ -64,7 +64,9 @@ class TestSuccess:
         place.put("k", b"abcd")
         Path("f").write_bytes(b"abc")
         told = cacher("upload", "k", "f", "--json").json
-        assert told["warnings"] == ["k is stored already, with 4 bytes in place of 3"]
+        assert told["warnings"] == [
+            "k is stored already, with 4 bytes instead of 3; another file needs another KEY"
+        ]
         assert told["size"] == 4
 
     def test_download(self, cacher: Run, place: Place) -> None:

@@ -53,7 +53,7 @@ class TestThreads:
         allow(0)
         for dest in ("f", "-"):
             ended = cacher("download", "k", dest)
-            assert "this machine starts no more threads" in ended.failed(7)
+            assert "cannot start a thread: the limit of this machine is reached" in ended.failed(7)
             assert ended.out == b""
         assert os.listdir() == []
 
@@ -73,7 +73,7 @@ class TestThreads:
         allow(threads)
         digest = ("--sha256", sha256(blob(BIG))) if known else ()
         ended = cacher("upload", "k", "-", "--part-size=5MiB", *digest, "-q", stdin=blob(BIG))
-        assert "this machine starts no more threads" in ended.failed(7)
+        assert "cannot start a thread: the limit of this machine is reached" in ended.failed(7)
         assert bucket.keys() == bucket.leftovers() == []
 
     @pytest.mark.parametrize("known", [True, False])

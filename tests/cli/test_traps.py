@@ -177,7 +177,7 @@ def test_that_the_cache_is_dead_is_seen_in_the_status_or_in_json(
     ended = cacher("download", "k", "g", "--url", url, "--json")
     assert ended.status == 0  # the build goes on, and whoever looks is told
     assert ended.json["stored"] is False
-    assert "going on without the cache" in ended.json["warnings"][0]
+    assert "continuing without the cache" in ended.json["warnings"][0]
 
 
 @pytest.mark.parametrize("ranges", ["ignored", "partial-200"])

@@ -45,7 +45,7 @@ class TestFile:
     def test_another_digest(self, cacher: Run, place: Place, size: int) -> None:
         Path("f").write_bytes(blob(size))
         err = cacher("upload", "k", "f", "--sha256", "0" * 64).failed(5)
-        assert f"f has digest {sha256(blob(size))}, expected {'0' * 64}" in err
+        assert f"f has SHA-256 {sha256(blob(size))}, expected {'0' * 64}" in err
         assert place.keys() == place.leftovers() == []
 
     @pytest.mark.parametrize("digest", ["abc", "g" * 64, "0" * 63, "0" * 65])
@@ -85,7 +85,9 @@ class TestFile:
 
     def test_a_directory(self, cacher: Run, place: Place) -> None:
         os.mkdir("d")
-        assert "d is a directory" in cacher("upload", "k", "d").failed(2)
+        err = cacher("upload", "k", "d").failed(2)
+        assert "error: d is a directory\n" in err
+        assert "hint: `cacher dir upload KEY DIR` stores a directory\n" in err
         assert place.keys() == []
 
 
@@ -98,7 +100,7 @@ class TestExisting:
         Path("f").write_bytes(b"abc")
         ended = cacher("upload", "k", "f")
         assert ended.status == 0
-        assert ended.err == "cacher: exists k, not uploaded again (--force replaces it)\n"
+        assert ended.err == "cacher: exists k, not uploaded again\n"
 
     def test_nothing_is_sent(self, cacher: Run, bucket: BucketPlace) -> None:
         bucket.put("k", b"abc")
@@ -111,7 +113,9 @@ class TestExisting:
         Path("f").write_bytes(b"abc")
         ended = cacher("upload", "k", "f")
         assert ended.status == 0
-        assert ended.warnings == ["k is stored already, with 4 bytes in place of 3"]
+        assert ended.warnings == [
+            "k is stored already, with 4 bytes instead of 3; another file needs another KEY"
+        ]
         assert place.get("k") == b"abcd"
 
     def test_another_digest(self, cacher: Run, place: Place) -> None:
@@ -119,7 +123,9 @@ class TestExisting:
         Path("f").write_bytes(b"abc")
         ended = cacher("upload", "k", "f")
         assert ended.status == 0
-        assert ended.warnings == ["k is stored already, with another digest"]
+        assert ended.warnings == [
+            "k is stored already, with another SHA-256; another file needs another KEY"
+        ]
         assert place.get("k") == b"xyz"
 
     @pytest.mark.parametrize("size", [3, 2 * PART + 1])
@@ -150,7 +156,7 @@ class TestExisting:
         process = spawn("upload", "k", "-", stdin=-1)
         _, err = process.communicate(blob(size, 1))
         assert process.returncode == 0
-        assert b"with another digest" in err
+        assert b"with another SHA-256" in err
         assert place.get("k") == blob(size)
 
 

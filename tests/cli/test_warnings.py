@@ -47,7 +47,7 @@ class TestHints:
         ended = cacher("download", "k", "f", "--url", origin.url("/f"))
         assert ended.status == 0
         ((text, told),) = steps(ended)
-        assert text.endswith("; going on without the cache")
+        assert text.endswith("; continuing without the cache")
         assert hint in told
         answer = cacher("download", "k", "f", "--url", origin.url("/f"), "--json").json
         assert answer["warnings"] == [text]

@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from cacher.errors import StoreError
 from cacher.report import (
     colors_wanted,
+    counted,
+    packed_text,
     printable,
     seconds_text,
     size_text,
     transfer_text,
+    unpacked_text,
 )
 from tests.unit.screens import Bench, Log, Terminal
 
@@ -73,6 +76,32 @@ def test_transfers() -> None:
     assert transfer_text(68 * 1024**2, 2.0) == "68.0 MiB in 2.0 s, 34.0 MiB/s"
     assert transfer_text(1024, 0.0) == "1.0 KiB in 0.0 s, 1000.0 KiB/s"
     assert transfer_text(0, 0.0) == "0 B in 0.0 s, 0 B/s"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 files"),
+        (1, "1 file"),
+        (2, "2 files"),
+        (5051, "5,051 files"),
+        (10**6, "1,000,000 files"),
+    ],
+)
+def test_plurals(count: int, text: str) -> None:
+    assert counted(count, "file") == text
+
+
+def test_a_plural_of_its_own() -> None:
+    assert counted(1, "entry", "entries") == "1 entry"
+    assert counted(1200, "entry", "entries") == "1,200 entries"
+
+
+def test_trees() -> None:
+    up = packed_text("5,051 files", int(476.8 * 1024**2), int(238.8 * 1024**2), 3.5)
+    assert up == "5,051 files, 476.8 MiB -> 238.8 MiB in 3.5 s, 68.2 MiB/s"
+    down = unpacked_text("1 file", int(238.8 * 1024**2), int(476.8 * 1024**2), 3.5)
+    assert down == "1 file, 238.8 MiB -> 476.8 MiB in 3.5 s, 68.2 MiB/s"
 
 
 # --- nothing steers a terminal -------------------------------------------------------------------

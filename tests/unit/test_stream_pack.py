@@ -100,7 +100,12 @@ def test_every_reader_gives_the_tree_back(tmp_path: Path) -> None:
     for program in PROGRAMS:
         restores(program, data, tmp_path / program, expected)
     sizes = {path.stat().st_ino: path.stat().st_size for path in root.rglob("*") if is_file(path)}
-    assert counts(result) == {"members": len(expected), "size": sum(sizes.values())}
+    directories = 1 + sum(not path.is_symlink() and path.is_dir() for path in root.rglob("*"))
+    assert counts(result) == {
+        "members": len(expected),
+        "directories": directories,
+        "size": sum(sizes.values()),
+    }
 
 
 def is_file(path: Path) -> bool:
@@ -244,7 +249,7 @@ def test_deep_directories(tmp_path: Path, name: bytes, depth: int) -> None:
         sink = Sink(count)
         with no_descriptor_more():
             result = pack(str(root), sink.write, Selection())
-        assert counts(result) == {"members": depth + 2, "size": 8}
+        assert counts(result) == {"members": depth + 2, "directories": depth + 1, "size": 8}
         assert most <= few
         tree = by_tarfile(bytes(sink.data))
         path = b"/".join([name] * depth) + b"/file"
@@ -270,7 +275,7 @@ def test_what_has_no_content_to_keep_is_counted(tmp_path: Path) -> None:
         expected = 3
     data, result = packed(tmp_path)
     assert [member.name for member in members(data)] == [".", "kept"]
-    assert counts(result) == {"members": 2, "skipped": expected}
+    assert counts(result) == {"members": 2, "directories": 1, "skipped": expected}
 
 
 def test_owners_only_if_asked(tmp_path: Path) -> None:
@@ -289,7 +294,7 @@ def test_a_link_to_the_directory_is_followed_at_the_top(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real")
     (data, linked), (same, real) = packed(tmp_path / "link"), packed(tmp_path / "real")
     assert data == same
-    assert counts(linked) == counts(real) == {"members": 2, "size": 1}
+    assert counts(linked) == counts(real) == {"members": 2, "directories": 1, "size": 1}
 
 
 def test_no_directory(tmp_path: Path) -> None:
