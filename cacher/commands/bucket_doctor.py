@@ -13,6 +13,7 @@ from cacher.commands.run import Run
 from cacher.errors import AccessError, StoreError
 from cacher.s3 import probes
 from cacher.s3.client import Client
+from cacher.s3.faults import NotAStore
 
 _SKEW = 60.0
 """Seconds of clock skew worth a warning."""
@@ -41,6 +42,8 @@ def examine_bucket(run: Run, chart: Chart) -> None:
     assumed = client.session.region
     chart.run("clock", lambda: _clock(client))
     chart.run("region", lambda: _region(run, client, assumed, chart))
+    if isinstance(chart.checks[-1].error, NotAStore):
+        return
     chart.run("bucket", lambda: _bucket(client))
     if isinstance(chart.checks[-1].error, _NoBucket):
         return
@@ -59,8 +62,6 @@ def smoke(run: Run) -> str:
     prefix = f"{run.settings.prefix}/" if run.settings.prefix else ""
     refused: list[AccessError] = []
     try:
-        if not client.check_bucket("checking the bucket"):
-            raise AccessError("this key may not read the bucket")
         next(client.list_objects(prefix, page_size=1), None)
     except AccessError as error:
         refused.append(error)
@@ -131,6 +132,8 @@ def _region(run: Run, client: Client, assumed: str, chart: Chart) -> str:
     wanted = run.settings.region
     try:
         told = client.location()
+    except NotAStore:
+        raise
     except (AccessError, StoreError):
         told = ""  # not every key may ask, and not every store answers
     # A refusal tells the region that is wanted; a name that it merely has may be another (Ceph).

@@ -7,30 +7,24 @@ and repeats. Keys are whole object names here. All methods raise `CacherError`s.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
 
-from cacher.errors import CacherError, StoreError
+from cacher.errors import AccessError, CacherError, StoreError
 from cacher.s3 import documents, quirks
 from cacher.s3.body import MemoryBody, SignedBody
-from cacher.s3.faults import Fault, explained
-from cacher.s3.heads import ObjectHead, http_date, read_head
+from cacher.s3.faults import Fault, explained, unanswered
+from cacher.s3.heads import ObjectHead, read_head, told_size
 from cacher.s3.retry import Attempts
 from cacher.s3.session import (
+    Proof,
     Reply,
     Request,
     Session,
     no_document,
 )
 from cacher.s3.transport import Answer
+from cacher.s3.troubles import TransportError
 
 Pause = Callable[[float], None]
-
-
-class OpenUpload(NamedTuple):
-    """A multipart upload: its id, and when it began by the store's clock (POSIX seconds)."""
-
-    id: str
-    begun: float | None
 
 
 class UploadGone(StoreError):
@@ -43,32 +37,27 @@ class Client:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.bucket = session.endpoint.bucket
+        self.looked_up: tuple[str, ObjectHead | None] | None = None
+        """The key that was asked for last, and what was there."""
 
-    def head(self, key: str, *, sure: bool = True) -> ObjectHead | None:
+    def head(self, key: str, *, sure: bool = True, pause: Pause | None = None) -> ObjectHead | None:
         """The object's headers, or None where there is none (HeadObject).
 
-        It is certain then, unless not being `sure` is enough: the bucket may be missing, too.
+        It is certain then, unless not being `sure` is enough: the bucket may be missing, too, and
+        what answers may not be a store at all.
         """
-        doing = f"looking for {key}"
-        reply = self.session.call(Request("HEAD", doing, key, accept=(404,)), no_document)
+        request = Request("HEAD", f"looking for {key}", key, proof=Proof.MARK, accept=(404,))
+        reply = self.session.call(request, no_document, pause)
         if reply.fault:
-            # A HEAD's 404 has no body to tell a missing key from a missing bucket.
-            if sure:
-                self.check_bucket(doing)
-            return None
-        head = read_head(reply.headers)
-        return self._measured(key) if head.size < 0 else head
-
-    def check_bucket(self, doing: str) -> bool:
-        """Whether the bucket may be read (HeadBucket); raises `AccessError` if there is none.
-
-        A key that may only write is refused here, which says nothing about the bucket.
-        """
-        reply = self.session.call(Request("HEAD", doing, accept=(403, 404)), no_document)
-        if reply.status == 404:
-            missing = documents.ErrorDocument(code="NoSuchBucket")
-            raise explained(Fault(404, missing), doing, self.bucket)
-        return reply.fault is None
+            # A HEAD's 404 has no body to tell a missing key from a missing bucket, or a store's
+            # answer from any other web server's.
+            found = self._measured(key, None, pause) if sure else None
+        else:
+            found = read_head(reply.headers)
+            if found.size < 0:
+                found = self._measured(key, found, pause)
+        self.looked_up = (key, found)
+        return found
 
     def get(
         self,
@@ -77,6 +66,7 @@ class Client:
         etag: str = "",
         pause: Pause | None = None,
         attempts: Attempts | None = None,
+        doing: str = "",
     ) -> Reply[Answer] | None:
         """The object, or its bytes [start, end), if its ETag is `etag` (GetObject).
 
@@ -88,18 +78,22 @@ class Client:
             headers["range"] = f"bytes={span[0]}-{span[1] - 1}"
         if etag:
             headers["if-match"] = etag
-        doing = f"reading {key}"
-        request = Request("GET", doing, key, headers=headers, accept=(404, 412, 416))
+        doing = doing or f"reading {key}"
+        request = Request(
+            "GET",
+            doing,
+            key,
+            headers=headers,
+            success=quirks.READ,
+            proof=Proof.MARK,
+            accept=(404, 412, 416),
+        )
         reply = self.session.open(request, pause, attempts)
         if reply.status != 404:
             return reply
         if reply.fault and reply.code == "NoSuchBucket":
-            raise explained(reply.fault, doing, self.bucket)
-        if not reply.code:
-            raise StoreError(
-                f"{doing}: {self.session.endpoint.host} answered 404, but not as an S3 store does",
-                "check --endpoint: it must be the address of the S3 API",
-            )
+            raise self.explained(reply.fault, doing)
+        self.looked_up = (key, None)
         return None
 
     def put(self, key: str, body: SignedBody, metadata: Mapping[str, str]) -> str:
@@ -111,21 +105,22 @@ class Client:
                 key,
                 headers=_metadata_headers(metadata),
                 body=body,
+                proof=Proof.MARK,
                 answer_within=self.session.limits.write,
             ),
             no_document,
         )
+        self.looked_up = None
         return reply.headers.get("etag", "")
 
     def create_upload(
         self, key: str, metadata: Mapping[str, str], pause: Pause | None = None
-    ) -> OpenUpload:
-        """Begin a multipart upload."""
+    ) -> str:
+        """Begin a multipart upload; its id."""
         request = Request(
             "POST", f"storing {key}", key, {"uploads": ""}, _metadata_headers(metadata)
         )
-        reply = self.session.call(request, documents.read_upload_id, pause)
-        return OpenUpload(reply.value or "", http_date(reply.headers.get("date", "")))
+        return self.session.call(request, documents.read_upload_id, pause).value or ""
 
     def put_part(
         self, key: str, upload_id: str, number: int, body: SignedBody, pause: Pause
@@ -141,6 +136,7 @@ class Client:
             key,
             {"partNumber": str(number), "uploadId": upload_id},
             body=body,
+            proof=Proof.MARK,
             accept=(404,),
             answer_within=self.session.limits.write,
         )
@@ -159,8 +155,8 @@ class Client:
     ) -> str | None:
         """Make the parts the object, and give its ETag; None if the store misses parts.
 
-        Where it is not clear what became of the request, `published` tells the object's ETag if
-        it is there. Not every store tells the ETag here: it may be empty.
+        Where it is not clear what became of the request, `published` gives the object's ETag if
+        it is there. Not every store names the ETag here: it may be empty.
         """
         body = MemoryBody(documents.write_complete(sorted(etags.items())))
         request = Request(
@@ -175,7 +171,7 @@ class Client:
         try:
             reply = self.session.call(request, documents.read_completed)
         except StoreError:
-            # The last reply may have been lost after the store had done as it was told.
+            # The last reply may have been lost after the store had done it.
             if (etag := published()) is not None:
                 return etag
             raise
@@ -208,11 +204,12 @@ class Client:
             f"aborting the upload of {key}",
             key,
             {"uploadId": upload_id},
-            accept=quirks.ABORTED,
+            success=quirks.DELETED,
+            accept=(404,),
             answer_within=self.session.limits.undo,
             tries=3,
         )
-        self.session.call(request, no_document)
+        self.session.call(request, documents.read_nothing)
 
     def list_objects(
         self, prefix: str, *, page_size: int = 1000
@@ -238,32 +235,71 @@ class Client:
 
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there counts as deleted (DeleteObject)."""
-        request = Request("DELETE", f"deleting {key}", key, accept=quirks.DELETED)
-        reply = self.session.call(request, no_document)
+        doing = f"deleting {key}"
+        request = Request("DELETE", doing, key, success=quirks.DELETED, accept=(404,))
+        reply = self.session.call(request, documents.read_nothing)
         if reply.fault and reply.code == "NoSuchBucket":
-            raise explained(reply.fault, f"deleting {key}", self.bucket)
+            raise self.explained(reply.fault, doing)
+        if reply.status == 200 and not reply.headers.get("x-amz-request-id"):
+            self._prove_deleted(key, doing)
 
     def location(self) -> str:
         """The region as the store names it (GetBucketLocation)."""
         request = Request("GET", "asking for the region", query={"location": ""}, tries=1)
         return self.session.call(request, documents.read_location).value or ""
 
-    def _measured(self, key: str) -> ObjectHead | None:
-        """The headers of an object whose HEAD tells no length: those of a GET do."""
-        reply = self.get(key)
+    def _measured(
+        self, key: str, known: ObjectHead | None, pause: Pause | None
+    ) -> ObjectHead | None:
+        """The headers of an object whose HEAD had no length, or was a 404: a GET proves both.
+
+        `known` is what the HEAD had, if it had anything.
+        """
+        doing = f"looking for {key}"
+        reply = self.get(key, (0, 1), pause=pause, doing=doing)
         if reply is None:
             return None
-        told = read_head(reply.headers)
-        if reply.value is not None:
-            reply.value.close()  # unread, and with it the connection
-        if reply.status != 200 or told.size < 0:
-            raise StoreError(f"looking for {key}: the store does not tell its size")
-        return told
+        if reply.value is None:
+            # Not even the first byte is there (416): it is empty.
+            return known and known._replace(size=0)
+        with reply.value as answer:
+            size = told_size(answer)
+            if size < 0 and self.is_over(answer, doing):
+                size = 0
+        if size < 0:
+            raise StoreError(f"{doing}: the store does not say how large it is")
+        return read_head(reply.headers)._replace(size=size)
+
+    def is_over(self, answer: Answer, doing: str) -> bool:
+        """Whether no byte is left in an answer, whose next byte is lost by that."""
+        try:
+            return not answer.read(1)
+        except TransportError as error:
+            host = str(self.session.endpoint.host)
+            raise unanswered(error, doing, host, self.session.attempts()) from error
+
+    def _prove_deleted(self, key: str, doing: str) -> None:
+        """Look whether an object is gone, where an empty 200 is all that says so."""
+        try:
+            reply = self.get(key, (0, 1), doing=doing)
+        except AccessError:
+            return  # a store's word, and a key that may not look
+        if reply is not None:
+            if reply.value is not None:
+                reply.value.close()
+            raise StoreError(f"{doing}: the store says that it is deleted, but it is still there")
+
+    def explained(self, fault: Fault, doing: str) -> CacherError:
+        """A refusal as an error."""
+        return explained(fault, doing, self.bucket, str(self.session.endpoint.host))
 
     def _lost(self, fault: Fault, doing: str) -> CacherError:
         if fault.error.code == "NoSuchUpload":
-            return UploadGone(f"{doing}: the store dropped the upload", "a later run may succeed")
-        return explained(fault, doing, self.bucket)
+            return UploadGone(
+                f"{doing}: the store dropped the upload",
+                "is there another job that stores it, or a rule that ends uploads? run it again",
+            )
+        return self.explained(fault, doing)
 
 
 def _metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:

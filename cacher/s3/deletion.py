@@ -10,6 +10,7 @@ from cacher.errors import AccessError, CacherError, StoreError
 from cacher.s3 import documents, quirks
 from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
+from cacher.s3.faults import NotAStore
 from cacher.s3.session import Request
 
 
@@ -29,8 +30,11 @@ def delete_many(client: Client, keys: Iterable[str]) -> Iterator[tuple[str, Cach
 
 
 def _delete_one(client: Client, key: str) -> CacherError | None:
+    """What went wrong with one key. Raises `NotAStore`: the other keys would fare no better."""
     try:
         client.delete(key)
+    except NotAStore:
+        raise
     except CacherError as error:
         return error
     return None
@@ -60,7 +64,7 @@ def _delete_batch(client: Client, keys: list[str]) -> dict[str, CacherError | No
 
 
 def _refused(key: str, error: documents.ErrorDocument) -> CacherError:
-    message = f"deleting {key}: {error.message or 'refused'} ({error.code})"
+    message = f"deleting {key}: {error.message or 'the store refused'} ({error.code})"
     return AccessError(message) if error.code == "AccessDenied" else StoreError(message)
 
 

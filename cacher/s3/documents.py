@@ -13,6 +13,14 @@ from typing import NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
+_MOST = 500
+"""Characters of one field of an error that are kept: some stores send pages, and worse."""
+
+_PROLOG = re.compile(rb"(?:\s|\xef\xbb\xbf|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
+"""What may stand before a document's root (XML 1.0, section 2.8), but for its type."""
+
+_ROOT = re.compile(rb"<(?:[\w.-]+:)?([\w.-]+)[\s/>]")
+
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """What XML 1.0 cannot hold, not even escaped: all but its "Char" (section 2.2). Said so, since the
 other way round it takes 4 ms to compile."""
@@ -29,9 +37,13 @@ class ErrorDocument(NamedTuple):
 class MalformedDocument(Exception):
     """Not the document that was asked for: perhaps an `<Error>` under a status of success."""
 
-    def __init__(self, reason: str, error: ErrorDocument | None = None) -> None:
+    def __init__(
+        self, reason: str, error: ErrorDocument | None = None, *, is_foreign: bool = False
+    ) -> None:
         super().__init__(reason)
         self.error = error or ErrorDocument()
+        self.is_foreign = is_foreign
+        """Whether no S3 store says such a thing, not even one whose answer was cut off."""
 
 
 class ListedObject(NamedTuple):
@@ -90,7 +102,9 @@ def read_list_page(body: bytes) -> ListPage:
 
 def read_upload_id(body: bytes) -> str:
     """The upload id in a CreateMultipartUpload answer."""
-    upload_id = _text(_parse(body, "InitiateMultipartUploadResult"), "UploadId")
+    # rclone leaves "Result" out.
+    root = _parse(body, "InitiateMultipartUploadResult", "InitiateMultipartUpload")
+    upload_id = _text(root, "UploadId")
     if not upload_id:
         raise MalformedDocument("no UploadId")
     return upload_id
@@ -123,13 +137,17 @@ def read_deleted(body: bytes) -> DeleteResult:
 
 def read_location(body: bytes) -> str:
     """The region in a GetBucketLocation answer; AWS says nothing for its oldest ones."""
-    try:
-        root = _parse(body, "LocationConstraint")
-        region = (root.text or "").strip()
-    except MalformedDocument:
-        # SeaweedFS answers as if it were asked to make the bucket.
-        region = _text(_parse(body, "CreateBucketConfiguration"), "LocationConstraint").strip()
+    # SeaweedFS answers as if it were asked to make the bucket.
+    root = _parse(body, "LocationConstraint", "CreateBucketConfiguration")
+    is_plain = _name(root) == "LocationConstraint"
+    region = ((root.text or "") if is_plain else _text(root, "LocationConstraint")).strip()
     return {"": "us-east-1", "EU": "eu-west-1"}.get(region, region)
+
+
+def read_nothing(body: bytes) -> None:
+    """Raises `MalformedDocument` for an answer that has a body where none belongs."""
+    if body:
+        raise MalformedDocument("a body where none belongs", is_foreign=True)
 
 
 def write_complete(parts: Iterable[tuple[int, str]]) -> bytes:
@@ -159,26 +177,56 @@ def _escaped(text: str) -> str:
     return text.replace("\r", "&#13;")
 
 
-def _parse(body: bytes, name: str) -> ET.Element:
+def _parse(body: bytes, *names: str) -> ET.Element:
+    """The root element, which must have one of these names."""
     try:
         # Some stores keep the connection alive with blanks before the document.
         # Entities cannot blow up: bodies are bounded, and expat (2.4.1) bounds what they grow to.
         root = ET.fromstring(body.strip())  # noqa: S314
     # The latter two are for encodings that it does not know, or cannot read.
     except (ET.ParseError, LookupError, ValueError) as error:
-        raise MalformedDocument(f"not XML: {error}") from error
-    if _name(root) != name:
-        told = _error(root) if _name(root) == "Error" else None
-        raise MalformedDocument(f"<{_name(root)}> in place of <{name}>", told)
+        raise MalformedDocument(
+            f"not XML: {error}", is_foreign=not _may_begin(body, names)
+        ) from error
+    if _name(root) == "Error" and "Error" not in names:
+        raise MalformedDocument(f"<Error> in place of <{names[0]}>", _error(root))
+    if _name(root) not in names:
+        raise MalformedDocument(f"another document in place of <{names[0]}>", is_foreign=True)
     return root
+
+
+def _may_begin(body: bytes, names: Sequence[str]) -> bool:
+    """Whether a body that cannot be read begins like a document of one of these names.
+
+    So does one that was cut off before its root, unless nothing was left of it.
+    """
+    match = _PROLOG.match(body)
+    rest = body[match.end() if match else 0 :]
+    root = _ROOT.match(rest)
+    if root:
+        return root[1].decode("latin-1") in (*names, "Error")
+    if not rest:
+        return bool(body)
+    begun = rest.lstrip(b"<").rpartition(b":")[2]
+    return rest.startswith(b"<?") or (
+        rest.startswith(b"<") and any(name.encode().startswith(begun) for name in (*names, "Error"))
+    )
 
 
 def _error(element: ET.Element) -> ErrorDocument:
     return ErrorDocument(
-        code=_text(element, "Code"),
-        message=_text(element, "Message"),
-        region=_text(element, "Region"),
+        code=plain(_text(element, "Code"), 100),
+        message=plain(_text(element, "Message")),
+        region=plain(_text(element, "Region"), 100),
     )
+
+
+def plain(text: str, most: int = _MOST) -> str:
+    """What a server says, as one line without markup and control characters, cut at `most`."""
+    # Tags go as a whole, and what is left of one that was not closed.
+    text = re.sub(r"</?[a-zA-Z!?][^>]*>?", " ", text[: 20 * most])
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _name(element: ET.Element) -> str:

@@ -1,24 +1,43 @@
 """What went wrong with a request, and how to say it: refusals and dead connections become errors.
 
 Knows no socket. Every error names what was being done, says what the store said, and hints at the
-next step; none holds a secret.
+next step; none holds a secret, nor markup, nor a page.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
-from cacher.s3.documents import ErrorDocument
-from cacher.s3.quirks import clock_is_off, quota_is_reached
-from cacher.s3.retry import CORRUPTED_CODES, Attempts
+from cacher.s3.documents import ErrorDocument, plain
+from cacher.s3.quirks import REDIRECTIONS, clock_is_off, quota_is_reached
+from cacher.s3.retry import CORRUPTED_CODES, Attempts, worth_retrying
 from cacher.s3.tls import advice
 from cacher.s3.troubles import TransportError, Trouble, tried
 
-_MOST_SAID = 500
-"""Characters of what a store says that go into a message: some send pages."""
+_LONGEST_TITLE = 100
+"""Characters of a page's title that go into a message."""
+
+_TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
+
+_MEDIA_TYPE = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,60}", re.ASCII)
+
+_WANTS_TLS = re.compile(
+    # Go's net/http; nginx; Apache; Tomcat.
+    rb"HTTP request to an HTTPS|sent to HTTPS port|plain HTTP to an SSL|requires TLS"
+)
+
+_BARE = frozenset([*range(300, 400), 400, 404, 405, 501])
+"""Statuses that S3 stores give only with an error document, or with the region of the bucket."""
+
+
+class NotAStore(StoreError):
+    """What answers is not an S3 store."""
 
 
 class Fault(NamedTuple):
@@ -27,17 +46,49 @@ class Fault(NamedTuple):
     status: int
     error: ErrorDocument = ErrorDocument()
     headers: Mapping[str, str] = MappingProxyType({})
-    excerpt: str = ""
-    """The beginning of an answer that is no error document: a proxy's page, say."""
+    body: bytes | None = None
+    """The beginning of an answer that is not an error document: a proxy's page, say."""
+
+    broken: str = ""
+    """Why the document that was asked for could not be read, if it came."""
 
     @property
     def said(self) -> str:
         """The refusal in a few words."""
-        text = " ".join((self.error.message or self.excerpt).split())
-        if len(text) > _MOST_SAID:
-            text = f"{text[:_MOST_SAID]}…"
-        what = " ".join(part for part in (str(self.status), self.error.code) if part)
-        return f"{text.rstrip('.')} ({what})" if text else what
+        what = f"HTTP {self.status} {self.error.code}"
+        if self.error.message:
+            return f"{self.error.message.rstrip('.')} ({what})"
+        if self.broken:
+            return f"its answer is damaged: {plain(self.broken, 100)}"
+        return what if self.error.code else described(self.status, self.headers, self.body)
+
+
+def described(status: int, headers: Mapping[str, str], body: bytes | None) -> str:
+    """What came, in a few words: status, media type and title, and no more of what it holds.
+
+    `body` is its beginning, None where it has none to be seen (a HEAD).
+    """
+    parts = [_status_text(status)]
+    if 300 <= status < 400 and (target := _site(headers.get("location", ""))):
+        parts[0] += f" to {target}"
+    if match := _MEDIA_TYPE.match(headers.get("content-type", "")):
+        parts.append(match[0])
+    if body == b"":
+        parts.append("empty")
+    elif body and (title := _title(body)):
+        parts.append(f'title "{title}"')
+    return ", ".join(parts)
+
+
+def foreign(
+    doing: str, host: str, status: int, headers: Mapping[str, str], body: bytes | None
+) -> NotAStore:
+    """The error for an answer that no S3 store gives; `host` is where it came from."""
+    came = described(status, headers, body)
+    hint = "check --endpoint: it must be the address of the S3 API"
+    if status == 400 and body and _WANTS_TLS.search(body):
+        hint = f"is it {host.replace('http:', 'https:')}?"
+    return NotAStore(f"{doing}: {host} answered, but not as an S3 store does: {came}", hint)
 
 
 _UNREACHABLE = "check --endpoint; is the store running and reachable from this machine?"
@@ -70,9 +121,11 @@ _ACCESS_HINTS = (
 )
 
 
-def explained(fault: Fault, doing: str, bucket: str) -> CacherError:
+def explained(fault: Fault, doing: str, bucket: str, host: str) -> CacherError:
     """The refusal as an error: `doing` is what was tried ("reading go.tar.gz")."""
     code, status = fault.error.code, fault.status
+    if is_foreign(fault):
+        return foreign(doing, host, status, fault.headers, fault.body)
     if code == "NoSuchBucket":
         return AccessError(
             f"{doing}: the bucket {bucket!r} does not exist",
@@ -88,7 +141,7 @@ def explained(fault: Fault, doing: str, bucket: str) -> CacherError:
             f"{doing}: the store refused this machine's clock: {fault.said}",
             "set the clock of this machine",
         )
-    if code == "AuthorizationHeaderMalformed" or status in (301, 307):
+    if code in REDIRECTIONS or (_names_region(fault) and not code):
         return AccessError(
             f"{doing}: the store wants another region or endpoint: {fault.said}",
             "set --region to the store's (Garage: s3_region), or --endpoint to its own address",
@@ -102,7 +155,14 @@ def explained(fault: Fault, doing: str, bucket: str) -> CacherError:
         )
     if status in (405, 501):
         return StoreError(f"{doing}: the store cannot do this: {fault.said}")
-    return StoreError(f"{doing}: the store failed: {fault.said}", "a later run may succeed")
+    return StoreError(f"{doing}: the store failed: {fault.said}", _failure_hint(fault))
+
+
+def is_foreign(fault: Fault) -> bool:
+    """Whether no S3 store refuses like that: a redirection, or a refusal without a document."""
+    if fault.error.code or fault.broken or _names_region(fault):
+        return False
+    return fault.status in _BARE
 
 
 def unanswered(error: TransportError, doing: str, where: str, attempts: Attempts) -> StoreError:
@@ -111,9 +171,49 @@ def unanswered(error: TransportError, doing: str, where: str, attempts: Attempts
     return StoreError(f"{doing}: {where}: {tried(error, attempts)}", hint)
 
 
+def _names_region(fault: Fault) -> bool:
+    return fault.status in (301, 307, 400) and "x-amz-bucket-region" in fault.headers
+
+
+def _failure_hint(fault: Fault) -> str:
+    if worth_retrying(fault.status, fault.error.code):
+        return "a later run may succeed"
+    if fault.status == 413:
+        return "a proxy limits what may be sent (nginx: client_max_body_size); try --part-size 5MiB"
+    return "`cacher doctor` shows what works"
+
+
 def _access_hint(fault: Fault) -> str:
     said = f"{fault.error.code} {fault.error.message}".lower()
     for words, hint in _ACCESS_HINTS:
         if any(word in said for word in words):
             return hint
     return "check the credentials and their permissions; `cacher doctor` tells more"
+
+
+def _status_text(status: int) -> str:
+    try:
+        return f"HTTP {status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"HTTP {status}"
+
+
+def _title(body: bytes) -> str:
+    match = _TITLE.search(body.decode(errors="replace"))
+    if not match:
+        return ""
+    from html import unescape  # large, and rarely needed
+
+    return plain(unescape(match[1]).replace('"', "'"), _LONGEST_TITLE)
+
+
+def _site(url: str) -> str:
+    """Scheme and host of a URL, without what may be secret in it; empty where it has none."""
+    try:
+        parts = urlsplit(url)
+        name = parts.hostname or ""
+    except ValueError:
+        return ""
+    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:-]{1,253}", name, re.ASCII):
+        return ""
+    return f"{parts.scheme}://{name}"

@@ -17,16 +17,27 @@ LARGEST = 50 * 1024**4
 _YEAR_9999 = 253_370_764_800
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})$", re.ASCII)
+_LENGTH = re.compile(r"\d{1,19}", re.ASCII)
 
 
 class ObjectHead(NamedTuple):
     """What the headers of an object tell: bytes, POSIX seconds, metadata without its prefix."""
 
     size: int
-    """-1 where it is not told: a HEAD through some proxies has no length (Ceph behind Apache)."""
+    """-1 where no header says it: through some proxies a HEAD has no length (Ceph behind Apache,
+    and networks that send everything in chunks)."""
     etag: str
     modified: float | None
     metadata: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def validator(self) -> str:
+        """The ETag, if ranges of one version can be told by it from another's; or empty.
+
+        A weak one (a proxy that compresses makes it so) never matches `If-Match` (RFC 9110,
+        section 13.1.1), and two versions may have the same.
+        """
+        return "" if self.etag.startswith("W/") else self.etag
 
 
 def read_head(headers: Mapping[str, str]) -> ObjectHead:
@@ -38,7 +49,7 @@ def read_head(headers: Mapping[str, str]) -> ObjectHead:
     }
     modified = http_date(headers.get("last-modified", ""))
     length = headers.get("content-length", "")
-    size = int(length) if re.fullmatch(r"\d{1,19}", length, re.ASCII) else -1
+    size = int(length) if _LENGTH.fullmatch(length) else -1
     return ObjectHead(size, headers.get("etag", ""), modified, metadata)
 
 
@@ -48,6 +59,16 @@ def content_range(answer: Answer) -> tuple[int, int, int] | None:
     if answer.status != 206 or not match:
         return None
     return int(match[1]), int(match[2]), int(match[3])
+
+
+def told_size(answer: Answer) -> int:
+    """The size of the object that an answer is about, whole or a part of it; -1 if unknown."""
+    part = _CONTENT_RANGE.match(answer.headers.get("content-range", ""))
+    if part:
+        return int(part[3])
+    # The length of a part says nothing of the whole.
+    is_whole = answer.status == 200 and "content-range" not in answer.headers
+    return read_head(answer.headers).size if is_whole else -1
 
 
 def http_date(text: str) -> float | None:

@@ -6,18 +6,15 @@ import os
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from cacher.errors import CacherError, OutOfThreads, StoreError
+from cacher.errors import AccessError, CacherError, OutOfThreads, StoreError
 from cacher.s3.body import SignedBody
-from cacher.s3.client import Client, OpenUpload, UploadGone
+from cacher.s3.client import Client, UploadGone
 from cacher.s3.crew import Crew, work_within
+from cacher.s3.heads import ObjectHead
 from cacher.s3.quirks import FEW_PARTS, MAX_PART, MAX_PARTS, MIB
 
 UPLOAD = "cacher-upload"
 """The metadata name of a random token: after a lost reply it tells our object from another's."""
-
-GRAIN = 2.0
-"""Seconds by which two times that a store tells may be apart and mean the same: HTTP's dates have
-whole seconds, and the date of an answer is later than what it answers."""
 
 
 def part_size_for(size: int, wanted: int) -> int:
@@ -41,7 +38,10 @@ class Multipart:
         self._token = os.urandom(8).hex()
         self._metadata = {**metadata, UPLOAD: self._token}
         self._jobs = jobs
-        self._upload: OpenUpload | None = None
+        self._upload = ""
+        """The id of the upload, once it has begun."""
+        self._replaced: ObjectHead | None = None
+        """The object that was there before."""
         self._overtaken = False
         self._crew = Crew(client.session.transport.interrupt)
         self._queue: deque[tuple[int, SignedBody, Callable[[], None]]] = deque()
@@ -58,9 +58,9 @@ class Multipart:
 
     def send(self, body: SignedBody, sent: Callable[[], None] = lambda: None) -> None:
         """Queue the next part; `sent` is called, under `crew.changed`, when the store has it."""
-        if self._upload is None:
+        if not self._upload:
             self._crew.start(1, self._create)
-            self._crew.wait_for(lambda: self._upload is not None)
+            self._crew.wait_for(lambda: bool(self._upload))
         if self._count == MAX_PARTS:
             raise StoreError(
                 f"storing {self._key}: more than {MAX_PARTS} parts",
@@ -91,13 +91,14 @@ class Multipart:
             return ""
         try:
             etag = self._client.complete_upload(
-                self._key, self._id, self._etags, published=self._published
+                self._key, self._upload, self._etags, published=self._published
             )
         except UploadGone as gone:
             self._yield(gone)
             return ""
         if etag is not None:
-            self._upload = None
+            self._upload = ""
+            self._client.looked_up = None
         return etag
 
     def doubtful(self) -> list[int]:
@@ -106,47 +107,56 @@ class Multipart:
         Garage counts a part's latest attempt, even one that was cut off, but lists its latest
         whole one: so those that were sent more than once are in doubt, or else all.
         """
-        there = self._client.list_parts(self._key, self._id)
+        there = self._client.list_parts(self._key, self._upload)
         lost = {number for number, etag in self._etags.items() if there.get(number) != etag}
         return sorted(lost | self._repeated) or sorted(self._etags)
 
     def send_again(self, number: int, body: SignedBody) -> None:
         """Send a part that the store lost."""
         self._etags[number] = self._client.put_part(
-            self._key, self._id, number, body, self._client.session.pause
+            self._key, self._upload, number, body, self._client.session.pause
         )
 
     def abort(self) -> None:
         """Stop, and leave nothing in the store. Does nothing after `complete`."""
         left = self._client.session.undoing()
         # The id of an upload that is being begun: without it the upload would stay in the store.
-        self._crew.linger(lambda: self._upload is not None, left() / 2)
+        self._crew.linger(lambda: bool(self._upload), left() / 2)
         self._crew.stop(left() / 2)
-        if self._upload is not None:
-            upload, self._upload = self._upload, None
+        if self._upload:
+            upload, self._upload = self._upload, ""
             # If it fails, the failure that led here is the one to report; the store is likely down.
             work_within(
                 left(),
-                lambda: self._client.abort_upload(self._key, upload.id),
+                lambda: self._client.abort_upload(self._key, upload),
                 self._client.session.transport.interrupt,
             )
 
-    @property
-    def _id(self) -> str:
-        return self._upload.id if self._upload else ""
-
     def _yield(self, gone: UploadGone) -> None:
-        """Raise `gone`, unless an object that is newer than the upload is there in its place.
+        """Raise `gone`, unless an object that was not there before is there in its place.
 
         Garage keeps nothing that is older than the latest whole version of an object, not even
         uploads under way. Two jobs that store the same key at once are common, and any other
         store would have let the later one win: so this one counts as stored, and as replaced.
         """
-        head = self._client.head(self._key)
-        begun = self._upload.begun if self._upload else None
-        if head is None or head.modified is None or begun is None or head.modified < begun - GRAIN:
+        try:
+            head = self._client.head(self._key, sure=False, pause=self._crew.pause)
+        except AccessError:
+            raise gone from None  # a key that may only write cannot know
+        if head is None or head == self._replaced:
             raise gone
         self._overtaken = True
+
+    def _look(self) -> None:
+        """Note what is there before the upload begins, if that is not known from a look-up."""
+        known = self._client.looked_up
+        if known and known[0] == self._key:
+            self._replaced = known[1]
+        else:
+            try:
+                self._replaced = self._client.head(self._key, sure=False, pause=self._crew.pause)
+            except AccessError:
+                pass  # a key that may only write
 
     def _published(self) -> str | None:
         """The ETag of the object, if it is this upload's."""
@@ -176,6 +186,7 @@ class Multipart:
 
     def _create(self) -> None:
         """In a thread: the id may be on its way when a signal comes, and must not be lost."""
+        self._look()
         upload = self._client.create_upload(self._key, self._metadata, self._crew.pause)
         with self._crew.changed:
             self._upload = upload
@@ -184,7 +195,9 @@ class Multipart:
         """Send a part, unless it is of no use any more; its ETag."""
         if not self._overtaken:
             try:
-                return self._client.put_part(self._key, self._id, number, body, self._crew.pause)
+                return self._client.put_part(
+                    self._key, self._upload, number, body, self._crew.pause
+                )
             except UploadGone as gone:
                 self._yield(gone)
         return ""

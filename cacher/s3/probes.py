@@ -15,10 +15,11 @@ from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
 from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
 from cacher.s3.crew import Crew
-from cacher.s3.faults import explained
+from cacher.s3.documents import ErrorDocument, plain
+from cacher.s3.faults import Fault
 from cacher.s3.heads import http_date
-from cacher.s3.quirks import MIN_PART
-from cacher.s3.session import Request, no_document
+from cacher.s3.quirks import MIN_PART, READ
+from cacher.s3.session import Proof, Request, no_document
 from cacher.s3.tls import advice, client_context
 from cacher.s3.transport import CONNECT_TIMEOUT, Host
 
@@ -86,13 +87,14 @@ def clock_skew(client: Client) -> float | None:
 def bucket_refusal(client: Client) -> CacherError | None:
     """Why the bucket may not be read, in the store's words, or None if it may (HeadBucket).
 
-    Raises `AccessError` if there is no such bucket.
+    Raises `AccessError` if there is no such bucket. That it is a store must be known already: any
+    web server may answer a HEAD like one.
     """
     doing = "asking for the bucket"
-    if client.check_bucket(doing):
-        return None
-    reply = client.session.call(Request("HEAD", doing, accept=(403,)), no_document)
-    return explained(reply.fault, doing, client.bucket) if reply.fault else None
+    reply = client.session.call(Request("HEAD", doing, accept=(403, 404)), no_document)
+    if reply.status == 404:
+        raise client.explained(Fault(404, ErrorDocument("NoSuchBucket")), doing)
+    return client.explained(reply.fault, doing) if reply.fault else None
 
 
 def two_parts(client: Client, key: str) -> int:
@@ -116,11 +118,12 @@ def seam(client: Client, key: str, size: int) -> None:
     """A ranged read across the seam of `two_parts`: only a 206 with that range counts."""
     span = f"{size - 2}-{size - 1}"
     headers = {"range": f"bytes={span}"}
-    reply = client.session.call(Request("GET", f"reading {key}", key, headers=headers), bytes)
+    reply = client.session.call(_read(key, headers), bytes)
     told = reply.headers.get("content-range", "")
     if reply.status != 206 or told != f"bytes {span}/{size}":
+        came = plain(told) or "no Content-Range"
         raise StoreError(
-            f"a range was answered with {reply.status} and {told or 'no Content-Range'}",
+            f"a range was answered with HTTP {reply.status} and {came}",
             "downloads work, but one after the other and without resuming",
         )
     body = reply.value or b""
@@ -160,6 +163,7 @@ def conditional_put(client: Client, key: str) -> str:
         key,
         headers={"if-none-match": "*"},
         body=body,
+        proof=Proof.MARK,
         accept=(400, 409, 412, 501),
     )
     reply = client.session.call(request, no_document)
@@ -175,11 +179,23 @@ def canary(client: Client, key: str) -> None:
 
 def canary_read(client: Client, key: str) -> None:
     """The one-byte object, read back."""
-    reply = client.session.call(Request("GET", f"reading {key}", key, accept=(404,)), bytes)
+    reply = client.session.call(_read(key, {}), bytes)
     if reply.fault:
-        raise StoreError("what was just written is not there", "is there a cache in between?")
+        raise StoreError("the new object is not there", "is there a cache in between?")
     if reply.value != CANARY:
-        raise IntegrityError("what was read is not what was written")
+        raise IntegrityError("other bytes were read than were written")
+
+
+def _read(key: str, headers: Mapping[str, str]) -> Request:
+    return Request(
+        "GET",
+        f"reading {key}",
+        key,
+        headers=headers,
+        success=READ,
+        proof=Proof.MARK,
+        accept=(404,),
+    )
 
 
 def _begin(client: Client, key: str) -> str:
@@ -189,7 +205,7 @@ def _begin(client: Client, key: str) -> str:
     """
     crew = Crew(client.session.transport.interrupt)
     begun: list[str] = []
-    crew.start(1, lambda: begun.append(client.create_upload(key, {}, crew.pause).id))
+    crew.start(1, lambda: begun.append(client.create_upload(key, {}, crew.pause)))
     try:
         crew.join()
     except BaseException:

@@ -45,11 +45,21 @@ BULK_DELETE = 250
 NO_BULK_DELETE = frozenset([400, 405, 501])
 """How stores without DeleteObjects refuse it (GCS: 400; others 405 or 501)."""
 
-ABORTED = frozenset([200, 204, 404])
-"""AbortMultipartUpload: Garage answers 200 before 2.1.0, 204 since, 404 the second time."""
+READ = frozenset([200, 206])
+"""GetObject: 206 for a range; rclone answers 200 for one."""
 
-DELETED = frozenset([200, 204, 404])
-"""DeleteObject is idempotent everywhere; not all stores answer 204 for a missing key."""
+DELETED = frozenset([200, 204])
+"""DeleteObject: 204, or 200 on some stores. AbortMultipartUpload: Garage answers 200 before 2.1.0,
+204 since."""
+
+MARKS = ("etag", "x-amz-request-id")
+"""Headers of which an S3 store sends one at least with each object that it gives or takes. Garage
+sends no request id, and JuiceFS' gateway no ETag unless it runs with --keep-etag."""
+
+_REGION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+REDIRECTIONS = ("AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect")
+"""Codes of refusals that name another region, or another address."""
 
 _MEANT = {
     # Swift's CompleteMultipartUpload has begun to answer 200 before it knows.
@@ -79,12 +89,11 @@ def region_told(status: int, headers: Mapping[str, str], error: ErrorDocument) -
     Garage, MinIO and Swift: 400 AuthorizationHeaderMalformed with <Region>. AWS: 301, 307 or 400
     with x-amz-bucket-region, which is all that a HEAD gets.
     """
-    told = headers.get("x-amz-bucket-region", "")
-    if told and status in (301, 307, 400):
-        return told
-    if error.code in ("AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect"):
-        return error.region
-    return ""
+    region = headers.get("x-amz-bucket-region", "")
+    if not region or status not in (301, 307, 400):
+        names_it = error.code in REDIRECTIONS
+        region = error.region if names_it else ""
+    return region if _REGION.fullmatch(region) else ""
 
 
 def status_meant(error: ErrorDocument) -> int:

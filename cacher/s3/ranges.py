@@ -57,6 +57,10 @@ class Version(NamedTuple):
     head: ObjectHead
     ranged: bool
     """Whether the store has ranges at all."""
+
+    in_parts: bool
+    """Whether it is put together of several of them, which have a strong ETag in common."""
+
     meter: Meter
 
     def unmetered(self) -> Version:
@@ -64,27 +68,30 @@ class Version(NamedTuple):
         return self._replace(meter=lambda _count: None)
 
     def spans(self) -> Spans:
-        """The ranges to fetch; just one, if the store has no ranges."""
-        return Spans(self.head.size, RANGE if self.ranged else max(self.head.size, 1))
+        """The ranges to fetch; just one, if they could not be put together."""
+        return Spans(self.head.size, RANGE if self.in_parts else max(self.head.size, 1))
 
     def ask(
         self, start: int, end: int, pause: Callable[[float], None] | None, attempts: Attempts
     ) -> Answer:
-        """An answer whose body begins with byte `start` of this version, and ends at `end`."""
-        if start and not self.head.etag:
-            raise StoreError(f"reading {self.key}: it broke off, and without ETag cannot go on")
-        span = (start, end) if self.ranged else None
-        reply = self.client.get(self.key, span, self.head.etag, pause, attempts)
+        """An answer whose body begins with byte `start` of this version, and ends at `end`.
+
+        What comes without a strong ETag is not put together with what came before.
+        """
+        is_whole = (start, end) == (0, self.head.size)
+        ranged = self.ranged and (self.in_parts or not is_whole)
+        span = (start, end) if ranged else None
+        reply = self.client.get(self.key, span, self.head.validator, pause, attempts)
         if reply is None or reply.value is None:
             raise EntryChanged(f"reading {self.key}: it was replaced or deleted meanwhile")
         answer = reply.value
-        if self.ranged and content_range(answer) != (start, end - 1, self.head.size):
+        if ranged and content_range(answer) != (start, end - 1, self.head.size):
             answer.close()
             raise StoreError(f"reading {self.key}: the store answered with another range")
         if answer.headers.get("etag", "") != self.head.etag:
             answer.close()
             raise EntryChanged(f"reading {self.key}: it was replaced meanwhile")
-        if not self.ranged:
+        if not ranged:
             _skip(answer, start)
         return answer
 
@@ -103,7 +110,8 @@ class Cursor:
         crew: Crew | None = None,
     ) -> None:
         self._version = version
-        self._position, self._end = span
+        self._start, self._end = span
+        self._position = self._start
         self._answer = answer
         self._crew = crew
         self._session = version.client.session
@@ -118,6 +126,7 @@ class Cursor:
                 count = self._some(buffer[: self._end - self._position])
             except TransportError as error:
                 self.close()
+                self._require_resumable(error)
                 self._wait_after(error)
                 continue
             self._check()  # whoever gave the job up may have let go of where the bytes go
@@ -144,6 +153,15 @@ class Cursor:
             self._answer.close()
             self._answer = None
 
+    def _require_resumable(self, error: TransportError) -> None:
+        """Raises `EntryChanged` if the rest could be another version's."""
+        if self._position > self._start and not self._version.head.validator:
+            raise EntryChanged(
+                f"reading {self._version.key}: {error.detail}, and without a strong ETag it cannot "
+                "be resumed",
+                "a later run may succeed",
+            ) from error
+
     def _some(self, buffer: memoryview) -> int:
         if self._answer is None:
             self._answer = self._version.ask(self._position, self._end, self._pause, self._attempts)
@@ -165,41 +183,61 @@ def first_answer(client: Client, key: str, meter: Meter) -> tuple[Version, Answe
     reply = client.get(key, (0, RANGE))
     if reply is None:
         return None
+    has_ranges, size = False, 0 if reply.status == 416 else -1
     if (answer := reply.value) is not None:
-        told = content_range(answer)
-        # Without an ETag the next range could be another object's.
-        enough = told and (answer.headers.get("etag") or told[2] <= RANGE)
-        if told and enough and told[0] == 0 and told[1] == min(RANGE, told[2]) - 1:
-            head = read_head(answer.headers)._replace(size=told[2])
-            return _version(client, key, head, answer, meter, ranged=True), answer
+        part = content_range(answer)
+        has_ranges = part is not None and part[0] == 0 and part[1] == min(RANGE, part[2]) - 1
+        if part and has_ranges:
+            size = part[2]
+            head = read_head(answer.headers)._replace(size=size)
+            # Without a strong ETag the next range could be another object's.
+            if head.validator or size <= RANGE:
+                in_parts = bool(head.validator)
+                return _version(client, key, head, answer, meter, ranged=True, in_parts=in_parts)
         if answer.status == 200 and "content-range" not in answer.headers:
-            return _whole(client, key, answer, meter)
+            return _version(client, key, read_head(answer.headers), answer, meter)
         # A part under the status of a whole (rclone does so): its ranges are not to be trusted.
         answer.close()
-    # An empty object has no first range (416), either.
     reply = client.get(key)
     if reply is None:
         return None
     if reply.value is None:
-        raise StoreError(f"reading {key}: the store answered {reply.status}")
-    return _whole(client, key, reply.value, meter)
+        raise StoreError(f"reading {key}: the store answered HTTP {reply.status}")
+    return _whole(client, key, reply.value, meter, ranged=has_ranges, size=size)
 
 
-def _whole(client: Client, key: str, answer: Answer, meter: Meter) -> tuple[Version, Answer]:
+def _whole(
+    client: Client, key: str, answer: Answer, meter: Meter, *, ranged: bool, size: int
+) -> tuple[Version, Answer]:
+    """An answer that is all of the object, which had `size` bytes before, if that is known."""
     head = read_head(answer.headers)
-    return _version(client, key, head, answer, meter, ranged=False), answer
+    if head.size < 0 <= size:
+        if size == 0 and not client.is_over(answer, f"reading {key}"):
+            answer.close()
+            raise EntryChanged(f"reading {key}: it was replaced meanwhile")
+        head = head._replace(size=size)
+    return _version(client, key, head, answer, meter, ranged=ranged)
 
 
 def _version(
-    client: Client, key: str, head: ObjectHead, answer: Answer, meter: Meter, *, ranged: bool
-) -> Version:
+    client: Client,
+    key: str,
+    head: ObjectHead,
+    answer: Answer,
+    meter: Meter,
+    *,
+    ranged: bool = False,
+    in_parts: bool = False,
+) -> tuple[Version, Answer]:
     """What the answer begins, if it can be. Closes the answer if it cannot."""
     if 0 <= head.size <= LARGEST:
-        return Version(client, key, head, ranged, meter)
+        return Version(client, key, head, ranged, in_parts, meter), answer
     answer.close()
     if head.size < 0:
-        raise StoreError(f"reading {key}: the store does not tell its size")
-    raise StoreError(f"reading {key}: the store says that it has {head.size} bytes, which none has")
+        raise StoreError(f"reading {key}: the store does not say how large it is")
+    raise StoreError(
+        f"reading {key}: the store says that it has {head.size} bytes, more than any object has"
+    )
 
 
 def _skip(answer: Answer, count: int) -> None:

@@ -6,6 +6,7 @@ Knows signing, the retry policy and what refusals mean; what the requests are fo
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
+from enum import Enum
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
@@ -14,7 +15,7 @@ from cacher.limits import LIMITS, Limits
 from cacher.s3 import quirks
 from cacher.s3.body import SignedBody
 from cacher.s3.documents import MalformedDocument, read_error
-from cacher.s3.faults import Fault, explained, unanswered
+from cacher.s3.faults import Fault, NotAStore, explained, foreign, is_foreign, unanswered
 from cacher.s3.heads import http_date
 from cacher.s3.retry import (
     CORRUPTED_CODES,
@@ -30,6 +31,10 @@ DOCUMENT_LIMIT = 16 * 1024 * 1024
 """Bytes: no answer that is a document (1000 listed keys) comes near this."""
 
 ERROR_LIMIT = 256 * 1024
+"""Bytes that are read of an answer that refuses: documents are smaller, and pages are cut."""
+
+DONE = frozenset([200])
+"""The status of success of all operations but GetObject and those that delete."""
 
 Value = TypeVar("Value")
 
@@ -58,6 +63,13 @@ class Reply(NamedTuple, Generic[Value]):
         return self.fault.error.code if self.fault else ""
 
 
+class Proof(Enum):
+    """What an answer of success must have: any web server may say 200."""
+
+    MARK = "the ETag of an object, or the id of the request"
+    BODY = "a body that the parser accepts: the document that was asked for, or nothing"
+
+
 class Request(NamedTuple):
     """One S3 request; `doing` says what it is for, as the beginning of an error's message."""
 
@@ -67,8 +79,10 @@ class Request(NamedTuple):
     query: Mapping[str, str] = MappingProxyType({})
     headers: Mapping[str, str] = MappingProxyType({})
     body: SignedBody | None = None
+    success: Container[int] = DONE
+    proof: Proof = Proof.BODY
     accept: Container[int] = ()
-    """Statuses of refusal that the caller copes with."""
+    """Statuses of refusal that the caller copes with; of a 404, only in a store's own words."""
     answer_within: float | None = None
     """Seconds that the answer may take, and all tries together; without it, the limits' own."""
     tries: int = 0
@@ -117,11 +131,18 @@ class Session:
     ) -> Reply[Value]:
         """Send, read the whole answer and parse it; one that cannot be parsed is a failure."""
 
+        attempts = self.attempts(request.tries)
+
         def receive(answer: Answer) -> Reply[Value]:
             body = answer.read_all(DOCUMENT_LIMIT)
-            return Reply(answer.status, answer.headers, parse(body))
+            try:
+                return Reply(answer.status, answer.headers, parse(body))
+            except MalformedDocument as malformed:
+                if malformed.is_foreign:
+                    raise self._foreign(request, answer, body, attempts) from malformed
+                raise
 
-        return self._send(request, receive, pause, self.attempts(request.tries))
+        return self._send(request, receive, pause, attempts)
 
     def open(
         self,
@@ -197,7 +218,7 @@ class Session:
         self, fault: Fault, request: Request, attempts: Attempts | None
     ) -> tuple[float | None, CacherError]:
         """The same for a refusal, which is final without `attempts`."""
-        error = explained(fault, request.doing, self.endpoint.bucket)
+        error = self._explained(fault, request)
         if attempts is None:
             return None, error
         asked = retry_after(fault.headers.get("retry-after"))
@@ -216,15 +237,38 @@ class Session:
         receive: Callable[[Answer], Reply[Value]],
         attempts: Attempts,
     ) -> Reply[Value] | Fault:
+        """What came of it. Raises `NotAStore`, which is final."""
         answer = self._transmit(request, attempts)
         if answer.status >= 300:
-            return self._fault(request, answer, attempts)
+            fault = self._fault(request, answer, attempts)
+            if fault.status == 404 and request.method != "HEAD" and is_foreign(fault):
+                raise self._explained(fault, request)
+            return fault
+        if answer.status not in request.success or (
+            request.proof is Proof.MARK and not any(map(answer.headers.get, quirks.MARKS))
+        ):
+            raise self._foreign(request, answer, _beginning(answer), attempts)
         try:
             return receive(answer)
         except MalformedDocument as malformed:
             # A success with an error for a body, or cut off: AWS and Swift do so.
             status = quirks.status_meant(malformed.error)
-            return Fault(status, malformed.error, answer.headers, str(malformed))
+            return Fault(status, malformed.error, answer.headers, broken=str(malformed))
+
+    def _explained(self, fault: Fault, request: Request) -> CacherError:
+        return explained(fault, request.doing, self.endpoint.bucket, str(self.endpoint.host))
+
+    def _foreign(
+        self, request: Request, answer: Answer, body: bytes, attempts: Attempts
+    ) -> NotAStore:
+        """The error for an answer that is not an S3 store's; a HEAD's page is asked for."""
+        seen: bytes | None = body
+        if request.method == "HEAD":
+            again = self._transmit(Request("GET", request.doing, request.key), attempts)
+            page = _beginning(again)
+            seen = page if again.status == answer.status else None
+        host = str(self.endpoint.host)
+        return foreign(request.doing, host, answer.status, answer.headers, seen)
 
     def _transmit(self, request: Request, attempts: Attempts) -> Answer:
         """Sign for now and send once."""
@@ -271,10 +315,10 @@ class Session:
                     return told
             again.close()
             return Fault(answer.status, headers=answer.headers)
-        body = answer.read_all(ERROR_LIMIT)
+        body = _beginning(answer)
         error = read_error(body)
-        excerpt = "" if error.code else " ".join(body[:200].decode(errors="replace").split())
-        return Fault(answer.status, error, answer.headers, excerpt)
+        seen = None if error.code or request.method == "HEAD" else body
+        return Fault(answer.status, error, answer.headers, seen)
 
     def _correction(self, fault: Fault, request: Request) -> str:
         """Put right what the refusal says is wrong; the name of what was, or an empty string."""
@@ -292,6 +336,16 @@ class Session:
             request.body.refresh()
             return "body"
         return ""
+
+
+def _beginning(answer: Answer) -> bytes:
+    """What there is of a body, at most `ERROR_LIMIT` bytes; its connection is closed if more is."""
+    body = b""
+    while len(body) <= ERROR_LIMIT and (piece := answer.read(64 * 1024)):
+        body += piece
+    if len(body) > ERROR_LIMIT:
+        answer.close()
+    return body[:ERROR_LIMIT]
 
 
 def no_document(_body: bytes) -> None:

@@ -330,7 +330,7 @@ class TestCleaning:
     def test_what_is_read_is_not_what_was_written(self, cacher: Run, bucket: BucketPlace) -> None:
         bucket.server.inject(Fault(Replace(b"other"), operation="GetObject"))
         ended = cacher("doctor")
-        assert "what was read is not what was written" in ended.failed(5)
+        assert "other bytes were read than were written" in ended.failed(5)
         assert Chart(ended).names("fail") == ["read"]
         assert bucket.keys() == []
 

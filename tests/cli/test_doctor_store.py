@@ -157,8 +157,8 @@ class TestStore:
     @pytest.mark.parametrize(
         ("ranges", "says"),
         [
-            ("ignored", "a range was answered with 200 and no Content-Range"),
-            ("partial-200", "a range was answered with 200 and bytes "),
+            ("ignored", "a range was answered with HTTP 200 and no Content-Range"),
+            ("partial-200", "a range was answered with HTTP 200 and bytes "),
         ],
     )
     def test_ranges_that_are_none(self, cacher: Run, serve: Serve, ranges: Any, says: str) -> None:

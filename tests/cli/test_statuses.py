@@ -70,7 +70,9 @@ class TestTable:
             ("list",),
             ("delete", "k"),
         ):
-            assert f"the store failed: {answer.status}" in _without_words(cacher(*argv).failed(3))
+            assert f"the store failed: HTTP {answer.status}" in _without_words(
+                cacher(*argv).failed(3)
+            )
         assert bucket.keys() == bucket.leftovers() == []
 
     def test_3_the_store_is_not_there(

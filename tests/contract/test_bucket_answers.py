@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 
 from cacher.errors import AccessError, CacherError, EntryChanged, StoreError
+from cacher.s3.body import MemoryBody
+from cacher.s3.faults import NotAStore
 from cacher.s3.ranges import RANGE
 from tests.contract.conftest import RigMaker
-from tests.contract.hands import Hands, blob
+from tests.contract.hands import Hands, blob, drain
 from tests.contract.rig import Rig
-from tests.fakes.faults import ChangeETag, CutAnswer, Replace, Respond
+from tests.fakes.faults import ChangeETag, CutAnswer, CutDocument, Replace, Respond
 from tests.fakes.profile import GARAGE
 from tests.fakes.request import Request
 from tests.fakes.s3server import FakeS3Server
@@ -32,7 +34,7 @@ class TestMisses:
         assert rig.store.open("k") is None
         assert rig.seen() == [("GetObject", 404)]
         assert rig.store.head("k") is None
-        assert rig.seen() == [("HeadObject", 404), ("HeadBucket", 200)]
+        assert rig.seen() == [("HeadObject", 404), ("GetObject", 404)]
         assert rig.store.head("k", sure=False) is None
         assert rig.seen() == [("HeadObject", 404)]
 
@@ -55,20 +57,33 @@ class TestMisses:
 
     @pytest.mark.parametrize("body", [b"", HTML, b'{"error": "not found"}'])
     def test_a_404_that_is_not_a_stores(self, rig: Rig, body: bytes) -> None:
-        rig.fault(Respond(404, body=body))
-        with pytest.raises(StoreError, match="404") as caught:
-            rig.store.open("k")
-        assert "--endpoint" in caught.value.hint
+        rig.fault(Respond(404, body=body), times=None)
+        for attempt in (rig.store.head, rig.store.open, lambda key: list(rig.store.delete([key]))):
+            with pytest.raises(NotAStore, match="HTTP 404 Not Found") as caught:
+                attempt("k")
+            assert "--endpoint" in caught.value.hint
+        assert [name for name, _ in rig.seen()] == [
+            "HeadObject",
+            "GetObject",
+            "GetObject",
+            "DeleteObject",
+        ]
 
-    def test_a_404_to_every_head(self, rig: Rig) -> None:
+    def test_a_head_that_is_answered_by_something_else(self, rig: Rig) -> None:
         rig.fault(Respond(404, body=HTML), method="HEAD", times=None)
-        with pytest.raises(AccessError):
-            rig.store.head("k")
+        assert rig.store.head("k") is None  # by the GET, whose word it is
+
+    def test_an_entry_that_comes_between_the_two_answers(self, rig: Rig) -> None:
+        rig.fault(Respond(404), "HeadObject")
+        rig.server.put_object("k", b"abc", {"x": "y"})
+        found = rig.store.head("k")
+        assert found is not None
+        assert (found.size, found.metadata) == (3, {"x": "y"})
 
     def test_head_where_the_bucket_may_not_be_read(self, rig: Rig) -> None:
-        """A key that may only write gets 403 for the bucket: it says nothing of the bucket."""
-        rig.fault(Respond(404), "HeadObject")
-        rig.fault(Respond(403, "AccessDenied"), "HeadBucket")
+        """A key that may read objects need not see the bucket."""
+        rig.fault(Respond(403, "AccessDenied"), "HeadBucket", times=None)
+        rig.fault(Respond(403, "AccessDenied"), "ListObjectsV2", times=None)
         assert rig.store.head("k") is None
 
     @pytest.mark.parametrize("status", [400, 403, 409, 500, 503])
@@ -215,7 +230,7 @@ class TestRanges:
     @read_each_way
     def test_without_an_etag_ranges_are_not_put_together(self, rig: Rig, take: Take) -> None:
         rig.server.put_object("k", BIG)
-        told = {"Content-Range": f"bytes 0-{RANGE - 1}/{len(BIG)}"}
+        told = {"Content-Range": f"bytes 0-{RANGE - 1}/{len(BIG)}", "X-Amz-Request-Id": "1"}
         rig.fault(Respond(206, headers=told, body=BIG[:RANGE]), "GetObject")
         assert take(rig.hands, "k") == BIG
         assert ["range" in record.headers for record in rig.server.requests] == [True, False]
@@ -224,7 +239,8 @@ class TestRanges:
     def test_without_an_etag_nothing_is_resumed(self, rig: Rig, take: Take) -> None:
         rig.server.put_object("k", BIG[:1000])
         # Closed before its end, as Content-Length tells: two bytes are missing.
-        rig.fault(Respond(206, headers={"Content-Range": "bytes 0-999/1000"}, body=BIG[:998]))
+        told = {"Content-Range": "bytes 0-999/1000", "X-Amz-Request-Id": "1"}
+        rig.fault(Respond(206, headers=told, body=BIG[:998]))
         with pytest.raises(StoreError, match="ETag"):
             take(rig.hands, "k")
 
@@ -234,6 +250,144 @@ class TestRanges:
         assert rig.seen() == [("PutObject", 200)]
         assert take(rig.hands, "k") == b""
         assert rig.seen() == [("GetObject", 416), ("GetObject", 200)]
+
+
+class TestWeakETags:
+    """A proxy that compresses makes them weak: they never match, so one answer brings it all."""
+
+    @pytest.fixture
+    def weak(self, make_rig: RigMaker) -> Rig:
+        return make_rig(replace(GARAGE, weak_etags=True))
+
+    @read_each_way
+    @pytest.mark.parametrize("size", [0, 1, RANGE])
+    def test_a_small_entry_costs_what_it_costs(self, weak: Rig, take: Take, size: int) -> None:
+        weak.server.put_object("k", BIG[:size])
+        assert take(weak.hands, "k") == BIG[:size]
+        assert [status for _, status in weak.seen()] == ([206] if size else [416, 200])
+
+    @read_each_way
+    def test_a_large_one_comes_in_one_piece(self, weak: Rig, take: Take) -> None:
+        weak.server.put_object("k", BIG)
+        assert take(weak.hands, "k") == BIG
+        first, second = weak.server.requests
+        assert first.headers["range"]
+        assert "range" not in second.headers
+        assert "if-match" not in second.headers
+
+    def test_its_end_can_be_looked_at(self, weak: Rig) -> None:
+        weak.server.put_object("k", BIG)
+        with weak.hands.opened("k") as reader:
+            assert reader.tail(100) == BIG[-100:]
+            assert drain(reader) == BIG
+        assert weak.server.requests[-1].headers["range"].endswith(f"-{len(BIG) - 1}")
+
+    @read_each_way
+    @pytest.mark.parametrize("size", [1000, len(BIG)])
+    def test_it_is_not_resumed(self, weak: Rig, take: Take, size: int) -> None:
+        weak.server.put_object("k", BIG[:size])
+        whole = weak.fault(
+            CutAnswer(500),
+            "GetObject",
+            where=lambda request: size == 1000 or "range" not in request.headers,
+        )
+        with pytest.raises(EntryChanged, match="without a strong ETag"):
+            take(weak.hands, "k")
+        assert whole.hits == 1
+
+    @read_each_way
+    def test_one_that_brings_nothing_is_asked_for_again(self, weak: Rig, take: Take) -> None:
+        weak.server.put_object("k", b"0123456789")
+        weak.fault(CutAnswer(0), "GetObject")
+        assert take(weak.hands, "k") == b"0123456789"
+
+    @read_each_way
+    def test_replaced_before_anything_came(self, weak: Rig, take: Take) -> None:
+        weak.server.put_object("k", b"0123456789")
+        weak.fault(CutAnswer(0), "GetObject")
+        weak.fault(Replace(b"9876543210"), "GetObject")
+        with pytest.raises(EntryChanged):
+            take(weak.hands, "k")
+
+
+class TestNotAStore:
+    """What any web server may say proves nothing, and is asked for once."""
+
+    ANSWERS = (
+        Respond(200, headers={"Content-Type": "text/html"}, body=HTML),
+        Respond(200),
+        Respond(101),
+        Respond(201, headers={"ETag": '"1"'}),
+        Respond(203, headers={"ETag": '"1"'}, body=b"abc"),
+        Respond(204, headers={"ETag": '"1"'}),
+        Respond(302, headers={"Location": "https://login.example.org/?to=secret"}),
+        Respond(404, headers={"Content-Type": "text/html"}, body=HTML * 10_000),
+        Respond(405, body=HTML),
+        Respond(501, body=HTML),
+    )
+
+    @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: str(answer.status))
+    def test_every_operation(self, rig: Rig, answer: Respond) -> None:
+        client, body = rig.store.client, MemoryBody(b"abc")
+        operations: list[Callable[[], object]] = [
+            lambda: rig.store.head("k"),
+            lambda: rig.store.open("k"),
+            lambda: rig.hands.put("k", b"abc"),
+            rig.hands.keys,
+            client.location,
+            lambda: client.create_upload("k", {}),
+            lambda: client.put_part("k", "1", 1, body, rig.pauses),
+            lambda: client.complete_upload("k", "1", {1: '"1"'}, published=lambda: None),
+            lambda: client.list_parts("k", "1"),
+        ]
+        if answer.status != 204:  # which is how they succeed
+            operations += [
+                lambda: list(rig.store.delete("k")),
+                lambda: list(rig.store.delete("kl")),
+            ]
+        if answer.status != 204 and (answer.body or answer.status != 200):
+            operations.append(lambda: client.abort_upload("k", "1"))
+        rig.fault(answer, times=None)
+        for operation in operations:
+            rig.server.forget()
+            with pytest.raises(NotAStore, match=f"answered, but not .*HTTP {answer.status}"):
+                operation()
+            assert rig.server.count() <= 2
+        assert rig.pauses.seconds == []
+        assert rig.server.objects == {}
+
+    def test_a_document_of_another_kind(self, rig: Rig) -> None:
+        fault = rig.fault(Respond(200, body=b"<ListAllMyBucketsResult/>"), times=None)
+        for attempt in (rig.hands.keys, lambda: rig.hands.put("k", BIG)):
+            with pytest.raises(NotAStore):
+                attempt()
+        assert fault.hits == 2 + 1  # an upload in parts looks first what is there
+
+    def test_a_request_id_is_as_good_as_an_etag(self, rig: Rig) -> None:
+        """JuiceFS' gateway has no ETags, unless it is told to keep them."""
+        marked = {"X-Amz-Request-Id": "18EC029412CF88A8"}
+        rig.fault(Respond(200, headers=marked), "HeadObject")
+        assert rig.store.head("k") is not None
+        rig.fault(Respond(200, headers=marked, body=b"abc"), "GetObject")
+        assert rig.hands.read("k") == b"abc"
+
+    def test_a_cut_document_is_a_stores(self, rig: Rig) -> None:
+        rig.server.put_object("k", b"abc")
+        for keep in (1, 20, 45, 100):
+            rig.fault(CutDocument(keep), "ListObjectsV2")
+            assert rig.hands.keys() == ["k"]
+            assert [status for _, status in rig.seen()] == [200, 200]
+
+    def test_an_empty_200_to_a_delete_is_looked_into(self, rig: Rig) -> None:
+        rig.server.put_object("k", b"abc")
+        rig.fault(Respond(200, executed=True), "DeleteObject")
+        assert [gone.error for gone in rig.store.delete(["k"])] == [None]
+        assert rig.seen() == [("DeleteObject", 200), ("GetObject", 404)]
+        rig.server.put_object("k", b"abc")
+        rig.fault(Respond(200), "DeleteObject")
+        (gone,) = rig.store.delete(["k"])
+        assert isinstance(gone.error, StoreError)
+        assert "still there" in gone.error.message
 
 
 class TestDeleting:

@@ -44,7 +44,11 @@ class TestRequests:
             assert rig.seen() == [("GetObject", 206)] * requests
 
     @pytest.mark.parametrize(("size", "parts"), [(PART + 1, 2), (2 * PART, 2), (4 * PART + 1, 5)])
-    def test_uploads_cost_one_a_part_and_two(self, rig: Rig, size: int, parts: int) -> None:
+    @pytest.mark.parametrize("looked", [False, True])
+    def test_uploads_cost_one_a_part_and_three(
+        self, rig: Rig, size: int, parts: int, looked: bool
+    ) -> None:
+        """The look at what is there counts: a look-up before the upload is it already."""
         data = blob(size)
         expected = [
             ("CreateMultipartUpload", 200),
@@ -52,14 +56,24 @@ class TestRequests:
             ("CompleteMultipartUpload", 200),
         ]
         for store in (rig.hands.put, rig.hands.create):
+            rig.server.delete_object("k")
+            if looked:
+                assert rig.store.head("k", sure=False) is None
             store("k", data)
             records = rig.server.select(operation="UploadPart")
             numbers = sorted(int(record.query["partNumber"]) for record in records)
             assert numbers == list(range(1, parts + 1))
             sizes = sorted(record.body_length for record in records)
             assert sizes[1:] == [PART] * (parts - 1)  # equal, but for the last (R2)
-            assert rig.seen() == expected
+            assert rig.seen() == [("HeadObject", 404), *expected]
             assert rig.server.objects["k"].body == data
+
+    def test_the_look_before_an_upload_is_of_its_key(self, rig: Rig) -> None:
+        rig.store.head("other")
+        rig.seen()
+        for _ in range(2):  # the second time something else is there
+            rig.hands.put("k", blob(PART + 1))
+            assert [name for name, _ in rig.seen()].count("HeadObject") == 1
 
     def test_a_listing_costs_one_a_page(self, rig: Rig) -> None:
         keys = [f"k{number:04}" for number in range(2500)]

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from cacher.errors import IntegrityError, StoreError
+from cacher.errors import EntryChanged, IntegrityError, StoreError
 from cacher.s3.heads import LARGEST
 from cacher.s3.ranges import RANGE, Spans
 from tests.contract.conftest import RigMaker
-from tests.contract.hands import Hands, blob
+from tests.contract.hands import Hands, blob, digest
 from tests.contract.rig import PART, Rig
-from tests.fakes.faults import Reset, Respond
+from tests.fakes.faults import CutAnswer, Replace, Reset, Respond
 from tests.fakes.profile import GARAGE
 
 MIB = 1 << 20
@@ -40,7 +40,7 @@ class TestHeadWithoutLength:
         assert found is not None
         assert found.size == size
         assert found.sha256
-        assert mute.seen() == [("HeadObject", 200), ("GetObject", 200)]
+        assert mute.seen() == [("HeadObject", 200), ("GetObject", 206 if size else 416)]
 
     @pytest.mark.parametrize("ranges", ["ignored", "partial-200"])
     @pytest.mark.parametrize("size", [0, 1000])
@@ -59,18 +59,76 @@ class TestHeadWithoutLength:
         mute.fault(Respond(200, headers={"ETag": '"x"'}), "HeadObject")
         assert mute.store.head("k") is None
 
-    @pytest.mark.parametrize("status", [204, 206])
-    def test_where_nothing_tells_it(self, mute: Rig, status: int) -> None:
+    @pytest.mark.parametrize("part", ["", "bytes 0-0/*"])
+    def test_where_nothing_says_it(self, mute: Rig, part: str) -> None:
         mute.hands.put("k", b"abc")
-        mute.fault(Respond(status, body=b"a"), "GetObject")
-        with pytest.raises(StoreError, match=r"^looking for k: the store does not tell its size$"):
+        told = {"ETag": '"x"', "Content-Range": part} if part else {"ETag": '"x"'}
+        mute.fault(Respond(206, headers=told, body=b"a"), "GetObject")
+        words = r"^looking for k: the store does not say how large it is$"
+        with pytest.raises(StoreError, match=words):
             mute.store.head("k")
+
+    def test_an_answer_that_breaks_off(self, make_rig: RigMaker) -> None:
+        rig = make_rig(replace(GARAGE, chunked=True, ranges="ignored"))
+        rig.hands.put("k", b"abc")
+        rig.fault(CutAnswer(0), "GetObject")
+        with pytest.raises(StoreError, match="looking for k: http://"):
+            rig.store.head("k")
 
     def test_a_lost_commit_is_settled_all_the_same(self, mute: Rig) -> None:
         data = blob(2 * PART + 1)
         mute.fault(Reset("executed"), "CompleteMultipartUpload", times=None)
         mute.hands.put("k", data)
         assert mute.server.objects["k"].body == data
+
+
+class TestNoLengthAtAll:
+    """A network in front of the bucket sends everything in chunks."""
+
+    @pytest.fixture
+    def chunked(self, make_rig: RigMaker) -> Rig:
+        return make_rig(replace(GARAGE, chunked=True))
+
+    @read_each_way
+    @pytest.mark.parametrize("size", [0, 1, 1000, RANGE, RANGE + 1, 2 * RANGE + 1])
+    def test_entries_are_found_and_read(self, chunked: Rig, take: Take, size: int) -> None:
+        data = blob(size)
+        chunked.hands.put("k", data)
+        found = chunked.store.head("k")
+        assert found is not None
+        assert (found.size, found.sha256) == (size, digest(data))
+        assert take(chunked.hands, "k") == data
+
+    @read_each_way
+    @pytest.mark.parametrize("size", [0, 1000, RANGE + 1])
+    def test_with_weak_etags_too(self, make_rig: RigMaker, take: Take, size: int) -> None:
+        rig = make_rig(replace(GARAGE, chunked=True, weak_etags=True))
+        rig.hands.put("k", blob(size))
+        assert take(rig.hands, "k") == blob(size)
+
+    def test_the_rest_works(self, chunked: Rig) -> None:
+        assert chunked.store.head("k") is None
+        chunked.hands.create("k", blob(2 * PART + 1))
+        assert chunked.hands.keys() == ["k"]
+        assert [gone.error for gone in chunked.store.delete(["k", "l"])] == [None, None]
+
+    def test_an_empty_one_that_is_replaced_meanwhile(self, chunked: Rig) -> None:
+        chunked.server.put_object("k", b"")
+        chunked.fault(Replace(b"more"), "GetObject", nth=2)
+        with pytest.raises(EntryChanged):
+            chunked.hands.read("k")
+
+    def test_where_there_are_no_ranges_either(self, make_rig: RigMaker) -> None:
+        rig = make_rig(replace(GARAGE, chunked=True, ranges="ignored"))
+        rig.hands.put("k", b"abc")
+        rig.hands.put("empty", b"")
+        with pytest.raises(StoreError, match="how large it is"):
+            rig.hands.read("k")
+        with pytest.raises(StoreError, match="how large it is"):
+            rig.store.head("k")
+        found = rig.store.head("empty")
+        assert found is not None
+        assert found.size == 0
 
 
 class TestWildSizes:

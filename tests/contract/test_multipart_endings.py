@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
-from email.utils import formatdate
 
 import pytest
 
@@ -178,10 +176,22 @@ class TestOvertaken:
     def vanish(self, rig: Rig, operation: str, **given: object) -> None:
         rig.fault(Respond(404, "NoSuchUpload"), operation, times=None, **given)
 
+    def replaced(self, rig: Rig, body: bytes = NEWER) -> None:
+        """Another object comes as soon as the upload has begun."""
+
+        def comes(_request: Request) -> bool:
+            rig.server.put_object("k", body)
+            return False
+
+        rig.fault(Respond(500), "UploadPart", where=comes)
+
     @store_each_way
     @pytest.mark.parametrize("at", ["UploadPart", COMPLETE])
-    def test_by_a_newer_object(self, rig: Rig, how: str, at: str) -> None:
-        rig.server.put_object("k", self.NEWER)
+    @pytest.mark.parametrize("before", [None, b"older"])
+    def test_by_a_newer_object(self, rig: Rig, how: str, at: str, before: bytes | None) -> None:
+        if before:
+            rig.server.put_object("k", before)
+        self.replaced(rig)
         self.vanish(rig, at)
         entry = rig.hands.put("k", DATA) if how == "file" else rig.hands.create("k", DATA)
         assert (entry.size, entry.etag) == (len(DATA), "")
@@ -190,20 +200,37 @@ class TestOvertaken:
 
     def test_no_more_parts_are_sent_then(self, make_rig: RigMaker) -> None:
         rig = make_rig(jobs=1)
-        rig.server.put_object("k", self.NEWER)
+        self.replaced(rig)
         self.vanish(rig, "UploadPart", query={"partNumber": "2"})
         rig.hands.create("k", DATA)
         assert rig.server.count(operation="UploadPart") == 2
 
     @store_each_way
     @pytest.mark.parametrize("at", ["UploadPart", COMPLETE])
-    def test_but_not_by_an_older_one(self, rig: Rig, how: str, at: str) -> None:
+    @pytest.mark.parametrize("looked", [False, True])
+    def test_but_not_by_the_one_that_was_there(
+        self, rig: Rig, how: str, at: str, looked: bool
+    ) -> None:
+        """However young it is: times of whole seconds cannot tell."""
         rig.server.put_object("k", b"older")
-        told = {"Last-Modified": formatdate(time.time() - 60, usegmt=True), "ETag": '"0"'}
-        rig.fault(Respond(200, headers=told), "HeadObject", times=None)
+        if looked:
+            assert rig.store.head("k")
         self.vanish(rig, at)
         refused(rig, how)
         assert rig.server.objects["k"].body == b"older"
+
+    def test_a_key_that_may_not_look_stores_nothing(self, rig: Rig) -> None:
+        self.replaced(rig)
+        self.vanish(rig, COMPLETE)
+        rig.fault(Respond(403, "AccessDenied"), "HeadObject", times=None)
+        rig.fault(Respond(403, "AccessDenied"), "GetObject", times=None)
+        with pytest.raises(StoreError, match="dropped the upload"):
+            rig.hands.put("k", DATA)
+
+    def test_a_key_that_may_not_look_can_store(self, make_rig: RigMaker) -> None:
+        rig = make_rig(replace(GARAGE, read=False))
+        rig.hands.put("k", DATA)
+        assert rig.server.objects["k"].body == DATA
 
     @store_each_way
     @pytest.mark.parametrize("at", ["UploadPart", COMPLETE])

@@ -171,12 +171,11 @@ class Connection:
             answer = replace(answer, headers={**answer.headers, "ETag": f'"{action.etag}"'})
         if isinstance(action, CutDocument):
             answer = replace(answer, body=answer.body[: action.keep])
-        headers = dict(answer.headers)
-        told = record.method != "HEAD" or self._back.service.profile.head_length
-        if told and answer.status not in BODYLESS:
-            headers["Content-Length"] = str(len(answer.body))
         unsent = record.method == "HEAD" or answer.status in BODYLESS
         body = memoryview(b"" if unsent else answer.body)
+        headers = self._framed(record, answer)
+        if "Transfer-Encoding" in headers and not unsent:
+            body = memoryview(_in_chunks(body))
         record.status = answer.status  # before the client can see it
         if isinstance(action, Stall) and action.after is None:
             self._back.stopping.wait(action.seconds)
@@ -188,6 +187,19 @@ class Connection:
         else:
             self._send_head(answer.status, headers, body)
         return record.headers.get("connection", "").lower() != "close"
+
+    def _framed(self, record: Record, answer: Answer) -> dict[str, str]:
+        """The headers, with what says how long the body is."""
+        profile, headers = self._back.service.profile, dict(answer.headers)
+        if profile.weak_etags and record.method in ("GET", "HEAD") and "ETag" in headers:
+            headers["ETag"] = f"W/{headers['ETag']}"
+        if answer.status in BODYLESS:
+            return headers
+        if profile.chunked:
+            headers["Transfer-Encoding"] = "chunked"
+        elif record.method != "HEAD" or profile.head_length:
+            headers["Content-Length"] = str(len(answer.body))
+        return headers
 
     def _send_slowly(
         self, status: int, headers: Mapping[str, str], body: memoryview, action: Stall | Trickle
@@ -221,6 +233,13 @@ class Connection:
         """Have the connection end in a reset, which is what closing does from now on."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
         return False
+
+
+def _in_chunks(body: memoryview) -> bytes:
+    """A body in the chunked coding, in pieces that nothing else is aligned to."""
+    pieces = (body[at : at + 99_991] for at in range(0, len(body), 99_991))
+    chunks = [b"%x\r\n%b\r\n" % (len(piece), bytes(piece)) for piece in pieces]
+    return b"".join([*chunks, b"0\r\n\r\n"])
 
 
 def _reset_at(action: Action | None, when: str) -> bool:

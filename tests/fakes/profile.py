@@ -96,6 +96,14 @@ class Profile:
     head_length: bool = True
     """False: the answer to a HEAD tells no Content-Length (Ceph behind Apache)."""
 
+    chunked: bool = False
+    """Whether all answers with a body come in chunks, and none has a Content-Length: a network
+    that delivers content, in front of the bucket."""
+
+    weak_etags: bool = False
+    """Whether the ETags of GET and HEAD are weak: a proxy that compresses. None of them matches
+    `If-Match` (RFC 9110, section 13.1.1)."""
+
     page_size: int = 1000
     """The most entries on one page of any listing, whatever the client asks for."""
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, cast
 
 import pytest
 
 from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
 from cacher.limits import LIMITS
-from cacher.s3.documents import ErrorDocument
-from cacher.s3.faults import Fault, explained, unanswered
+from cacher.s3.documents import ErrorDocument, read_error
+from cacher.s3.faults import Fault, NotAStore, explained, foreign, unanswered
 from cacher.s3.retry import Attempts
 from cacher.s3.troubles import TransportError, Trouble
+
+PAGE = {"content-type": "text/html; charset=utf-8"}
 
 
 def fault(status: int, code: str = "", message: str = "", region: str = "") -> Fault:
@@ -32,14 +35,14 @@ def fault(status: int, code: str = "", message: str = "", region: str = "") -> F
             fault(403, "AccessDenied", "Forbidden: Object quota is reached, maximum: 3"),
             AccessError,
             "reading k: the store is full: "
-            "Forbidden: Object quota is reached, maximum: 3 (403 AccessDenied)",
+            "Forbidden: Object quota is reached, maximum: 3 (HTTP 403 AccessDenied)",
             "cacher delete",
             id="quota",
         ),
         pytest.param(
             fault(507, "XMinioStorageFull"),
             AccessError,
-            "reading k: the store is full: 507 XMinioStorageFull",
+            "reading k: the store is full: HTTP 507 XMinioStorageFull",
             "quota",
             id="full",
         ),
@@ -47,7 +50,7 @@ def fault(status: int, code: str = "", message: str = "", region: str = "") -> F
             fault(403, "RequestTimeTooSkewed", "The difference is too large."),
             AccessError,
             "reading k: the store refused this machine's clock: "
-            "The difference is too large (403 RequestTimeTooSkewed)",
+            "The difference is too large (HTTP 403 RequestTimeTooSkewed)",
             "set the clock",
             id="clock",
         ),
@@ -55,42 +58,42 @@ def fault(status: int, code: str = "", message: str = "", region: str = "") -> F
             fault(400, "AuthorizationHeaderMalformed", "unexpected scope"),
             AccessError,
             "reading k: the store wants another region or endpoint: "
-            "unexpected scope (400 AuthorizationHeaderMalformed)",
+            "unexpected scope (HTTP 400 AuthorizationHeaderMalformed)",
             "--region",
             id="region",
         ),
         pytest.param(
-            fault(301),
+            Fault(301, headers={"x-amz-bucket-region": "eu-west-3"}),
             AccessError,
-            "reading k: the store wants another region or endpoint: 301",
+            "reading k: the store wants another region or endpoint: HTTP 301 Moved Permanently",
             "--endpoint",
             id="redirect",
         ),
         pytest.param(
             fault(403, "AccessDenied", "Forbidden: No such key: GK1"),
             AccessError,
-            "reading k: the store refused: Forbidden: No such key: GK1 (403 AccessDenied)",
+            "reading k: the store refused: Forbidden: No such key: GK1 (HTTP 403 AccessDenied)",
             "key id",
             id="unknown-key-garage",
         ),
         pytest.param(
             fault(403, "InvalidAccessKeyId"),
             AccessError,
-            "reading k: the store refused: 403 InvalidAccessKeyId",
+            "reading k: the store refused: HTTP 403 InvalidAccessKeyId",
             "key id",
             id="unknown-key-aws",
         ),
         pytest.param(
             fault(403, "AccessDenied", "Forbidden: Invalid signature"),
             AccessError,
-            "reading k: the store refused: Forbidden: Invalid signature (403 AccessDenied)",
+            "reading k: the store refused: Forbidden: Invalid signature (HTTP 403 AccessDenied)",
             "secret key",
             id="signature-garage",
         ),
         pytest.param(
             fault(403, "SignatureDoesNotMatch"),
             AccessError,
-            "reading k: the store refused: 403 SignatureDoesNotMatch",
+            "reading k: the store refused: HTTP 403 SignatureDoesNotMatch",
             "secret key",
             id="signature-aws",
         ),
@@ -98,74 +101,182 @@ def fault(status: int, code: str = "", message: str = "", region: str = "") -> F
             fault(403, "AccessDenied", "Forbidden: Operation is not allowed for this key."),
             AccessError,
             "reading k: the store refused: "
-            "Forbidden: Operation is not allowed for this key (403 AccessDenied)",
+            "Forbidden: Operation is not allowed for this key (HTTP 403 AccessDenied)",
             "permission",
             id="permission",
         ),
         pytest.param(
             fault(401, "ExpiredToken"),
             AccessError,
-            "reading k: the store refused: 401 ExpiredToken",
+            "reading k: the store refused: HTTP 401 ExpiredToken",
             "new credentials",
             id="expired",
         ),
         pytest.param(
             fault(403, "InvalidObjectState"),
             AccessError,
-            "reading k: the store refused: 403 InvalidObjectState",
+            "reading k: the store refused: HTTP 403 InvalidObjectState",
             "archived",
             id="archived",
         ),
         pytest.param(
             fault(403),
             AccessError,
-            "reading k: the store refused: 403",
+            "reading k: the store refused: HTTP 403 Forbidden",
             "credentials",
             id="bare-403",
         ),
         pytest.param(
             fault(400, "InvalidDigest", "Invalid digest"),
             IntegrityError,
-            "reading k: the body arrived damaged: Invalid digest (400 InvalidDigest)",
+            "reading k: the body arrived damaged: Invalid digest (HTTP 400 InvalidDigest)",
             "changes bytes",
             id="damaged",
         ),
         pytest.param(
             fault(501, "NotImplemented"),
             StoreError,
-            "reading k: the store cannot do this: 501 NotImplemented",
+            "reading k: the store cannot do this: HTTP 501 NotImplemented",
             "",
             id="cannot",
         ),
         pytest.param(
-            Fault(502, excerpt="<html>Bad Gateway</html>"),
+            Fault(502, headers=PAGE, body=b"<html><title>Bad Gateway</title></html>"),
             StoreError,
-            "reading k: the store failed: <html>Bad Gateway</html> (502)",
+            'reading k: the store failed: HTTP 502 Bad Gateway, text/html, title "Bad Gateway"',
             "later run",
             id="proxy-page",
         ),
         pytest.param(
             fault(500, "InternalError", "We encountered an internal error."),
             StoreError,
-            "reading k: the store failed: We encountered an internal error (500 InternalError)",
+            "reading k: the store failed: "
+            "We encountered an internal error (HTTP 500 InternalError)",
             "later run",
             id="internal",
+        ),
+        pytest.param(
+            fault(400, "InvalidRequest", "Bad request: no"),
+            StoreError,
+            "reading k: the store failed: Bad request: no (HTTP 400 InvalidRequest)",
+            "cacher doctor",
+            id="request",
+        ),
+        pytest.param(
+            Fault(413, headers=PAGE, body=b"<title>413</title>"),
+            StoreError,
+            "reading k: the store failed: HTTP 413 Request Entity Too Large, text/html, "
+            'title "413"',
+            "client_max_body_size",
+            id="too-large-for-a-proxy",
+        ),
+        pytest.param(
+            Fault(500, broken="not XML: no element found"),
+            StoreError,
+            "reading k: the store failed: its answer is damaged: not XML: no element found",
+            "later run",
+            id="damaged-document",
         ),
     ],
 )
 def test_refusals(refusal: Fault, kind: type[CacherError], message: str, hint: str) -> None:
-    error = explained(refusal, "reading k", "cache")
+    error = explained(refusal, "reading k", "cache", "http://h:1")
     assert type(error) is kind
     assert error.message == message
     assert hint in error.hint
     assert bool(error.hint) is bool(hint)
 
 
-def test_what_a_store_says_is_one_line_of_bounded_length() -> None:
-    said = fault(500, "InternalError", "first\r\n  second\n" + "x" * 10_000).said
+def answered(code: str = "", message: str = "", region: str = "") -> ErrorDocument:
+    """The error that is read of a document with these fields."""
+    fields = f"<Code>{code}</Code><Message>{message}</Message><Region>{region}</Region>"
+    return read_error(f"<Error>{fields}</Error>".encode())
+
+
+@pytest.mark.parametrize("field", ["code", "message", "region"])
+def test_what_a_store_says_is_one_line_of_bounded_length(field: str) -> None:
+    error = answered(**{field: "first\r\n  second\n" + "x" * 100_000})
+    said = getattr(error, field)
     assert said.startswith("first second xxx")
-    assert said.endswith("x… (500 InternalError)")
-    assert len(said) < 600
+    assert said.endswith("x…")
+    assert len(said) <= 501
+
+
+def test_what_a_store_says_has_no_markup() -> None:
+    page = "&lt;!DOCTYPE html&gt;&lt;html&gt;&lt;b class='x'&gt;no\x7f\x9b2Jway&lt;/b&gt;&lt;img"
+    assert answered(page, f"{page} 1 &lt; 2", page)[:2] == ("no 2Jway", "no 2Jway")
+    assert answered(message="1 &lt; 2 MiB").message == "1 < 2 MiB"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "came"),
+    [
+        (200, PAGE, b"<html><title>Welcome to nginx!</title>", 'title "Welcome to nginx!"'),
+        (200, {}, b"", "HTTP 200 OK, empty"),
+        (200, {"content-type": "application/json"}, b"{}", "HTTP 200 OK, application/json"),
+        (200, {"content-type": "<b>/x"}, None, "HTTP 200 OK"),
+        (101, {}, b"", "HTTP 101 Switching Protocols, empty"),
+        (299, {}, None, "HTTP 299"),
+        (
+            302,
+            {"location": "https://user:secret@sso.example.org:8443/login?token=secret"},
+            b"",
+            "HTTP 302 Found to https://sso.example.org, empty",
+        ),
+        (307, {"location": "https://[::1"}, None, "HTTP 307 Temporary Redirect"),
+        (200, {}, b'<TITLE>\n a\x1b[2J &lt;b&gt;b&amp;c "d"</TITLE>', "title \"a [2J b&c 'd'\""),
+        (200, {}, b"<title>" + b"y" * 100_000, 'yyy…"'),
+    ],
+)
+def test_what_came_is_described(
+    status: int, headers: Mapping[str, str], body: bytes | None, came: str
+) -> None:
+    error = foreign("reading k", "http://h:1", status, headers, body)
+    lead = "reading k: http://h:1 answered, but not as an S3 store does: HTTP "
+    assert error.message.startswith(lead)
+    assert error.message.endswith(came)
+    assert error.message.isprintable()
+    assert len(error.message) < 300
+    assert error.hint == "check --endpoint: it must be the address of the S3 API"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"Client sent an HTTP request to an HTTPS server.\n",
+        b"<title>400 The plain HTTP request was sent to HTTPS port</title>",
+        b"Reason: You're speaking plain HTTP to an SSL-enabled server port.",
+        b"Bad Request\r\nThis combination of host and port requires TLS.\r\n",
+    ],
+)
+def test_a_tls_port_that_is_spoken_to_in_http(page: bytes) -> None:
+    error = explained(Fault(400, body=page), "listing", "cache", "http://h:1")
+    assert isinstance(error, NotAStore)
+    assert error.hint == "is it https://h:1?"
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 400, 404, 405, 501])
+def test_a_refusal_without_a_stores_words_is_not_a_stores(status: int) -> None:
+    page = Fault(status, headers=PAGE, body=b"<title>No</title>")
+    assert isinstance(explained(page, "listing", "cache", "http://h:1"), NotAStore)
+    in_words = fault(status, "SomeCode", "no")
+    assert not isinstance(explained(in_words, "listing", "cache", "http://h:1"), NotAStore)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "hopeful"),
+    [
+        *((status, "", True) for status in (429, 500, 502, 503, 504)),
+        (400, "SlowDown", True),
+        *((status, "SomeCode", False) for status in (400, 404, 409, 411, 416, 501)),
+        *((status, "", False) for status in (400, 404, 413, 431)),
+    ],
+)
+def test_a_later_run_is_recommended_where_it_may_help(
+    status: int, code: str, hopeful: bool
+) -> None:
+    error = explained(fault(status, code), "listing", "cache", "http://h:1")
+    assert ("a later run may succeed" in error.hint) is hopeful
 
 
 class Spent(NamedTuple):
