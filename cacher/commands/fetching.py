@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -10,11 +11,15 @@ from typing import Self
 from cacher import origin
 from cacher.commands.run import Run
 from cacher.errors import OutOfThreads
+from cacher.limits import LIMITS
 from cacher.sinks import PipeSink
 from cacher.urls import shown
 
 _AGAIN = 0.1
 """Seconds after which a thread that has not ended is interrupted again."""
+
+_TIMES = math.ceil(LIMITS.undo / _AGAIN)
+"""How often, before it is left behind: what it waits for is out of reach, as a name server is."""
 
 
 class _Cancelled(Exception):
@@ -59,7 +64,9 @@ class Fetching:
 
     def __exit__(self, *_exc: object) -> None:
         os.close(self._reading)  # whoever waits to write more is told
-        while self._thread.is_alive():
+        for _ in range(_TIMES):
+            if not self._thread.is_alive():
+                return
             self.cancel()
             self._thread.join(_AGAIN)
 

@@ -81,6 +81,7 @@ class Run:
     @cached_property
     def transport(self) -> Transport:
         """The one set of connections, for the store and for origins."""
+        from cacher.s3.pace import Pace
         from cacher.s3.proxies import Proxies
         from cacher.s3.transport import Transport
 
@@ -100,6 +101,7 @@ class Run:
             connections=settings.jobs + 1,
             connect_timeout=self.limits.connect,
             stall_timeout=self.limits.stall,
+            pace=Pace(self.limits, self.report.monotonic),
         )
 
     @cached_property

@@ -102,6 +102,7 @@ _TROUBLE_HINTS = {
     Trouble.MALFORMED: "check --endpoint: does an S3 store answer there, and no proxy before it?",
     Trouble.PROXY: "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
     Trouble.SILENCE: "the store or the network hangs; a later run may succeed",
+    Trouble.SLOW: "the store or the network hangs; a later run may succeed",
     Trouble.BROKEN: "a later run may succeed; `cacher doctor` tells more",
 }
 

@@ -6,6 +6,7 @@ nothing is tried twice: that is for the callers, who get every failure as a `Tra
 
 from __future__ import annotations
 
+import io
 import socket
 import ssl
 import threading
@@ -20,9 +21,17 @@ from cacher.s3 import lean  # noqa: F401 - has what follows load faster
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, ProxyError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+)
 
 from cacher.errors import UsageError
+from cacher.s3.dial import dial
+from cacher.s3.pace import Pace
 from cacher.s3.proxies import Proxies, address
 from cacher.s3.response import LEAST, Response
 from cacher.s3.tls import client_context
@@ -142,6 +151,7 @@ class Transport:
         connections: int = 8,
         connect_timeout: float = CONNECT_TIMEOUT,
         stall_timeout: float = STALL_TIMEOUT,
+        pace: Pace | None = None,
     ) -> None:
         self._ca_files = ca_files
         self._proxies = proxies or Proxies({})
@@ -153,8 +163,8 @@ class Transport:
         self._lock = threading.Lock()
         self._live: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._state = threading.local()
-        self._plain = _watched(HTTPConnection, self._connected, stall_timeout)
-        self._secure = _watched(HTTPSConnection, self._connected, stall_timeout)
+        self._plain = _watched(HTTPConnection, self._connected, stall_timeout, pace)
+        self._secure = _watched(HTTPSConnection, self._connected, stall_timeout, pace)
 
     def send(
         self,
@@ -279,9 +289,27 @@ _Connection = TypeVar("_Connection", bound=HTTPConnection)
 
 
 def _watched(
-    kind: type[_Connection], connected: Callable[[HTTPConnection], None], stall_timeout: float
+    kind: type[_Connection],
+    connected: Callable[[HTTPConnection], None],
+    stall_timeout: float,
+    pace: Pace | None,
 ) -> type[_Connection]:
-    """A connection class whose instances report that they are connected."""
+    """A connection class whose instances report that they are connected.
+
+    Their answers may not be slower than `pace` has it.
+    """
+
+    def new_conn(self: _Connection) -> socket.socket:
+        try:
+            return dial(
+                self.host, self.port, self.timeout or stall_timeout, self.socket_options or ()
+            )
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "no connection") from error
+        except OSError as error:
+            raise NewConnectionError(self, "no connection") from error
 
     def connect(self: _Connection) -> None:
         kind.connect(self)
@@ -293,5 +321,21 @@ def _watched(
             self.timeout = stall_timeout
         kind.request(self, *arguments, **options)
 
-    members = {"connect": connect, "request": request, "response_class": Response}
+    members = {
+        "_new_conn": new_conn,
+        "connect": connect,
+        "request": request,
+        "response_class": _paced(pace) if pace else Response,
+    }
     return type(f"Watched{kind.__name__}", (kind,), members)
+
+
+def _paced(pace: Pace) -> type[Response]:
+    """A class of answers whose heads and bodies may not come slower than `pace` has it."""
+
+    class PacedResponse(Response):
+        def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+            super().__init__(sock, *arguments, **options)
+            self.fp = io.BufferedReader(pace.watch(self.fp.detach(), sock))
+
+    return PacedResponse

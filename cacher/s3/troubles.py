@@ -26,6 +26,7 @@ from urllib3.exceptions import (  # noqa: TID251 - what they are called, and no 
 )
 
 from cacher.limits import Limits
+from cacher.s3.pace import TooSlow
 from cacher.s3.response import MalformedHead
 from cacher.s3.retry import Attempts
 from cacher.s3.tls import certificate_complaint, is_not_tls
@@ -46,6 +47,7 @@ class Trouble(Enum):
     PLAIN = "plain"
     PROXY = "proxy"
     SILENCE = "silence"
+    SLOW = "slow"
     BROKEN = "broken"
     MALFORMED = "malformed"
     ENCRYPTED = "encrypted"
@@ -65,7 +67,10 @@ class TransportError(Exception):
         """The seconds that failures of this kind may cost in all; `silent` are those of silence.
 
         A refusal comes at once: by a machine that is there, and whose store may be starting.
+        What trickles has had its time.
         """
+        if self.trouble is Trouble.SLOW:
+            return 0.0
         if self.trouble in (Trouble.REFUSED, Trouble.NAME, Trouble.PROXY):
             return limits.refused
         return limits.unreachable if self.trouble is Trouble.CONNECT else silent
@@ -102,10 +107,17 @@ def translated(error: Exception, *, reused: bool = False) -> TransportError:
     if is_not_tls(cause):
         return TransportError(Trouble.PLAIN, "it does not speak TLS")
     if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
-        return TransportError(Trouble.SILENCE, "no answer")
+        return _silent(cause)
     if not reused and isinstance(cause, MalformedHead | BadStatusLine | UnknownProtocol):
         return _unintelligible(cause)
     return TransportError(Trouble.BROKEN, reason, dropped=reused)
+
+
+def _silent(cause: BaseException) -> TransportError:
+    """Nothing came, or too little."""
+    if isinstance(cause, TooSlow):
+        return TransportError(Trouble.SLOW, str(cause))
+    return TransportError(Trouble.SILENCE, "no answer")
 
 
 def _unintelligible(cause: HTTPException) -> TransportError:
@@ -128,7 +140,7 @@ def origin_of(error: Exception) -> BaseException | None:
 def tried(error: TransportError, attempts: Attempts) -> str:
     """What failed, for how long, and how often: "no answer for 30 s (2 tries)"."""
     seconds = f"{attempts.spent:.{0 if attempts.spent >= 10 else 1}f} s"
-    lasted = error.trouble in (Trouble.SILENCE, Trouble.CONNECT)
+    lasted = error.trouble in (Trouble.SILENCE, Trouble.SLOW, Trouble.CONNECT)
     text = f"{error.detail} for {seconds}" if lasted else error.detail
     if attempts.failed < 2:
         return text

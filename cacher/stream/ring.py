@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from queue import SimpleQueue
 from typing import Self
 
 from cacher.errors import OutOfThreads
+from cacher.limits import LIMITS
 
 BUFFER = 1024 * 1024
 """Bytes in a buffer. Of 512, so that a tar header never lies across two."""
@@ -17,6 +19,9 @@ COUNT = 8
 
 _AGAIN = 0.1
 """Seconds after which a thread that has not ended is cancelled again."""
+
+_TIMES = math.ceil(LIMITS.undo / _AGAIN)
+"""How often, before it is left behind: what it waits for is out of reach, as a name server is."""
 
 _EMPTY = memoryview(b"")
 
@@ -72,9 +77,11 @@ class Ring:
         return content
 
     def close(self) -> None:
-        """Stop the thread, wherever it is, and return once it has ended."""
+        """Stop the thread, wherever it is, and return once it has ended, or after a few seconds."""
         self._free.put(None)
-        while self._thread.is_alive():
+        for _ in range(_TIMES):
+            if not self._thread.is_alive():
+                return
             if not self._is_over:
                 self._cancel()
             self._thread.join(_AGAIN)

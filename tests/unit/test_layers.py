@@ -92,7 +92,7 @@ DOORS = {
     "urllib3": {"cacher.s3.transport", "cacher.s3.troubles"},
     "http.client": {"cacher.s3.response", "cacher.s3.transport", "cacher.s3.troubles"},
     "urllib.request": set(),
-    "socket": {"cacher.s3.transport", "cacher.s3.probes"},
+    "socket": {"cacher.s3.dial", "cacher.s3.pace", "cacher.s3.transport", "cacher.s3.probes"},
     "ssl": {"cacher.s3.transport", "cacher.s3.tls", "cacher.s3.probes"},
     "zstandard": {"cacher.stream.zstd"},
     "compression": {"cacher.stream.zstd_stdlib"},

@@ -1,0 +1,84 @@
+"""A connection to one of a host's addresses, in a time that covers the name server as well.
+
+`getaddrinfo` knows no time-out and no signal: where the name server is silent it takes 10 s or
+more, in which nobody can stop the program. So a thread asks, and is left behind if it must be.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+
+Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+Option = tuple[int, int, int | bytes]
+
+
+def dial(name: str, port: int, seconds: float, options: Sequence[Option] = ()) -> socket.socket:
+    """A TCP connection, its time-out `seconds`, which it has not exceeded itself.
+
+    The name server may take as long again. Raises `socket.gaierror` where the name has no address,
+    and `OSError`, as of the last address.
+    """
+    addresses = _addresses(name, port, seconds)
+    for number, address in enumerate(addresses, 1):
+        is_last = number == len(addresses)
+        # Half of what is left for each, so that one dead address leaves time for the others.
+        seconds_here = seconds if is_last else seconds / 2
+        seconds -= 0 if is_last else seconds_here
+        try:
+            return _connected(address, seconds_here, options)
+        except OSError:
+            if is_last:
+                raise
+    raise socket.gaierror(socket.EAI_NONAME, "the host name has no address")
+
+
+def _connected(address: Address, seconds: float, options: Sequence[Option]) -> socket.socket:
+    family, kind, protocol, _, place = address
+    sock = socket.socket(family, kind, protocol)
+    try:
+        for option in options:
+            sock.setsockopt(*option)
+        sock.settimeout(seconds)
+        sock.connect(place)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _addresses(name: str, port: int, seconds: float) -> list[Address]:
+    """The addresses of a host. Raises `socket.gaierror`, also after so many seconds."""
+    try:
+        return _ask(name, port, socket.AI_NUMERICHOST)  # an address already: nobody is asked
+    except socket.gaierror:
+        pass
+    found: SimpleQueue[list[Address] | socket.gaierror] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            found.put(_ask(name, port))
+        except socket.gaierror as error:
+            found.put(error)
+
+    try:
+        threading.Thread(target=ask, daemon=True).start()
+    except RuntimeError:
+        ask()  # no thread to spare
+    try:
+        answer = found.get(timeout=seconds)
+    except Empty:
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer from the name server") from None
+    if isinstance(answer, socket.gaierror):
+        raise answer
+    return answer
+
+
+def _ask(name: str, port: int, flags: int = 0) -> list[Address]:
+    try:
+        return [*socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)]
+    except UnicodeError as error:  # a label is empty, or over 63 bytes
+        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
