@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -88,7 +88,7 @@ def _in_order(sections: Sequence[_Section], release: str) -> None:
     """Raises `Unfit` unless each version is there once, with a date, the newest first, and none is
     newer than the release.
 
-    By their numbers, and not by their dates: an old version may be mended after a newer one.
+    By their numbers, and not by their dates: an old version may be corrected after a newer one.
     """
     above: list[_Section] = []
     for section in sections:
@@ -152,7 +152,7 @@ def _blocks(lines: list[tuple[int, str]]) -> Iterator[str]:
             words.append(text)
             continue
         if words:
-            yield f"<{kind}>{_inline(' '.join(words))}</{kind}>"
+            yield f"<{kind}>{inline(' '.join(words), _outside)}</{kind}>"
         # A blank line does not end a list; the end of all does, and so does another block.
         listed = "li" if kind == "li" and begins in ("li", "") and number else ""
         if kind == "li" and not listed:
@@ -177,18 +177,23 @@ def _begins(line: str, kind: str, number: int) -> tuple[str, str]:
     raise Unfit(f"{CHANGELOG}:{number}: not understood: {line}")
 
 
-def _inline(text: str) -> str:
-    """Code, links and bold; all else is escaped."""
+def inline(text: str, linked: Callable[[str], str]) -> str:
+    """Code, links and bold; all else is escaped. `linked` says where a link leads."""
     done, end = "", 0
     for match in _INLINE.finditer(text):
         if match["code"]:
             element = f"<code>{html.escape(match['code'])}</code>"
         elif match["bold"]:
-            element = f"<strong>{_inline(match['bold'])}</strong>"
+            element = f"<strong>{inline(match['bold'], linked)}</strong>"
         else:
-            if not re.match(r"https?://|#", match["url"]):
-                raise Unfit(f"{CHANGELOG}: a link that leads nowhere here: {match['url']}")
-            element = f'<a href="{html.escape(match["url"])}">{_inline(match["text"])}</a>'
+            url = html.escape(linked(match["url"]))
+            element = f'<a href="{url}">{inline(match["text"], linked)}</a>'
         done += html.escape(text[end : match.start()]) + element
         end = match.end()
     return done + html.escape(text[end:])
+
+
+def _outside(url: str) -> str:
+    if not re.match(r"https?://|#", url):
+        raise Unfit(f"{CHANGELOG}: a link that leads nowhere here: {url}")
+    return url

@@ -41,7 +41,8 @@ two lines.
 
 def make_tree(root: Path) -> Path:
     """What the page is made from, and stand-ins for the artifacts in `dist`."""
-    for name in (".builds/page", ".builds/changes.py", "cacher/__init__.py", TEMPLATE):
+    scripts = (".builds/page", ".builds/changes.py", ".builds/documents.py")
+    for name in (*scripts, "cacher/__init__.py", TEMPLATE):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
     (root / "docs/changelog.md").write_text(CHANGELOG)

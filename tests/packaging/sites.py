@@ -20,6 +20,9 @@ PYZ = [
 ]
 ARTIFACTS = [*PYZ, f"cacher-{VERSION}-py3-none-any.whl", f"cacher-{VERSION}.tar.gz"]
 
+DOCUMENTS = sorted(path.stem for path in (ROOT / "docs").glob("*.md") if path.stem != "changelog")
+"""The changelog is on the page itself."""
+
 
 def make_artifacts(directory: Path) -> None:
     directory.mkdir()
@@ -44,7 +47,7 @@ def sha256(path: Path) -> str:
 def make_site(directory: Path) -> Path:
     """The artifacts, and the page with what this checkout's changelog tells, as a draft."""
     make_artifacts(directory)
-    script = [sys.executable, str(ROOT / ".builds/page"), "--draft"]
+    script = [sys.executable, str(ROOT / ".builds/page"), "--draft", "--documents"]
     places = ["--artifacts", str(directory), "--out", str(directory / "index.html")]
     subprocess.run([*script, *places], check=True)
     return directory

@@ -48,6 +48,25 @@ def test_all_is_filled_in(tree: Path) -> None:
     assert "Not shown" not in page
 
 
+def test_it_tells_the_size_of_the_file(tree: Path) -> None:
+    for name, mebibytes in (("cacher.pyz", 3.21), ("cacher-linux-amd64.pyz", 1.5)):
+        with open(tree / "dist" / name, "r+b") as file:
+            file.truncate(int(mebibytes * 2**20))
+    assert render(tree).returncode == 0
+    page = (tree / "dist/index.html").read_text()
+    assert "<b>3.2 MiB</b>" in page
+    assert "1.5 MiB for Linux on x86-64" in page
+
+
+@pytest.mark.parametrize(
+    ("domain", "address"),
+    [("cacher.srht.site", "https://cacher.srht.site/"), ("", "https://cacher.example.org/")],
+)
+def test_it_tells_where_it_is(tree: Path, domain: str, address: str) -> None:
+    assert render(tree, SITE=domain).returncode == 0
+    assert f"curl -fsSLO {address}cacher.pyz " in (tree / "dist/index.html").read_text()
+
+
 def times(root: Path) -> list[str]:
     page = (root / "dist/index.html").read_text()
     return re.findall(r"<dd>(<time .*)</dd>", page)
@@ -93,7 +112,7 @@ def test_a_time_without_a_zone_is_utc(tree: Path, told: str, shown: str) -> None
 
 
 def test_versions_are_in_the_order_of_versions(tree: Path) -> None:
-    """Not of their letters, nor of their dates: an old branch may be mended later."""
+    """Not of their letters, nor of their dates: an old branch may be corrected later."""
     old = "".join(
         f"## [{name}] - 2026-0{month}-01\n\n- Something.\n\n"
         for month, name in enumerate(["0.0.10", "0.0.9.1", "0.0.9", "0.0.9rc2", "0.0.9b3"], 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -14,7 +15,7 @@ import pytest
 
 from tests.packaging import browser
 from tests.packaging.browser import Browser
-from tests.packaging.sites import ARTIFACTS, make_site
+from tests.packaging.sites import ARTIFACTS, ROOT, TEMPLATE, make_site
 from tests.servers import programs
 
 
@@ -61,6 +62,36 @@ def test_links_lead_somewhere(site: Path) -> None:
         elif not urlsplit(link).scheme:
             assert (site / link).is_file(), link
     assert {*ARTIFACTS, "checksums.txt"} <= set(page.links)
+
+
+def test_what_is_judged_first_comes_first(site: Path) -> None:
+    text = (site / "index.html").read_text()
+    places = [text.index(f'data-run="{name}"') for name in ("before", "after", "start")]
+    places += [text.index('class="figures"'), text.index('class="sha"')]
+    assert places == sorted(places)
+
+
+def test_the_figures_are_those_of_the_project() -> None:
+    text = (ROOT / TEMPLATE).read_text()
+    figures = text[
+        text.index('class="figures"') : text.index("</ul>", text.index('class="figures"'))
+    ]
+    pins = (ROOT / "tests/run").read_text()
+    names = ("Garage", "SeaweedFS", "JuiceFS", "rclone")
+    for name in names:
+        (version,) = set(re.findall(rf"\b{name.upper()}=([0-9.]+)", pins))
+        assert f"{name} {version}" in figures
+    assert f"<b>{len(names)} stores</b>" in figures
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    minors = re.findall(r"Python :: (3\.\d+)", " ".join(project["classifiers"]))
+    assert f"<b>{minors[0]} to {minors[-1]}</b>" in figures
+    assert len(project["dependencies"]) == 2
+    manual = " ".join((ROOT / "docs/manual.md").read_text().split())
+    memory = re.search(
+        r"Memory: about (\d+ MiB) .*? (\d+ MiB) to store .* (\d+ MiB) to restore", manual
+    )
+    assert memory is not None
+    assert all(figure in figures for figure in memory.groups())
 
 
 def test_nothing_is_loaded(site: Path) -> None:

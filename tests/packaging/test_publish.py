@@ -13,6 +13,7 @@ import pytest
 
 from tests.packaging import buildhost
 from tests.packaging.releases import RELEASED, VERSION, publish
+from tests.packaging.sites import DOCUMENTS
 
 ZIPAPP = """\
 import pathlib, sys
@@ -60,7 +61,10 @@ def test_publishes(released: Path, tmp_path: Path) -> None:
     assert "index.html" in names
     sums = [line.split()[1] for line in (out / "checksums.txt").read_text().splitlines()]
     assert sums == sorted(sums)
-    assert sorted(names) == sorted([*sums, "checksums.txt", "index.html"])
+    documents = [f"{name}.html" for name in DOCUMENTS]
+    assert sorted(names) == sorted([*sums, *documents, "checksums.txt", "index.html"])
+    address = "https://example.org/cacher.pyz"
+    assert f"curl -fsSLO {address} " in (out / "index.html").read_text()
     check = ["sha256sum", "--check", "--strict", "checksums.txt"]
     subprocess.run(check, cwd=out, check=True, capture_output=True)
 
