@@ -11,15 +11,12 @@ import stat
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
 from cacher.errors import LocalError, UsageError
 from cacher.keys import check_prefix
 from cacher.options import SETTINGS, attribute
 from cacher.urls import shown as shown_url
-
-PART_SIZE = 16 * 1024 * 1024
-"""Bytes: four parts at a time fit in the memory of small machines, 1000 are 15.6 GiB."""
 
 MIN_PART_SIZE = 5 * 1024 * 1024
 """The smallest part that stores take (AWS, Ceph, SeaweedFS, Swift)."""
@@ -36,6 +33,11 @@ for _power, _letter in enumerate("KMGT", 1):
         f"{_letter}IB": 1024**_power,
         f"{_letter}B": 1000**_power,
     }
+
+_HOST_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
+
+_UNSHOWN = ("key-file", "secret-file")
+"""Settings whose value may be the secret itself, by mistake."""
 
 _BUCKET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,253}[a-zA-Z0-9]")
 """What some store or other allows (AWS until 2018); each store checks its own, narrower rule."""
@@ -61,7 +63,7 @@ class Settings(NamedTuple):
     ca_file: str = ""
     timeout: float | None = None
     jobs: int = JOBS
-    part_size: int = PART_SIZE
+    part_size: int | None = None
     sources: Mapping[str, str] = MappingProxyType({})
     config_file: str = ""
 
@@ -73,14 +75,15 @@ class Settings(NamedTuple):
     @property
     def directory(self) -> str:
         """The directory of a local store."""
-        return unquote(urlsplit(self.endpoint).path)
+        # Names are bytes, which need not be UTF-8.
+        return os.fsdecode(unquote_to_bytes(os.fsencode(urlsplit(self.endpoint).path)))
 
 
 def config_path(flag: str | None, environ: Mapping[str, str]) -> tuple[str, bool]:
     """The config file, and whether it was asked for by name and so must exist."""
     named = flag or environ.get("CACHER_CONFIG", "")
     if named:
-        return named, True
+        return os.path.expanduser(named), True
     home = _home(environ)
     base = environ.get("XDG_CONFIG_HOME") or (home and os.path.join(home, ".config"))
     if not base:
@@ -94,7 +97,7 @@ def default_endpoint(environ: Mapping[str, str]) -> str:
     base = environ.get("XDG_CACHE_HOME") or (home and os.path.join(home, ".cache"))
     if not base:
         return ""
-    return "file://" + quote(os.path.join(os.path.abspath(base), "cacher", "store"))
+    return "file://" + quote(os.fsencode(os.path.join(os.path.abspath(base), "cacher", "store")))
 
 
 def load(
@@ -238,7 +241,7 @@ def _home(environ: Mapping[str, str]) -> str:
 def _fallback(name: str, environ: Mapping[str, str]) -> str:
     if name == "endpoint":
         return default_endpoint(environ)
-    return {"jobs": str(JOBS), "part-size": str(PART_SIZE)}.get(name, "")
+    return str(JOBS) if name == "jobs" else ""
 
 
 def _line(text: str, key: str) -> str:
@@ -258,32 +261,82 @@ def _parse(name: str, value: str, source: str) -> str | int | float | None:
     try:
         return _PARSERS.get(name, str)(value)
     except (ValueError, UsageError) as error:
-        # An endpoint may hold a password or a token by mistake.
-        shown = shown_url(value) if name == "endpoint" else value
-        hint = "`cacher help options` shows what it takes"
-        raise UsageError(f"{source}: {shown!r}: {error}", hint) from error
+        given = "" if name in _UNSHOWN else repr(value) + ": "
+        if name == "endpoint":
+            # It may hold a password or a token by mistake.
+            given = repr(shown_url(value)) + ": "
+        hint = getattr(error, "hint", "") or "`cacher help options` shows what it takes"
+        raise UsageError(f"{source}: {given}{error}", hint) from error
 
 
 def _endpoint(value: str) -> str:
+    value = value.strip()
+    if re.search(r"[\x00-\x1f\x7f]", value):  # urlsplit would leave some of them out
+        raise ValueError("an endpoint has no line break and no other control character")
     try:
         url = urlsplit(value)
-        _ = url.port
+        if url.port == 0:
+            raise ValueError
     except ValueError:
         # Its own words hold what may be a password.
-        raise ValueError("not a URL, or its port is not a number from 0 to 65535") from None
+        raise ValueError("not a URL, or its port is not a number from 1 to 65535") from None
+    # A scheme is the same in any case, and the rest of the program knows it in lower case.
+    value = url.scheme + value[len(url.scheme) :]
     if url.scheme == "file":
-        if url.netloc not in ("", "localhost") or not url.path.startswith("/"):
-            raise ValueError("a local store is file:///DIRECTORY, with three slashes")
-        if url.query or url.fragment:
-            raise ValueError("in a directory's name ? is %3F, and # is %23")
-        return value
+        return _directory(url, value)
     if url.scheme not in ("http", "https") or not url.hostname:
-        raise ValueError("an endpoint is http(s)://HOST[:PORT] or file:///DIRECTORY")
+        raise UsageError(
+            "an endpoint is http(s)://HOST[:PORT] or file:///DIRECTORY", _endpoint_meant(value)
+        )
     if "@" in value:  # wherever it is: a password may hold a slash
-        raise ValueError("credentials do not belong into the endpoint")
+        raise ValueError("an endpoint must not hold credentials")
     if url.query or url.fragment:
         raise ValueError("an endpoint has no query")
+    if not _may_be_a_host(url.hostname) or not value.isprintable():
+        raise ValueError("this is not the name of a host")
     return value.rstrip("/")
+
+
+def _may_be_a_host(name: str) -> bool:
+    """Whether the name has labels as DNS takes them (RFC 1035, section 2.3.4), or is an address."""
+    labels = name.removesuffix(".").split(".")
+    return ":" in name or (all(0 < len(label) < 64 for label in labels) and " " not in name)
+
+
+def _directory(url: SplitResult, value: str) -> str:
+    """The endpoint of a local store; `file://~/DIRECTORY` is below the home directory."""
+    if url.query or url.fragment:
+        raise ValueError("in a directory's name, write %3F for ? and %23 for #")
+    home = ""
+    if url.netloc.startswith("~"):
+        home = os.path.expanduser(url.netloc)
+        if home == url.netloc:
+            raise ValueError("this user has no home directory")
+        value = f"file://{quote(os.fsencode(home))}{url.path}"
+    elif url.netloc.lower() not in ("", "localhost") or not url.path.startswith("/"):
+        raise ValueError("a local store is file:///DIRECTORY, with three slashes")
+    if b"\0" in unquote_to_bytes(os.fsencode(url.path)):
+        raise ValueError("a directory's name cannot hold %00")
+    return value
+
+
+def _endpoint_meant(value: str) -> str:
+    """A hint with the URL that was probably meant; empty if nothing is near."""
+    if value.startswith(("/", "~")):
+        return f"did you mean file://{value}?"
+    match = re.fullmatch(rf"({_HOST_NAME}|\[[0-9A-Fa-f:]+\])(:[0-9]{{1,5}})?/?", value)
+    if not match:
+        return ""
+    # Behind an address or a name without a dot there is rarely a certificate.
+    is_plain = "." not in match[1] or re.fullmatch(r"[0-9.]+", match[1])
+    return f"did you mean {'http' if is_plain else 'https'}://{value}?"
+
+
+def _path(value: str) -> str:
+    """A file's name; `~` and `~USER` at its start are home directories."""
+    if "\0" in value:
+        raise ValueError("a file's name cannot hold a NUL character")
+    return os.path.expanduser(value)
 
 
 def _bucket(value: str) -> str:
@@ -314,7 +367,9 @@ def _jobs(value: str) -> int:
     return int(value)
 
 
-def _part_size(value: str) -> int:
+def _part_size(value: str) -> int | None:
+    if not value:
+        return None
     size = parse_size(value)
     if not MIN_PART_SIZE <= size <= MAX_PART_SIZE:
         raise ValueError("a part has 5MiB to 1GiB")
@@ -326,6 +381,9 @@ _PARSERS = {
     "region": _region,
     "bucket": _bucket,
     "prefix": check_prefix,
+    "key-file": _path,
+    "secret-file": _path,
+    "ca-file": _path,
     "timeout": _timeout,
     "jobs": _jobs,
     "part-size": _part_size,

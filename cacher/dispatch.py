@@ -5,6 +5,7 @@ Loads the module of the command that was asked for, and no other.
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable
@@ -22,6 +23,9 @@ from cacher.commands.wanted import (
 from cacher.config import parse_size
 from cacher.errors import UsageError
 
+# YAML's lists quote what a shell would expand. A name that begins with `~` is given as `./~name`.
+_expanded = os.path.expanduser
+
 _STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
@@ -38,7 +42,9 @@ def _download(run: Run, options: Namespace) -> Outcome:
         raise UsageError(f"--json and DEST {options.dest} both want stdout", "give DEST a name")
     key = _key(run, options)
     sha256 = check_sha256(options.sha256)
-    wanted = Download(key, options.dest, options.url, sha256, store_it=not options.no_store)
+    wanted = Download(
+        key, _expanded(options.dest), options.url, sha256, store_it=not options.no_store
+    )
     return download(run, wanted)
 
 
@@ -46,7 +52,9 @@ def _upload(run: Run, options: Namespace) -> Outcome:
     from cacher.commands.upload import upload
 
     key = _key(run, options)
-    return upload(run, Upload(key, options.file, check_sha256(options.sha256), options.force))
+    return upload(
+        run, Upload(key, _expanded(options.file), check_sha256(options.sha256), options.force)
+    )
 
 
 def _dir_upload(run: Run, options: Namespace) -> Outcome:
@@ -54,7 +62,7 @@ def _dir_upload(run: Run, options: Namespace) -> Outcome:
 
     wanted = DirUpload(
         _key(run, options),
-        options.directory,
+        _expanded(options.directory),
         include=options.include,
         exclude=options.exclude,
         exclude_caches=options.exclude_caches,
@@ -74,7 +82,7 @@ def _dir_download(run: Run, options: Namespace) -> Outcome:
         raise UsageError(f"--strip {options.strip}: less than none")
     wanted = DirDownload(
         _key(run, options),
-        options.directory,
+        _expanded(options.directory),
         clean=options.clean,
         strip=options.strip,
         only=options.only,
@@ -122,7 +130,7 @@ def _program(run: Run, options: Namespace) -> str | None:
     """The engine that was chosen; None where the first will do."""
     if options.docker == "":
         raise UsageError("--docker is empty", "is the variable set?")
-    return options.docker or run.environ.get("CACHER_DOCKER") or None
+    return _expanded(options.docker or run.environ.get("CACHER_DOCKER") or "") or None
 
 
 def _size(flag: str, text: str | None) -> int | None:

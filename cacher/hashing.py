@@ -19,6 +19,7 @@ list: a pattern that matches one file hashes like that file. The corners:
   are passed over, as by `find -type f`.
 * A path that is named, or matched, is followed if it is a symlink, as by `sha256sum`. Anything
   but a file or a directory behind it is refused: reading a FIFO could wait for ever.
+* `~` and `~user` at the start of a path are home directories, as in a shell.
 * A path that exists is taken literally, even with `*` or `?` in its name.
 * `*` and `?` match within a name, `**` as a whole segment any number of directories, through no
   symlink (bash's `globstar` goes one link deep after a prefix). None of them matches a leading
@@ -59,7 +60,8 @@ def hash_paths(paths: Sequence[str]) -> str:
     `LocalError` for what is missing, unreadable, neither a file nor a directory, or a directory
     without files.
     """
-    targets = [target for path in paths or [""] for target in _expand(os.fsencode(path))]
+    named = [os.path.expanduser(os.fsencode(path)) for path in paths or [""]]
+    targets = [target for path in named for target in _expand(path)]
     alone = len(targets) == 1
     summer = _Summer()
     for target in targets:

@@ -14,7 +14,7 @@ from cacher.s3.client import Client
 from cacher.s3.session import Endpoint, Session
 from cacher.s3.sigv4 import Keys
 from cacher.s3.transport import Host, Transport
-from cacher.store.bucket import JOBS, PART_SIZE, BucketStore
+from cacher.store.bucket import JOBS, BucketStore
 from tests.fakes.profile import AccessKey
 from tests.fakes.s3server import FakeS3Server
 
@@ -43,7 +43,7 @@ def open_store(
     keys: Keys,
     *,
     prefix: str = "",
-    part_size: int = PART_SIZE,
+    part_size: int | None = None,
     jobs: int = JOBS,
     transport: Transport | None = None,
     clock: Callable[[], float] = time.time,
@@ -73,7 +73,7 @@ def open_fake(
     key: AccessKey | None = None,
     bucket: str = "",
     region: str | None = None,
-    part_size: int = PART_SIZE,
+    part_size: int | None = None,
     jobs: int = JOBS,
     transport: Transport | None = None,
     clock: Callable[[], float] = time.time,

@@ -19,7 +19,7 @@ PART_SIZE = 16 * 1024 * 1024
 """Bytes in a part: at most 1000 of them up to 15.6 GiB, and four fit small machines' memory."""
 
 STREAM_PART_SIZE = 10 * 1024 * 1024
-"""The same for a stream, whose parts are in memory: in place of `PART_SIZE`, if that is wanted."""
+"""The same for a stream, whose parts are in memory."""
 
 JOBS = 4
 """Requests under way at a time: four fill a loopback and most networks."""
@@ -29,11 +29,17 @@ class BucketStore:
     """The `Store` of the objects below `prefix` in the client's bucket."""
 
     def __init__(
-        self, client: Client, prefix: str = "", *, part_size: int = PART_SIZE, jobs: int = JOBS
+        self,
+        client: Client,
+        prefix: str = "",
+        *,
+        part_size: int | None = None,
+        jobs: int = JOBS,
     ) -> None:
         self.client = client
         self._prefix = f"{prefix}/" if prefix else ""
-        self._part_size = part_size
+        self._part_size = part_size or PART_SIZE
+        self._stream_part_size = part_size or STREAM_PART_SIZE
         self._jobs = jobs
         self._prepared: dict[Content, FileParts] = {}
 
@@ -57,12 +63,11 @@ class BucketStore:
         self, key: str, metadata: Mapping[str, str], meter: Meter = unmetered
     ) -> BucketWriter:
         """Memory: `jobs` parts."""
-        is_default = self._part_size == PART_SIZE
         upload = Upload(
             self.client,
             self._object(key),
             metadata,
-            part_size=STREAM_PART_SIZE if is_default else self._part_size,
+            part_size=self._stream_part_size,
             jobs=self._jobs,
             meter=meter,
         )

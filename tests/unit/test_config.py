@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,7 +33,7 @@ EXAMPLES: dict[str, tuple[list[str], list[object]]] = {
     "ca-file": (["flag", "env", "file"], ["flag", "env", "file", ""]),
     "timeout": (["1", "2.5", "30"], [1.0, 2.5, 30.0, None]),
     "jobs": (["1", "64", "7"], [1, 64, 7, 4]),
-    "part-size": (["5MiB", "1GiB", "6M"], [5 * MIB, 1024 * MIB, 6 * MIB, 16 * MIB]),
+    "part-size": (["5MiB", "1GiB", "6M"], [5 * MIB, 1024 * MIB, 6 * MIB, None]),
 }
 
 
@@ -182,11 +183,20 @@ def test_what_is_no_size(text: str) -> None:
     [
         ("http://127.0.0.1:3900", "http://127.0.0.1:3900"),
         ("https://s3.example.org/", "https://s3.example.org"),
+        ("https://s3.example.org./", "https://s3.example.org."),
+        (f"https://{'a' * 63}.ü.org", f"https://{'a' * 63}.ü.org"),
         ("https://example.org/s3/", "https://example.org/s3"),
         ("http://[::1]:3900", "http://[::1]:3900"),
         ("file:///srv/cache", "file:///srv/cache"),
         ("file://localhost/srv/cache", "file://localhost/srv/cache"),
         ("file:///a%20b%3F", "file:///a%20b%3F"),
+        ("FILE:///srv/Cache", "file:///srv/Cache"),
+        ("File://LOCALHOST/srv", "file://LOCALHOST/srv"),
+        ("HTTP://H.example:80/S3", "http://H.example:80/S3"),
+        ("HTTPS://s3.example.org", "https://s3.example.org"),
+        (" https://s3.example.org\n", "https://s3.example.org"),
+        ("file:///a%0Ab", "file:///a%0Ab"),
+        ("file:///100%", "file:///100%"),
     ],
 )
 def test_endpoints(given: str, kept: str) -> None:
@@ -196,6 +206,12 @@ def test_endpoints(given: str, kept: str) -> None:
 def test_the_directory_of_an_endpoint() -> None:
     assert load({"endpoint": "file:///a%20b%3F%23"}).directory == "/a b?#"
     assert load({"endpoint": "file://localhost/srv"}).directory == "/srv"
+    assert load({"endpoint": "file://LOCALHOST/srv"}).directory == "/srv"
+    assert load({"endpoint": "FILE:///srv"}).directory == "/srv"
+    assert load({"endpoint": "FILE:///srv"}).is_local
+    assert load({"endpoint": "file:///a%0A%ff%"}).directory == "/a\n\udcff%"
+    assert load({"endpoint": "file:///a\udcffb"}).directory == "/a\udcffb"
+    assert load(environ={"HOME": "/h\udcff"}).directory == "/h\udcff/.cache/cacher/store"
     assert not load({"endpoint": "https://h"}).is_local
 
 
@@ -211,6 +227,16 @@ def test_the_directory_of_an_endpoint() -> None:
         ("endpoint", "https://:443", "an endpoint is"),
         ("endpoint", "http://h:x", "not a URL, or its port"),
         ("endpoint", "http://h:65536", "not a URL, or its port"),
+        ("endpoint", "http://h:0", "not a URL, or its port"),
+        ("endpoint", "http://a..b", "not the name of a host"),
+        ("endpoint", "http://.", "not the name of a host"),
+        ("endpoint", f"http://{'a' * 64}.org", "not the name of a host"),
+        ("endpoint", "http://a b/", "not the name of a host"),
+        ("endpoint", "file:///a%00b", "cannot hold %00"),
+        ("endpoint", "file:///%00", "cannot hold %00"),
+        ("endpoint", "FILE://srv/cache", "three slashes"),
+        ("endpoint", "HTTP://h/?x=1", "no query"),
+        ("endpoint", "file://~nobody-of-that-name/x", "no home directory"),
         ("endpoint", "http://[::1", "not a URL, or its port"),
         ("endpoint", "http://h/?x=1", "no query"),
         ("endpoint", "http://h/#x", "no query"),
@@ -255,6 +281,82 @@ def test_what_is_not_legal_names_its_source(name: str, text: str, reason: str, f
         assert caught.value.message.startswith(f"{source}: ")
         assert reason in caught.value.message
         assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("code", [0, 1, 9, 10, 13, 27, 31, 127])
+@pytest.mark.parametrize("endpoint", ["file:///a{}b", "http://h{}/p", "http://h/a{}b", "h{}h"])
+def test_a_control_character_in_an_endpoint_is_refused(endpoint: str, code: int) -> None:
+    with pytest.raises(UsageError, match="control character") as caught:
+        load({"endpoint": endpoint.format(chr(code))})
+    assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize("endpoint", ["http://h\udcff", "http://h/\udcff"])
+def test_a_host_is_text(endpoint: str) -> None:
+    with pytest.raises(UsageError, match="not the name of a host") as caught:
+        load({"endpoint": endpoint})
+    assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize("name", ["key-file", "secret-file", "ca-file"])
+def test_a_file_name_without_meaning(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot hold a NUL character") as caught:
+        load({attribute(name): "~MARKED\0"})
+    assert caught.value.message.startswith(f"--{name}: ")
+    assert ("MARKED" in caught.value.message) == (name == "ca-file")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("s3.example.org", "https://s3.example.org"),
+        ("s3.example.org/", "https://s3.example.org/"),
+        ("s3.example.org:9000", "https://s3.example.org:9000"),
+        ("localhost:3900", "http://localhost:3900"),
+        ("localhost", "http://localhost"),
+        ("minio:9000", "http://minio:9000"),
+        ("127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("10.1.2.3", "http://10.1.2.3"),
+        ("[::1]:3900", "http://[::1]:3900"),
+        ("/srv/cache", "file:///srv/cache"),
+        ("~/cache", "file://~/cache"),
+    ],
+)
+def test_an_endpoint_without_a_scheme_is_offered_with_one(given: str, meant: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load({"endpoint": given})
+    assert caught.value.hint == f"did you mean {meant}?"
+    if "~" not in meant:
+        load({"endpoint": meant})
+
+
+@pytest.mark.parametrize("given", ["", "ftp://h", "s3://bucket", "user:Passw0rd", "h:1/x?y", "a b"])
+def test_what_is_like_no_endpoint_is_not_offered(given: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load({"endpoint": given})
+    assert "did you mean" not in caught.value.hint
+
+
+def test_a_hint_of_its_own_is_kept() -> None:
+    with pytest.raises(UsageError) as caught:
+        load({"prefix": "a//b"})
+    assert "segments between single slashes" in caught.value.hint
+
+
+def test_home_directories(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    monkeypatch.setenv("HOME", HOME)
+    for name in ("key-file", "secret-file", "ca-file"):
+        assert value(load({attribute(name): "~/x"}), name) == f"{HOME}/x"
+        assert value(load({attribute(name): "./~/x"}), name) == "./~/x"
+        file.write_text(f'{name} = "~/x"\n')
+        assert value(load(environ={"CACHER_CONFIG": str(file)}), name) == f"{HOME}/x"
+    root = pwd.getpwuid(0).pw_dir
+    assert load({"key_file": "~root/x"}).key_file == f"{root}/x"
+    assert load({"key_file": "~nobody-of-that-name/x"}).key_file == "~nobody-of-that-name/x"
+    assert load({"endpoint": "file://~/a%20b"}).directory == f"{HOME}/a b"
+    assert load({"endpoint": "file://~root/c"}).directory == f"{root}/c"
+    assert config.config_path("~/c.toml", {}) == (f"{HOME}/c.toml", True)
+    assert config.config_path(None, {"CACHER_CONFIG": "~/c.toml"}) == (f"{HOME}/c.toml", True)
 
 
 # --- secrets -------------------------------------------------------------------------------------
