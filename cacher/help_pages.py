@@ -61,7 +61,8 @@ ABOUT = {
     ),
     "delete": (
         "Delete the entries of these keys, or of all keys that begin with P. A key that is not "
-        "stored is not an error. The --prefix that all commands take goes before `delete`."
+        "stored is named, which is not an error. The --prefix that all commands take goes before "
+        "`delete`."
     ),
     "key": "Print the key that TEMPLATE resolves to. Needs no settings and no store.",
     "init": (
@@ -215,7 +216,7 @@ MORE_OF_ALL = "Options of all commands (the store, --json, -q, ...): `cacher hel
 
 USAGES = {
     # Where the arguments that argparse knows are not all that there is to say.
-    "delete": ("KEY...", "--prefix P"),
+    "delete": ("KEY...", "--prefix P", "--stdin"),
     "help": ("[COMMAND [VERB]]", "options"),
 }
 

@@ -133,7 +133,7 @@ class TestConfigFile:
 
 BAD = [
     ("endpoint", "ftp://h", "an endpoint is http(s)://HOST"),
-    ("endpoint", "http://me:pw@h", "credentials do not belong"),
+    ("endpoint", "http://me:pw@h", "must not hold credentials"),
     ("endpoint", "file://relative", "three slashes"),
     ("bucket", "a/b", "not a bucket name"),
     ("region", "a b", "not a region name"),
