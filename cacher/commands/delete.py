@@ -34,6 +34,8 @@ def delete(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Outc
     """
     listed = wanted.prefix is not None
     keys = _below(run, wanted, ask) if listed else wanted.keys
+    if keys is None:
+        return Outcome("kept", "nothing was deleted", {"deleted": [], "missing": []})
     if wanted.dry_run:
         return _rehearse(run, keys if listed else _present(run, keys))
     if listed:
@@ -122,7 +124,8 @@ def _present(run: Run, keys: Iterable[str]) -> Iterator[str]:
     return (key for key in keys if _is_there(run, key, sure=True))
 
 
-def _below(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Iterable[str]:
+def _below(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Iterable[str] | None:
+    """The keys to delete; None if whoever was asked said no."""
     prefix = wanted.prefix or ""
     if not prefix and ask is None and not wanted.dry_run:
         raise UsageError(
@@ -139,7 +142,7 @@ def _below(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Iter
     keys = [entry.key for entry in run.store.list(prefix)]
     what = keys[0] if len(keys) == 1 else _counted(len(keys))
     if keys and not ask(f"delete {what} from {run.store.name}?"):
-        raise UsageError("nothing was deleted")
+        return None
     return keys
 
 
