@@ -19,8 +19,16 @@ TERMINAL_INTERVAL = 0.1
 LOG_INTERVAL = 10.0
 """Seconds between two looks at the progress: a bar that moves, a line in a log."""
 
+WAITING = 5.0
+"""Seconds without a byte after which it is said who is waited for."""
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_BAR = 24
+_BAR, _SHORT_BAR = 24, 8
+"""Cells of the bar, and of one that is shortened for an estimate."""
+
+_LEAST = 20
+"""Columns of a key and what is done with it that no number may take."""
+
 _COLUMNS = 80
 
 
@@ -103,9 +111,14 @@ class Report:
         """Everything out, so that a failure to write is known before the exit status is."""
         self._stdout.flush()
 
-    def progress(self, doing: str, total: int | None = None) -> Progress:
-        """A meter that shows how far `doing` is; `total` bytes, where that is known."""
-        return Progress(self, doing, total, shown=not self.quiet)
+    def progress(
+        self, doing: str, total: int | None = None, *, waits_for: str = "the store"
+    ) -> Progress:
+        """A meter that shows how far `doing` is; `total` bytes, where that is known.
+
+        `waits_for` is who is named when nothing moves.
+        """
+        return Progress(self, doing, total, waits_for, shown=not self.quiet)
 
     def draw(self, text: str) -> None:
         """Replace the progress bar, which is not a line yet."""
@@ -146,14 +159,24 @@ class Report:
 class Progress:
     """Counts bytes from any thread, and shows them while its `with` block lasts."""
 
-    def __init__(self, report: Report, doing: str, total: int | None, *, shown: bool) -> None:
+    def __init__(
+        self, report: Report, doing: str, total: int | None, waits_for: str, *, shown: bool
+    ) -> None:
         self.total = total
         self.count = 0
+        self.files: Callable[[], int] | None = None
+        """Gives the files so far, where these are counted."""
+        self.passed: Callable[[], int] | None = None
+        """Gives what has been read or written besides, where that is known: it moves, too."""
         self._report = report
         self._doing = doing
+        self._waits_for = waits_for
         self._shown = shown
         self._lock = threading.Lock()
-        self._start = report.monotonic()
+        self._start = self._moved = report.monotonic()
+        self._passed_before = (0, 0)
+        self._arrives = total is None
+        """A total that is learned later is that of what arrives: with it, waiting is over."""
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -166,6 +189,7 @@ class Progress:
         """So many more bytes have moved; fewer, if some must move again."""
         with self._lock:
             self.count += count
+            self._moved = self._report.monotonic()
 
     def __enter__(self) -> Self:
         if self._shown:
@@ -190,35 +214,69 @@ class Progress:
         drawn = False
         while not self._over.wait(TERMINAL_INTERVAL if terminal else LOG_INTERVAL):
             if terminal:
-                self._report.draw(self._text(bar=True))
+                self._report.draw(self._bar(self._report.columns - 1))
                 drawn = True
             else:
-                self._report.say(self._text(bar=False))
+                numbers, estimate = self._numbers()
+                self._report.say(" ".join([self._doing, numbers[0], *estimate]))
         if drawn:
             self._report.draw("")
 
-    def _text(self, *, bar: bool) -> str:
-        seconds, count, total = max(self.seconds, 0.001), self.count, self.total
-        rate = count / seconds
-        parts = []
-        if total:
-            share = min(count / total, 1.0)
-            if bar:
-                parts.append(f"[{'#' * int(share * _BAR):<{_BAR}}]")
-            parts.append(f"{share:.0%} of {size_text(total)},")
-        else:
-            parts.append(f"{size_text(count)},")
-        parts.append(f"{size_text(rate)}/s")
+    def _bar(self, room: int) -> str:
+        """A line that fits: one that wraps cannot be drawn over, and would fill the screen.
+
+        Without room, the bar shrinks, the estimate goes, the bar goes, then numbers go, and only
+        then is the key cut.
+        """
+        doing = printable(self._doing)
+        texts, estimate = self._numbers()
+        least = min(len(doing), _LEAST)
+        numbers = next((text for text in texts if least + 1 + len(text) <= room), texts[-1])
+        tail = [numbers, *estimate]
+        cells = room - len(" ".join([doing, *tail])) - len(" []")
+        if cells < _SHORT_BAR and estimate:
+            tail = [numbers]
+            cells = room - len(" ".join([doing, *tail])) - len(" []")
+        if self.total and cells > 1:
+            cells = min(cells, _BAR)
+            tail.insert(0, f"[{'#' * int(self._share * cells):<{cells}}]")
+        left = room - sum(len(text) + 1 for text in tail)
+        if len(doing) > left:
+            doing = f"{doing[: max(left - 1, 0)]}…"
+        return " ".join([doing, *tail]).rstrip()[:room]
+
+    @property
+    def _share(self) -> float:
+        return min(self.count / self.total, 1.0) if self.total else 0.0
+
+    def _numbers(self) -> tuple[list[str], list[str]]:
+        """How far it is, the longest text first; and the estimate, if there is one."""
+        count, total = self.count, self.total
+        far = f"{self._share:.0%} of {size_text(total)}" if total else size_text(count)
+        short = f"{self._share:.0%}" if total else size_text(count)
+        files = self.files() if self.files else 0
+        with_files = [f"{far}, {counted(files, 'file')}"] if self.files else []
+        if waited := self._waited(files):
+            waiting = f"waiting for {self._waits_for}, {waited}"
+            return [*(f"{text}, {waiting}" for text in (*with_files, far)), waiting, short], []
+        rate = count / max(self.seconds, 0.001)
+        texts = [f"{text}, {size_text(rate)}/s" for text in (*with_files, far)]
+        estimate = []
         if total and rate > 0 and count < total:
-            parts.append(f"ETA {seconds_text((total - count) / rate)}")
-        told = " ".join(parts)
-        if not bar:
-            return f"{self._doing} {told}"
-        # A line that wraps cannot be drawn over: each bar would leave its beginning behind.
-        doing, room = printable(self._doing), self._report.columns - len(told) - 2
-        if len(doing) > room:
-            doing = f"{doing[: max(room - 1, 0)]}…"
-        return f"{doing} {told}"[: self._report.columns - 1]
+            estimate = [f"ETA {seconds_text((total - count) / rate)}"]
+        return [*texts, far, short], estimate
+
+    def _waited(self, files: int) -> str:
+        """For how long nothing has moved; empty if something has, or all is there."""
+        now = self._report.monotonic()
+        with self._lock:
+            passed = (files, self.passed() if self.passed else 0)
+            if passed != self._passed_before:
+                self._passed_before, self._moved = passed, now
+            idle = now - self._moved
+        if idle < WAITING or (self._arrives and self.total and self.count >= self.total):
+            return ""
+        return f"{idle:.0f} s" if idle < 60 else seconds_text(idle)
 
 
 def size_text(count: float) -> str:

@@ -74,7 +74,9 @@ def _restored(run: Run, wanted: DirDownload) -> Outcome:
             limit = _limit(wanted, opened.seal)
             with Staging(wanted.directory) as staging:
                 staging.require(opened.seal.content if opened.seal else opened.entry.size)
-                unpacked = _unpack(run, wanted, opened, staging.fd, limit)
+                unpacked = Unpacked()
+                progress.files = unpacked.restored_files
+                _unpack(run, wanted, opened, staging.fd, limit, unpacked)
                 if not unpacked.restored and (wanted.only or wanted.strip):
                     raise UsageError(
                         f"--only and --strip leave nothing of {wanted.key} to restore",
@@ -100,7 +102,9 @@ def _limit(wanted: DirDownload, seal: Seal | None) -> int:
     return wanted.max_unpacked
 
 
-def _unpack(run: Run, wanted: DirDownload, opened: Opened, root: int, limit: int) -> Unpacked:
+def _unpack(
+    run: Run, wanted: DirDownload, opened: Opened, root: int, limit: int, unpacked: Unpacked
+) -> None:
     """Unpack the entry into the directory `root`, and prove that it was all of it."""
     clock = run.report.monotonic
     start = clock()
@@ -109,12 +113,11 @@ def _unpack(run: Run, wanted: DirDownload, opened: Opened, root: int, limit: int
         SealedReader(_Recognised(opened.read).readinto, clock) as stream,
         Ring(stream.readinto, opened.cancel, clock) as ring,
     ):
-        unpacked = unpack(ring.next, root, choice)
+        unpack(ring.next, root, choice, unpacked)
     sealed.require_proof(opened, stream, unpacked.members, unpacked.size)
     seconds = clock() - start
     stages = sealed.stages_of_reading(stream, ring, "writing", seconds)
     sealed.note_bottleneck(run.report, stages, seconds)
-    return unpacked
 
 
 class _Recognised:
@@ -141,10 +144,9 @@ def _outcome(
     if unpacked.skipped:
         run.report.warn(f"{wanted.key}: left out {counted(unpacked.skipped, 'FIFO')}")
     seconds = progress.seconds
-    restored = unpacked.restored - unpacked.restored_directories
-    files = counted(unpacked.members - unpacked.directories, "file")
+    files = counted(unpacked.files(), "file")
     if unpacked.restored != unpacked.members:
-        files = f"{restored:,} of {files}"
+        files = f"{unpacked.restored_files():,} of {files}"
     return Outcome(
         "hit",
         f"hit {wanted.key} ({unpacked_text(files, entry.size, unpacked.size, seconds)})",

@@ -36,7 +36,9 @@ def dir_upload(run: Run, wanted: DirUpload) -> Outcome:
         run.store.create(wanted.key, sealed.metadata(KIND), progress.add) as writer,
         SealedWriter(writer, compressor, run.report.monotonic) as stream,
     ):
-        packed = _pack(wanted, stream)
+        packed = Packed()
+        progress.files, progress.passed = packed.files, lambda: stream.size
+        _pack(wanted, stream, packed)
         created = sealed.created(run)
         stream.finish(KIND, members=packed.members, content=packed.size, created=created)
         entry = writer.commit()
@@ -75,16 +77,17 @@ def _unreadable(directory: str, error: OSError) -> LocalError:
     return LocalError(f"cannot read {directory}: {reason}", hint)
 
 
-def _pack(wanted: DirUpload, stream: SealedWriter) -> Packed:
+def _pack(wanted: DirUpload, stream: SealedWriter, packed: Packed) -> None:
     selection = Selection(
         wanted.include, wanted.exclude, wanted.exclude_caches, wanted.allow_missing
     )
-    return pack(
+    pack(
         wanted.directory,
         stream.write,
         selection,
         keep_owner=wanted.keep_owner,
         tolerate_changes=wanted.tolerate_changes,
+        packed=packed,
     )
 
 
@@ -108,7 +111,7 @@ def _special(count: int) -> str:
 
 
 def _stored(run: Run, wanted: DirUpload, entry: Entry, packed: Packed, seconds: float) -> Outcome:
-    files = counted(packed.members - packed.directories, "file")
+    files = counted(packed.files(), "file")
     return Outcome(
         "stored",
         f"stored {wanted.key} ({packed_text(files, packed.size, entry.size, seconds)})",

@@ -137,7 +137,8 @@ def _read(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:
 
 
 def _loaded(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:
-    with run.report.progress(f"downloading {wanted.key}") as progress:
+    doing = f"downloading {wanted.key}"
+    with run.report.progress(doing, waits_for="docker or the store") as progress:
         reader = run.store.open(wanted.key, progress.add)
         if reader is None:
             return None

@@ -77,7 +77,8 @@ def _fetched(
     run: Run, wanted: DockerDownload, engine: Engine, lead: str, url: str, *, store_it: bool
 ) -> Outcome:
     source = shown(url)
-    with run.report.progress(f"fetching {wanted.key}") as progress:
+    doing = f"fetching {wanted.key}"
+    with run.report.progress(doing, waits_for="docker or the origin") as progress:
         try:
             loaded = _load(run, wanted, engine, url, progress)
         except IntegrityError as error:

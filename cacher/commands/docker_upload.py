@@ -77,11 +77,12 @@ def store_images(
     told = sealed.metadata(KIND) | records.record(names, images).metadata()
     saved = [exact(*pair) for pair in zip(names, images, strict=True)]
     with (
-        run.report.progress(f"uploading {key}") as progress,
+        run.report.progress(f"uploading {key}", waits_for="docker or the store") as progress,
         engine.save(saved) as saving,  # first: it takes its time before the first byte
         run.store.create(key, told, progress.add) as writer,
         SealedWriter(writer, compressor, run.report.monotonic) as stream,
     ):
+        progress.passed = lambda: stream.size
         passed = collect(saving, stream.write)
         if engine.inspect(names) != list(images):
             raise SourceError(

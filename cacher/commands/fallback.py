@@ -29,7 +29,7 @@ def deliver(run: Run, wanted: Download, place: Destination, *, store_it: bool) -
 
     Raises `SourceError` if none has, `IntegrityError` if one has another file.
     """
-    with run.report.progress(f"fetching {wanted.key}") as progress:
+    with run.report.progress(f"fetching {wanted.key}", waits_for="the origin") as progress:
         url, fetched = _fetch(run, wanted, place, progress)
     place.publish()
     seconds = progress.seconds

@@ -106,7 +106,7 @@ def _put_known_stream(
     digest = hashlib.sha256(usedforsecurity=False)
     size = 0
     with (
-        run.report.progress(f"uploading {wanted.key}") as progress,
+        run.report.progress(f"uploading {wanted.key}", waits_for="stdin or the store") as progress,
         run.store.create(wanted.key, {SHA256: sha256}, progress.add) as writer,
     ):
         for chunk in chunks:

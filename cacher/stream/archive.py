@@ -46,7 +46,8 @@ class SealedWriter:
         self._digest = Digest()
         self.compressing = 0.0
         self.storing = 0.0
-        self._size = 0
+        self.size = 0
+        """Bytes that were written, before compression."""
 
     def __enter__(self) -> Self:
         self._digest.__enter__()
@@ -58,12 +59,12 @@ class SealedWriter:
     def write(self, data: memoryview) -> None:
         """Take all of `data`, which may be reused at once."""
         self._put_all(self._compressor.compress(data))
-        self._size += data.nbytes
+        self.size += data.nbytes
 
     def finish(self, kind: str, *, members: int, content: int, created: int) -> Seal:
         """End the stream with its seal."""
         self._put_all(self._compressor.finish())
-        seal = Seal(kind, members, content, self._size, self._digest.hexdigest(), created)
+        seal = Seal(kind, members, content, self.size, self._digest.hexdigest(), created)
         self._target.write(seal.frame())
         return seal
 

@@ -45,6 +45,10 @@ class Packed:
         self.vanished = 0
         self.changed = 0
 
+    def files(self) -> int:
+        """The members that are not directories."""
+        return self.members - self.directories
+
 
 def pack(
     directory: str,
@@ -53,12 +57,13 @@ def pack(
     *,
     keep_owner: bool = False,
     tolerate_changes: bool = False,
+    packed: Packed | None = None,
 ) -> Packed:
     """Write a directory as a tar archive, in views of one buffer that `write` must be done with.
 
     Without `keep_owner` everything belongs to 0. With `tolerate_changes` a file that changes is
-    filled up or cut to the size that it had, and one that vanishes is left out. Raises `LocalError`
-    and `UsageError`, and what `write` raises.
+    filled up or cut to the size that it had, and one that vanishes is left out. What is counted is
+    in `packed` as it goes. Raises `LocalError` and `UsageError`, and what `write` raises.
     """
     try:
         root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -68,7 +73,7 @@ def pack(
         hint = f"user {os.geteuid()} may not list it" if isinstance(error, PermissionError) else ""
         raise LocalError(f"cannot read {directory}: {_reason(error)}", hint) from error
     try:
-        packer = _Packer(write, keep_owner=keep_owner, tolerate_changes=tolerate_changes)
+        packer = _Packer(write, packed or Packed(), keep_owner, tolerate_changes)
         packer.pack(directory, root, selection)
         return packer.packed
     finally:
@@ -77,9 +82,13 @@ def pack(
 
 class _Packer:
     def __init__(
-        self, write: Callable[[memoryview], None], *, keep_owner: bool, tolerate_changes: bool
+        self,
+        write: Callable[[memoryview], None],
+        packed: Packed,
+        keep_owner: bool,
+        tolerate_changes: bool,
     ) -> None:
-        self.packed = Packed()
+        self.packed = packed
         self._write = write
         self._keep_owner = keep_owner
         self._tolerates = tolerate_changes

@@ -59,15 +59,26 @@ class Unpacked:
         self.implicit: set[bytes] = set()
         """The directories that the archive has things in but does not tell of; the root is b""."""
 
+    def files(self) -> int:
+        """The members that are not directories."""
+        return self.members - self.directories
 
-def unpack(feed: Callable[[], memoryview], root: int, wanted: Wanted) -> Unpacked:
+    def restored_files(self) -> int:
+        """Those of them that were wanted."""
+        return self.restored - self.restored_directories
+
+
+def unpack(
+    feed: Callable[[], memoryview], root: int, wanted: Wanted, unpacked: Unpacked | None = None
+) -> Unpacked:
     """Unpack the tar stream that `feed` gives in pieces into the empty, private directory `root`.
 
-    Raises `IntegrityError` for an archive that is damaged or unsafe, `LocalError`, and what
-    `feed` raises. What is there by then stays there: the whole directory is to be thrown away.
+    What is counted is in `unpacked` as it goes. Raises `IntegrityError` for an archive that is
+    damaged or unsafe, `LocalError`, and what `feed` raises. What is there by then stays there: the
+    whole directory is to be thrown away.
     """
     try:
-        unpacker = _Unpacker(root, wanted)
+        unpacker = _Unpacker(root, wanted, unpacked or Unpacked())
     except OSError as error:
         raise LocalError(f"writing a directory: {_reason(error)}") from error
     try:
@@ -78,8 +89,8 @@ def unpack(feed: Callable[[], memoryview], root: int, wanted: Wanted) -> Unpacke
 
 
 class _Unpacker:
-    def __init__(self, root: int, wanted: Wanted) -> None:
-        self.unpacked = Unpacked()
+    def __init__(self, root: int, wanted: Wanted, unpacked: Unpacked) -> None:
+        self.unpacked = unpacked
         self._denied = denied_modes(root)
         self._strip = wanted.strip
         self._globs = Globs(wanted.only) if wanted.only else None

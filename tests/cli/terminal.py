@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from typing import Self
@@ -25,13 +26,18 @@ class Terminal:
         os.close(self._master)
         os.close(self.slave)
 
+    def resize(self, columns: int) -> None:
+        """Make it so wide."""
+        termios.tcsetwinsize(self._master, (24, columns))
+
     def write(self, text: str) -> None:
         """Type."""
         os.write(self._master, text.encode())
 
-    def read_until(self, end: str) -> None:
-        """Return once this text has been shown."""
+    def read_until(self, end: str) -> str:
+        """All that was shown, once this text has been."""
         self._read(lambda: end.encode() in self._text)
+        return self._text.decode()
 
     def read_to_end(self, process: subprocess.Popen[bytes]) -> str:
         """All that was shown until the process ended."""
