@@ -1,7 +1,7 @@
 """Directories against `tar`, `zstd` and what moves their stream, each with its defaults.
 
     python -m tests.bench.directories [local|juicefs|garage|seaweedfs] [--tree npm|small|large]
-                                      [--rounds N] [--on DIRECTORY] [--npm DIRECTORY]
+                                      [--tls] [--rounds N] [--on DIRECTORY] [--npm DIRECTORY]
 
 `local` is a store in a directory; on a server `aws` and `s5cmd` compete. Trees are made below
 `--on` (default: /dev/shm): `npm` is copied from `--npm`, which `npm install` made; `small` has
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.pairs import Contender, race, show
-from tests.bench.transfer import SERVERS, environment, program
+from tests.bench.transfer import SERVERS, environment, program, started
 from tests.servers.base import Server
 
 CACHER = [sys.executable, "-m", "cacher", "-q"]
@@ -169,6 +169,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--on", default="/dev/shm")
     parser.add_argument("--npm", default="node_modules")
+    parser.add_argument("--tls", action="store_true", help="with haproxy before the server")
     parser.add_argument("--scale", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.on) as directory:
@@ -185,7 +186,7 @@ def main() -> None:
             if options.server == "local":
                 local(tree, scratch, options.rounds)
             else:
-                with SERVERS[options.server].start() as server:
+                with started(options.server, tls=options.tls) as server:
                     remote(server, tree, scratch, options.rounds)
             remover(tree)()
 

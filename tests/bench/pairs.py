@@ -62,11 +62,15 @@ def show(title: str, results: Mapping[str, Runs], *, first: str) -> None:
     ours = results[first]
     for name, runs in results.items():
         if name != first:
-            ratios = [a / b for a, b in zip(ours.seconds, runs.seconds, strict=True)]
             print(
-                f"  {first} / {name}: {statistics.median(ratios):.2f}x"
-                f"  ({min(ratios):.2f} to {max(ratios):.2f})"
+                f"  {first} / {name}: {_ratio(ours.seconds, runs.seconds)}"
+                f"  cpu {_ratio(ours.cpu, runs.cpu)}"
             )
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    return f"{statistics.median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def _timed(contender: Contender, environ: Mapping[str, str]) -> tuple[float, float, float]:

@@ -1,9 +1,11 @@
 """Large files against `aws s3 cp` and `s5cmd cp`, each with its defaults, on a real server.
 
-    python -m tests.bench.transfer [juicefs|garage|seaweedfs] [--rounds N] [--size MIB] [--rss]
+    python -m tests.bench.transfer [juicefs|garage|seaweedfs] [--tls] [--rounds N] [--size MIB]
+                                   [--rss]
 
-Needs `aws` (awscli) and `s5cmd` beside this Python or on PATH. The files are on tmpfs where there
-is one, so that the disk of the machine does not decide.
+With `--tls` haproxy stands before the server, with one thread. Needs `aws` (awscli) and `s5cmd`
+beside this Python or on PATH. The files are on tmpfs where there is one, so that the disk of the
+machine does not decide.
 """
 
 from __future__ import annotations
@@ -18,11 +20,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.pairs import Contender, race, show
-from tests.servers import garage, juicefs, seaweedfs
+from tests.servers import garage, haproxy, juicefs, seaweedfs
 from tests.servers.base import Server
 
 SERVERS = {"juicefs": juicefs, "garage": garage, "seaweedfs": seaweedfs}
 MIB = 1024 * 1024
+
+
+@contextmanager
+def started(name: str, *, tls: bool) -> Iterator[Server]:
+    """A new server, behind TLS or not."""
+    with SERVERS[name].start() as server:
+        if not tls:
+            yield server
+            return
+        with haproxy.front(server) as behind:
+            yield behind
 
 
 def program(name: str) -> str | None:
@@ -34,8 +47,10 @@ def program(name: str) -> str | None:
 def environment(server: Server, bucket: str) -> dict[str, str]:
     """What cacher, aws and s5cmd need to find the server."""
     keys = server.credentials
+    trust = ("CACHER_CA_FILE", "AWS_CA_BUNDLE", "SSL_CERT_FILE") if server.ca_file else ()
     return {
         **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        **{name: str(server.ca_file) for name in trust},
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "CACHER_ENDPOINT": server.endpoint,
         "CACHER_BUCKET": bucket,
@@ -47,6 +62,8 @@ def environment(server: Server, bucket: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": server.region,
         "AWS_ENDPOINT_URL": server.endpoint,
         "S3_ENDPOINT_URL": server.endpoint,
+        # Over TLS aws sends trailers by itself, which JuiceFS does not know.
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
     }
 
 
@@ -125,9 +142,10 @@ def main() -> None:
     parser.add_argument("server", choices=sorted(SERVERS), default="juicefs", nargs="?")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, default=1024, metavar="MIB")
+    parser.add_argument("--tls", action="store_true", help="with haproxy before the server")
     parser.add_argument("--rss", action="store_true", help="memory at 1 and 6 GiB instead")
     options = parser.parse_args()
-    with SERVERS[options.server].start() as server, scratch() as directory:
+    with started(options.server, tls=options.tls) as server, scratch() as directory:
         if options.rss:
             memory(server, directory)
         else:
