@@ -35,6 +35,15 @@ _HINTS = {
     410: "check the URL; the file may have moved",
 }
 
+_TROUBLE_HINTS = {
+    Trouble.EXPIRED: "set this machine's clock, or ask the origin to renew its certificate",
+    Trouble.EARLY: "set this machine's clock, or ask the origin to renew its certificate",
+    Trouble.MISMATCH: "check the host name in the URL",
+    Trouble.PLAIN: "is it an http:// URL?",
+    Trouble.ENCRYPTED: "is it an https:// URL?",
+    Trouble.MALFORMED: "check the URL; --url may be given several times",
+}
+
 _ENCODE_HINT = "in a user name or a password / is %2F, ? is %3F, # is %23, @ is %40 and : is %3A"
 
 _REDIRECTS = frozenset([301, 302, 303, 307, 308])
@@ -155,7 +164,7 @@ class _Fetching:
             except TransportError as error:
                 hint = ""
                 if error.hopeless:
-                    wait, hint = None, advice()
+                    wait, hint = None, _TROUBLE_HINTS.get(error.trouble) or advice()
                 else:
                     within = error.within(limits, limits.silent)
                     wait = attempts.delay(within, dropped=error.dropped)

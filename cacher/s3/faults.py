@@ -97,6 +97,9 @@ _TROUBLE_HINTS = {
     Trouble.NAME: "check the host name in --endpoint, and whether this machine has a network",
     Trouble.CONNECT: _UNREACHABLE,
     Trouble.REFUSED: _UNREACHABLE,
+    Trouble.EXPIRED: "renew the store's certificate, or set this machine's clock",
+    Trouble.EARLY: "set this machine's clock, or renew the store's certificate",
+    Trouble.MISMATCH: "check the host name in --endpoint",
     Trouble.PLAIN: "is it an http:// endpoint?",
     Trouble.ENCRYPTED: "is it an https:// endpoint?",
     Trouble.MALFORMED: "check --endpoint: does an S3 store answer there, and no proxy before it?",
@@ -168,8 +171,12 @@ def is_foreign(fault: Fault) -> bool:
 
 def unanswered(error: TransportError, doing: str, where: str, attempts: Attempts) -> StoreError:
     """A dead connection as an error: `where` is the host."""
-    hint = _TROUBLE_HINTS.get(error.trouble) or advice()
-    return StoreError(f"{doing}: {where}: {tried(error, attempts)}", hint)
+    return StoreError(f"{doing}: {where}: {tried(error, attempts)}", trouble_hint(error.trouble))
+
+
+def trouble_hint(trouble: Trouble) -> str:
+    """The next step where a store does not answer."""
+    return _TROUBLE_HINTS.get(trouble) or advice()
 
 
 def _names_region(fault: Fault) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 from collections.abc import Mapping
 
 from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
@@ -16,12 +15,13 @@ from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
 from cacher.s3.crew import Crew
 from cacher.s3.documents import ErrorDocument, plain
-from cacher.s3.faults import Fault
+from cacher.s3.faults import Fault, trouble_hint
 from cacher.s3.heads import http_date
 from cacher.s3.quirks import MIN_PART, READ
 from cacher.s3.session import Proof, Request, no_document
-from cacher.s3.tls import advice, client_context
-from cacher.s3.transport import CONNECT_TIMEOUT, Host
+from cacher.s3.tls import client_context, mismatch_complaint
+from cacher.s3.transport import CONNECT_TIMEOUT, Host, certificate_names
+from cacher.s3.troubles import Trouble, translated
 
 CANARY = b"\n"
 """What is written to find out whether writing is possible."""
@@ -64,16 +64,15 @@ def handshake(host: Host, ca_files: tuple[str, ...]) -> str:
         ):
             certificate: Mapping[str, object] = secure.getpeercert() or {}
             return f"{secure.version()}, certificate until {certificate.get('notAfter', '?')}"
-    except ssl.SSLCertVerificationError as error:
-        raise StoreError(
-            f"the certificate is not accepted: {error.verify_message}",
-            advice(),
-        ) from error
     except OSError as error:
-        raise StoreError(
-            f"no TLS with {host.header}: {(error.strerror or str(error)).lower()}",
-            "is it an http:// endpoint?",
-        ) from error
+        failure = translated(error)
+        detail, hint = failure.detail, trouble_hint(failure.trouble)
+        if failure.trouble is Trouble.MISMATCH:
+            names = certificate_names(host, ca_files, CONNECT_TIMEOUT)
+            detail = mismatch_complaint(host.name, names)
+        elif failure.trouble is Trouble.BROKEN:
+            hint = "is it an http:// endpoint?"
+        raise StoreError(f"no TLS with {host.header}: {detail}", hint) from error
 
 
 def clock_skew(client: Client) -> float | None:

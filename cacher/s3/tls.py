@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import re
 import ssl
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+from cacher.errors import UsageError
 
 _OTHER_BUNDLES = (
     # Where systems keep their certificates when OpenSSL was built to look elsewhere.
@@ -18,12 +23,42 @@ _NOT_TLS = frozenset(["WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQU
 """What OpenSSL says, depending on its version, of an answer that is plain HTTP."""
 
 
+_MOST_NAMES = 5
+"""Names of a certificate that go into a message: some have hundreds."""
+
+
+class Flaw(Enum):
+    """Why a certificate is not accepted."""
+
+    EXPIRED = "expired"
+    EARLY = "early"
+    MISMATCH = "mismatch"
+    AUTHORITY = "authority"
+
+
+_FLAWS = {
+    # By OpenSSL's number (X509_V_ERR_*); all others are about who signed it, and for what.
+    9: Flaw.EARLY,
+    10: Flaw.EXPIRED,
+    62: Flaw.MISMATCH,  # a host name
+    64: Flaw.MISMATCH,  # an address
+}
+
+
 def client_context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
     """A verifying context: the system's certificates and those in `ca_files` (PEM).
 
-    Raises `OSError` (`ssl.SSLError` among them) for a file that cannot be used.
+    Raises `OSError` (`ssl.SSLError` among them) for a file that cannot be used, and `UsageError`
+    for one that SSLKEYLOGFILE names.
     """
-    context = ssl.create_default_context()
+    try:
+        context = ssl.create_default_context()
+    except OSError as error:  # it opens no other file
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(
+            f"SSLKEYLOGFILE names a file that cannot be written: {reason}",
+            "unset SSLKEYLOGFILE, or let it name a file that can be written",
+        ) from error
     paths = ssl.get_default_verify_paths()
     # OpenSSL lets SSL_CERT_FILE and SSL_CERT_DIR replace the system's; here they are added.
     has_file, has_directory = os.path.isfile(paths.openssl_cafile), _is_hashed(paths.openssl_capath)
@@ -54,11 +89,41 @@ def _has_authorities() -> bool:
     return any(map(os.path.isfile, files)) or any(map(_is_hashed, directories))
 
 
-def certificate_complaint(error: BaseException) -> str:
-    """What is wrong with the server's certificate, if that is what is wrong."""
+def flaw_of(error: BaseException) -> Flaw | None:
+    """What is wrong with the server's certificate, if that is the error."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate not accepted: {error.verify_message}"
+        return _FLAWS.get(error.verify_code, Flaw.AUTHORITY)
+    return None
+
+
+def certificate_complaint(error: BaseException) -> str:
+    """Say what is wrong with the server's certificate, or nothing if that is not the error."""
+    flaw = flaw_of(error)
+    if flaw is Flaw.EXPIRED:
+        return "the certificate has expired"
+    if flaw is Flaw.EARLY:
+        return "the certificate is not valid yet"
+    if flaw is Flaw.MISMATCH:
+        return "the certificate is for another host name"
+    if flaw is Flaw.AUTHORITY:
+        return f"the certificate is not accepted: {getattr(error, 'verify_message', '')}"
     return ""
+
+
+def mismatch_complaint(wanted: str, names: Sequence[str]) -> str:
+    """Say which names a certificate is for, where it is not for the one that was wanted."""
+    if not names:
+        return f"the certificate is not for {wanted}"
+    more = len(names) - _MOST_NAMES
+    shown = ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return f"the certificate is for {shown}, not for {wanted}"
+
+
+def names_in(certificate: Mapping[str, Any] | None) -> list[str]:
+    """The host names and addresses that a verified certificate (`getpeercert`) is for."""
+    entries = (certificate or {}).get("subjectAltName", ())
+    names = (name for kind, name in entries if kind in ("DNS", "IP Address"))
+    return [name for name in names if re.fullmatch(r"[\w.*:-]+", name, re.ASCII)]
 
 
 def is_not_tls(error: BaseException) -> bool:

@@ -34,7 +34,7 @@ from cacher.s3.dial import dial
 from cacher.s3.pace import Pace
 from cacher.s3.proxies import Proxies, address
 from cacher.s3.response import LEAST, Response
-from cacher.s3.tls import client_context
+from cacher.s3.tls import client_context, mismatch_complaint, names_in
 from cacher.s3.troubles import TransportError, Trouble, origin_of, translated
 
 CONNECT_TIMEOUT = 5.0
@@ -207,7 +207,10 @@ class Transport:
                 ),
             )
         except (HTTPError, OSError, ValueError) as error:
-            raise translated(error, reused=not self._state.fresh) from origin_of(error)
+            failure = translated(error, reused=not self._state.fresh)
+            if failure.trouble is Trouble.MISMATCH:
+                failure = self._mismatch(host)
+            raise failure from origin_of(error)
         return Answer(response)
 
     def interrupt(self) -> None:
@@ -235,6 +238,13 @@ class Transport:
             self._live.add(getattr(connection.sock, "socket", connection.sock))
         connection.sock.settimeout(self._stall_timeout)
 
+    def _mismatch(self, host: Host) -> TransportError:
+        """A certificate that is not for the host, with the names that it is for, if possible."""
+        names = []
+        if not self._proxies.of(host.scheme, host.name, host.port):
+            names = certificate_names(host, self._ca_files, self._connect_timeout)
+        return TransportError(Trouble.MISMATCH, mismatch_complaint(host.name, names))
+
     def _pool(self, host: Host) -> tuple[urllib3.HTTPConnectionPool, bool]:
         """The connections to a host, and whether they lead to a proxy that forwards requests."""
         proxy = self._proxies.of(host.scheme, host.name, host.port)
@@ -254,6 +264,23 @@ class Transport:
                     options["ssl_context"] = _context(self._ca_files)
                 self._managers[name] = _manager(proxy, options)
             return self._managers[name]
+
+
+def certificate_names(host: Host, ca_files: tuple[str, ...], timeout: float) -> list[str]:
+    """Look up the names that a host's certificate is for; none if that fails.
+
+    For messages only: everything but the name is verified.
+    """
+    context = client_context(ca_files)
+    context.check_hostname = False
+    try:
+        with (
+            socket.create_connection((host.name, host.port), timeout) as plain,
+            context.wrap_socket(plain, server_hostname=host.name) as secure,
+        ):
+            return names_in(secure.getpeercert())
+    except OSError:
+        return []
 
 
 def _context(ca_files: tuple[str, ...]) -> ssl.SSLContext:

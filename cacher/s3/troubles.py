@@ -29,7 +29,7 @@ from cacher.limits import Limits
 from cacher.s3.pace import TooSlow
 from cacher.s3.response import MalformedHead
 from cacher.s3.retry import Attempts
-from cacher.s3.tls import certificate_complaint, is_not_tls
+from cacher.s3.tls import Flaw, certificate_complaint, flaw_of, is_not_tls
 
 _CLOSED = "the connection was closed before the end of the answer"
 
@@ -44,6 +44,9 @@ class Trouble(Enum):
     CONNECT = "connect"
     REFUSED = "refused"
     TLS = "tls"
+    EXPIRED = "expired"
+    EARLY = "early"
+    MISMATCH = "mismatch"
     PLAIN = "plain"
     PROXY = "proxy"
     SILENCE = "silence"
@@ -51,6 +54,16 @@ class Trouble(Enum):
     BROKEN = "broken"
     MALFORMED = "malformed"
     ENCRYPTED = "encrypted"
+
+
+_FLAWS = {
+    Flaw.EXPIRED: Trouble.EXPIRED,
+    Flaw.EARLY: Trouble.EARLY,
+    Flaw.MISMATCH: Trouble.MISMATCH,
+    Flaw.AUTHORITY: Trouble.TLS,
+}
+
+_HOPELESS = (*_FLAWS.values(), Trouble.PLAIN, Trouble.MALFORMED, Trouble.ENCRYPTED)
 
 
 class TransportError(Exception):
@@ -78,7 +91,7 @@ class TransportError(Exception):
     @property
     def hopeless(self) -> bool:
         """Whether another try cannot help: a certificate does not get better."""
-        return self.trouble in (Trouble.TLS, Trouble.PLAIN, Trouble.MALFORMED, Trouble.ENCRYPTED)
+        return self.trouble in _HOPELESS
 
 
 class Cancelled(Exception):
@@ -102,8 +115,8 @@ def translated(error: Exception, *, reused: bool = False) -> TransportError:
         return TransportError(Trouble.REFUSED if refused else Trouble.CONNECT, reason)
     if isinstance(error, ConnectTimeoutError):
         return TransportError(Trouble.CONNECT, "no connection")
-    if complaint := certificate_complaint(cause):
-        return TransportError(Trouble.TLS, complaint)
+    if flaw := flaw_of(cause):
+        return TransportError(_FLAWS[flaw], certificate_complaint(cause))
     if is_not_tls(cause):
         return TransportError(Trouble.PLAIN, "it does not speak TLS")
     if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):

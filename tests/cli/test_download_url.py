@@ -188,7 +188,7 @@ class TestOriginFails:
         with Origin((certificate, key)) as origin:
             url = origin.script("/f", Reply(body=FILE))
             err = cacher("download", "k", "f", "--url", url).failed(6)
-            assert "certificate not accepted" in err
+            assert "the certificate is not accepted" in err
             assert "--ca-file" in err
             assert os.listdir() == []
             told = ("--ca-file", str(certificate))

@@ -108,7 +108,7 @@ class TestFailure:
     ) -> None:
         place = serve(tls=write_certificate(tmp_path))
         err = cacher("init", *flags_of(place)).failed(3)
-        assert "certificate not accepted" in err
+        assert "the certificate is not accepted" in err
         assert "--ca-file FILE adds" in err
 
     def test_nothing_new_is_written_either(self, cacher: Run, config: Path, serve: Serve) -> None:

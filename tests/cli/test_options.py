@@ -179,7 +179,7 @@ class TestValues:
             for name, value in BucketPlace(server).environment.items():
                 monkeypatch.setenv(name, value)
             err = cacher("exists", "k").failed(3)
-            assert "certificate not accepted" in err
+            assert "the certificate is not accepted" in err
             assert "--ca-file" in err
             monkeypatch.setenv(variable, str(certificate))
             assert cacher("exists", "k").status == 1

@@ -120,7 +120,7 @@ class TestTLS:
             cacher.lead({"AWS_CA_BUNDLE": str(tmp_path / "stranger.pem")})
         for argv in (("exists", "k"), ("download", "k", "again"), ("upload", "new", "f")):
             err = cacher(*argv).failed(3)
-            assert "certificate not accepted" in err
+            assert "the certificate is not accepted" in err
             assert "cacher: hint: --ca-file FILE adds" in err
         assert secure.server.requests == []
         assert secure.keys() == ["k"]
@@ -150,7 +150,7 @@ class TestURL:
         with Origin(certificate) as origin:
             url = origin.script("/f", Reply(body=FILE))
             err = cacher("download", "k", "again", "--url", url).failed(6)
-            assert "certificate not accepted" in err
+            assert "the certificate is not accepted" in err
             assert origin.seen == []
         assert bucket.keys() == []
         assert os.listdir(cacher.work) == ["f"]

@@ -325,6 +325,9 @@ def test_numbers_tell_how_long_and_how_often(
         (Trouble.CONNECT, "--endpoint"),
         (Trouble.REFUSED, "--endpoint"),
         (Trouble.TLS, "--ca-file"),
+        (Trouble.EXPIRED, "renew the store's certificate, or set this machine's clock"),
+        (Trouble.EARLY, "set this machine's clock"),
+        (Trouble.MISMATCH, "check the host name in --endpoint"),
         (Trouble.PLAIN, "http://"),
         (Trouble.ENCRYPTED, "https://"),
         (Trouble.MALFORMED, "--endpoint"),
@@ -337,7 +340,15 @@ def test_hints_name_what_to_set(trouble: Trouble, hint: str) -> None:
 
 def test_which_troubles_are_worth_a_try() -> None:
     hopeless = {trouble for trouble in Trouble if TransportError(trouble, "").hopeless}
-    assert hopeless == {Trouble.TLS, Trouble.PLAIN, Trouble.ENCRYPTED, Trouble.MALFORMED}
+    assert hopeless == {
+        Trouble.TLS,
+        Trouble.EXPIRED,
+        Trouble.EARLY,
+        Trouble.MISMATCH,
+        Trouble.PLAIN,
+        Trouble.ENCRYPTED,
+        Trouble.MALFORMED,
+    }
 
 
 def test_a_machine_that_answers_gets_less_time_than_one_that_may() -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from cacher.errors import UsageError
 from cacher.s3 import tls
-from cacher.s3.tls import client_context
+from cacher.s3.tls import client_context, mismatch_complaint, names_in
 from cacher.s3.transport import Host, Transport
 from cacher.s3.troubles import TransportError, Trouble
-from tests.fakes.certificates import CERTIFICATE, write_certificate
+from tests.fakes.certificates import CERTIFICATE, EARLY, EXPIRED, write_certificate
 from tests.fakes.s3server import FakeS3Server
 from tests.unit.wire import LONG, get, listening
 
@@ -186,7 +187,7 @@ def test_an_unknown_authority_is_hopeless(store: FakeS3Server) -> None:
         get(Transport(), Host("https", "127.0.0.1", store.port))
     assert caught.value.trouble is Trouble.TLS
     assert caught.value.hopeless
-    assert caught.value.detail.startswith("certificate not accepted: self-signed certificate")
+    assert "the certificate is not accepted: self-signed certificate" in caught.value.detail
     assert not store.requests
 
 
@@ -198,8 +199,61 @@ def test_another_name_is_hopeless(
     transport = Transport(ca_files=(str(tmp_path / "certificate.pem"),))
     with pytest.raises(TransportError) as caught:
         get(transport, Host("https", "store.test", store.port))
-    assert caught.value.trouble is Trouble.TLS
-    assert "store.test" in caught.value.detail
+    assert (caught.value.trouble, caught.value.hopeless) == (Trouble.MISMATCH, True)
+    assert caught.value.detail == "the certificate is for 127.0.0.1, localhost, not for store.test"
+
+
+@pytest.mark.parametrize(
+    ("pem", "trouble", "detail"),
+    [
+        (EXPIRED, Trouble.EXPIRED, "the certificate has expired"),
+        (EARLY, Trouble.EARLY, "the certificate is not valid yet"),
+    ],
+)
+def test_a_certificate_out_of_its_time_is_hopeless(
+    tmp_path: Path, pem: str, trouble: Trouble, detail: str
+) -> None:
+    pair = write_certificate(tmp_path, pem)
+    with FakeS3Server(tls=pair) as store, pytest.raises(TransportError) as caught:
+        transport = Transport(ca_files=(str(pair[0]),))
+        get(transport, Host("https", "127.0.0.1", store.port))
+    assert (caught.value.trouble, caught.value.hopeless) == (trouble, True)
+    assert caught.value.detail == detail
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], "the certificate is not for h"),
+        (["a"], "the certificate is for a, not for h"),
+        (list("abcde"), "the certificate is for a, b, c, d, e, not for h"),
+        (list("abcdefg"), "the certificate is for a, b, c, d, e and 2 more, not for h"),
+    ],
+)
+def test_the_names_of_a_certificate(names: list[str], expected: str) -> None:
+    assert mismatch_complaint("h", names) == expected
+
+
+def test_names_that_cannot_be_are_not_shown() -> None:
+    entries = (("DNS", "a.test"), ("DNS", "*.b.test"), ("DNS", "\x1b[2J"), ("email", "me@c.test"))
+    assert names_in({"subjectAltName": (*entries, ("IP Address", "::1"))}) == [
+        "a.test",
+        "*.b.test",
+        "::1",
+    ]
+    assert names_in(None) == names_in({}) == []
+
+
+@pytest.mark.parametrize("name", ["none/keys.log", "."])
+def test_a_log_of_keys_that_cannot_be_written_does_not_blame_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / name))
+    with pytest.raises(UsageError) as caught:
+        get(Transport(), Host("https", "127.0.0.1", 1))
+    assert "SSLKEYLOGFILE names a file that cannot be written: " in caught.value.message
+    assert "SSLKEYLOGFILE" in caught.value.hint
+    assert "certificate" not in str(caught.value) + caught.value.hint
 
 
 def test_a_server_without_tls_is_hopeless() -> None:
