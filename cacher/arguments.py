@@ -134,6 +134,15 @@ def build() -> Parser:
         help="sort by key, age (youngest first) or size (largest first); default: as stored",
     )
     listing.add_argument("--reverse", action="store_true", help="reverse the order")
+    listing.add_argument(
+        "--delimiter", action="store_true", help="show keys up to their next slash, as groups"
+    )
+    listing.add_argument(
+        "--root", action="store_true", help="list the whole bucket, whatever --prefix is set"
+    )
+    listing.add_argument(
+        "--recursive", action="store_true", help="do nothing: all levels are listed anyway"
+    )
 
     # `delete --prefix` is about keys; the global option of that name goes before the command.
     delete = command("delete", "delete entries", _shared_options(leave_out="prefix"))

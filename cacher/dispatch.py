@@ -151,7 +151,10 @@ def _exists(run: Run, options: Namespace) -> Outcome:
 def _list(run: Run, options: Namespace) -> Outcome:
     from cacher.commands.entries import Listing, list_entries
 
-    return list_entries(run, Listing(options.below, options.sort, options.reverse))
+    wanted = Listing(
+        options.below, options.sort, options.reverse, options.root, grouped=options.delimiter
+    )
+    return list_entries(run, wanted)
 
 
 def _delete(run: Run, options: Namespace) -> Outcome:

@@ -31,6 +31,11 @@ class Listing(NamedTuple):
     prefix: str = ""
     sort: str = ""
     reverse: bool = False
+    root: bool = False
+    """Ignore the configured prefix."""
+
+    grouped: bool = False
+    """Keys with a slash behind `prefix` are shown as the group that ends at the slash."""
 
 
 _SORTS: dict[str, Callable[[Entry], Any]] = {
@@ -42,29 +47,56 @@ _SORTS: dict[str, Callable[[Entry], Any]] = {
 
 def list_entries(run: Run, wanted: Listing) -> Outcome:
     """Print entries as they come: a table for people, tab-separated or JSON lines for machines."""
+    if wanted.root:
+        run.leave_prefix()
     entries: Iterable[Entry] = run.store.list(wanted.prefix)
     if wanted.sort or wanted.reverse:
         entries = sorted(entries, key=_SORTS[wanted.sort or "key"], reverse=wanted.reverse)
     count = size = 0
-    write = _writer(run)
+    write, write_group = _writers(run)
+    # Grouped here, not by the store: some show groups that are empty, or spell them wrong.
+    groups: set[str] = set()
     for entry in entries:
-        write(entry)
+        group = _group(entry.key, wanted.prefix) if wanted.grouped else ""
+        if not group:
+            write(entry)
+        elif group not in groups:
+            groups.add(group)
+            write_group(group)
         count += 1
         size += entry.size
     text = f"{count} {'entry' if count == 1 else 'entries'}, {size_text(size)}"
+    if wanted.grouped:
+        text += f", {len(groups)} group{'s' * (len(groups) != 1)}"
     return Outcome("listed", text, {"entries": count, "size": size})
 
 
-def _writer(run: Run) -> Callable[[Entry], None]:
+def _group(key: str, prefix: str) -> str:
+    """The key up to its first slash behind `prefix`; empty if there is none."""
+    end = key.find("/", len(prefix))
+    return key[: end + 1]
+
+
+def _writers(run: Run) -> tuple[Callable[[Entry], None], Callable[[str], None]]:
+    """What prints an entry, and what prints a group."""
     report = run.report
     if report.as_json:
-        return lambda entry: report.json(_entry_json(entry))
+        return (
+            lambda entry: report.json(_entry_json(entry)),
+            lambda group: report.json({"prefix": group}),
+        )
     if report.stdout_is_terminal:
         # The key comes last: columns in front of it need no look at all the entries.
-        return lambda entry: report.line(
-            f"{size_text(entry.size):>10}  {_iso(entry.modified):20}  {entry.key}"
+        return (
+            lambda entry: report.line(
+                f"{size_text(entry.size):>10}  {_iso(entry.modified):20}  {entry.key}"
+            ),
+            lambda group: report.line(f"{'PRE':>32}  {group}"),
         )
-    return lambda entry: report.raw(f"{printable(entry.key)}\t{entry.size}\t{_iso(entry.modified)}")
+    return (
+        lambda entry: report.raw(f"{printable(entry.key)}\t{entry.size}\t{_iso(entry.modified)}"),
+        lambda group: report.raw(f"{printable(group)}\tPRE\t"),
+    )
 
 
 def _entry_json(entry: Entry) -> dict[str, Any]:

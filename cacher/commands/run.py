@@ -78,6 +78,10 @@ class Run:
         self.__dict__["settings"] = settings
         return settings
 
+    def leave_prefix(self) -> None:
+        """Ignore the configured prefix from now on. Comes before the store is opened."""
+        self.__dict__["settings"] = self.settings._replace(prefix="")
+
     @cached_property
     def transport(self) -> Transport:
         """The one set of connections, for the store and for origins."""

@@ -120,6 +120,66 @@ class TestList:
         assert line.startswith("   2.0 KiB  20")
         assert line.endswith("Z  deps/k")
 
+    def test_recursive_changes_nothing(self, cacher: Run, place: Place) -> None:
+        for key in ("a/b/c", "d"):
+            place.put(key, b"abc")
+        assert names(cacher("list", "--recursive").out) == ["a/b/c", "d"]
+        assert names(cacher("list", "a/", "--recursive").out) == ["a/b/c"]
+
+    def test_root_ignores_the_prefix(
+        self, cacher: Run, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for key in ("other/k", "team/k", "top"):
+            place.put(key, b"abc")
+        monkeypatch.setenv("CACHER_PREFIX", "team")
+        assert names(cacher("list").out) == ["k"]
+        ended = cacher("list", "--root")
+        assert names(ended.out) == ["other/k", "team/k", "top"]
+        assert ended.err == "cacher: 3 entries, 9 B\n"
+        assert names(cacher("list", "--root", "o").out) == ["other/k"]
+        assert names(cacher("list", "--root", "--prefix", "team").out) == names(ended.out)
+
+    def test_a_delimiter_groups_at_the_slash(self, cacher: Run, place: Place) -> None:
+        for key in ("a-b", "a/1", "a/2/3", "a0", "b/c", "ä b/+%41"):
+            place.put(key, b"abc")
+        ended = cacher("list", "--delimiter")
+        assert ended.status == 0
+        assert names(ended.out) == ["a-b", "a/", "a0", "b/", "ä b/"]
+        assert b"a/\tPRE\t\n" in ended.out
+        assert ended.err == "cacher: 6 entries, 18 B, 3 groups\n"
+        assert names(cacher("list", "--delimiter", "a/").out) == ["a/1", "a/2/"]
+        assert names(cacher("list", "--delimiter", "a").out) == ["a-b", "a/", "a0"]
+        assert names(cacher("list", "--delimiter", "a/2").out) == ["a/2/"]
+        assert cacher("list", "--delimiter", "b").last == "cacher: 1 entry, 3 B, 1 group"
+        below = cacher("list", "--delimiter", "--prefix", "a")
+        assert names(below.out) == ["1", "2/"]
+        told = [
+            json.loads(line) for line in cacher("list", "--delimiter", "--json").out.splitlines()
+        ]
+        assert [line for line in told if "key" not in line] == [
+            {"prefix": "a/"},
+            {"prefix": "b/"},
+            {"prefix": "ä b/"},
+        ]
+
+    def test_groups_are_sorted_by_what_is_in_them(self, cacher: Run, place: Place) -> None:
+        for key, size in (("a/1", 1), ("b", 5), ("c/2", 9)):
+            place.put(key, b"x" * size)
+        assert names(cacher("list", "--delimiter", "--sort", "size").out) == ["c/", "b", "a/"]
+        assert names(cacher("list", "--delimiter", "--reverse").out) == ["c/", "b", "a/"]
+
+    def test_a_group_on_a_terminal(self, spawn: Spawn, local: LocalPlace) -> None:
+        local.put("deps/k", b"x" * 2048)
+        with Terminal() as terminal:
+            process = spawn("list", "--delimiter", stdout=terminal.slave)
+            told = terminal.read_to_end(process)
+        assert told.splitlines() == [f"{'':29}PRE  deps/"]
+
+    def test_a_group_of_many_pages(self, cacher: Run, bucket: BucketPlace) -> None:
+        bucket.server.seed(f"n/{number:04}" for number in range(2001))
+        ended = cacher("list", "--delimiter")
+        assert (names(ended.out), ended.last) == (["n/"], "cacher: 2001 entries, 2.0 KiB, 1 group")
+
     @pytest.mark.parametrize("argv", [[], ["--sort", "size"], ["--json"]])
     def test_more_than_a_page(self, cacher: Run, bucket: BucketPlace, argv: list[str]) -> None:
         keys = [f"n/{number:04}" for number in range(2001)]
