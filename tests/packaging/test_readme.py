@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cacher.arguments import build
+from cacher.limits import LIMITS
 from cacher.options import SETTINGS, SWITCHES
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +67,34 @@ def test_the_namesake_of_the_package_index_is_named_in_bold(page: str) -> None:
         and said.endswith("Do not run pip install cacher.")
     ]
     assert not re.search(r"^[^#]*\bpip install (-q )?cacher$", (ROOT / page).read_text(), re.M)
+
+
+def test_the_seconds_of_a_dead_store_are_the_limits() -> None:
+    text = (ROOT / "README.md").read_text()
+    (table,) = re.findall(r"^## What a dead store costs\n(.*?)^## ", text, re.M | re.DOTALL)
+    seconds = [int(row) for row in re.findall(r"^\|.*\|[^|]*?\b(\d+) s\b[^|]*\|$", table, re.M)]
+    assert seconds == [
+        LIMITS.refused,
+        LIMITS.unreachable,
+        LIMITS.silent,
+        LIMITS.slow + LIMITS.silent,
+        LIMITS.write,
+        LIMITS.commit + LIMITS.silent,
+        LIMITS.impatient().write,
+        LIMITS.undo,
+    ]
+
+
+def test_the_commands_for_contributors_are_there() -> None:
+    text = (ROOT / "docs/contributing.md").read_text()
+    for program in ("tests/run", ".builds/publish"):
+        done = subprocess.run([ROOT / program, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0
+        flags = set(re.findall(rf"{re.escape(program)} (--[a-z-]+)", text))
+        assert flags
+        assert flags <= set(re.findall(r"--[a-z-]+", done.stdout))
+    for path in re.findall(r"`((?:tests|docs|cacher|\.ci|\.builds)/[^` ]*)", text):
+        assert (ROOT / path).exists(), path
 
 
 def test_it_is_read_in_minutes() -> None:
