@@ -39,8 +39,10 @@ class SignedBody:
         self.size = size
         self._meter = meter
         self._check = check
-        self._sent = self._furthest = self._told = 0
+        self._sent = self._furthest = 0
         self._sha256 = ""
+        self.on_progress: Meter = _unmetered
+        """Told of bytes that have never been sent before."""
         self.rounds = 0
         """How many times it was sent, wholly or in part."""
 
@@ -60,11 +62,6 @@ class SignedBody:
         """Whether all of it has been sent, the last time."""
         return self._sent == self.size
 
-    def newly_sent(self) -> int:
-        """The bytes that went further than ever since the last call."""
-        before, self._told = self._told, self._furthest
-        return self._told - before
-
     def watch(self, meter: Meter, check: Callable[[], None]) -> None:
         """Tell `meter` and ask `check` from now on."""
         self._meter, self._check = meter, check
@@ -77,8 +74,10 @@ class SignedBody:
             self._check()
             yield piece
             self._sent += len(piece)
-            self._furthest = max(self._furthest, self._sent)
             self._meter(len(piece))
+            if self._sent > self._furthest:
+                self.on_progress(self._sent - self._furthest)
+                self._furthest = self._sent
 
     def _pieces(self) -> Iterator[memoryview]:
         raise NotImplementedError

@@ -203,8 +203,6 @@ class Session:
         self, failure: TransportError, request: Request, attempts: Attempts
     ) -> tuple[float | None, CacherError]:
         """The seconds until the next try, if there may be one, and the error if not."""
-        if request.body:
-            attempts.progress(request.body.newly_sent())
         silent = self._silent(request)
         if request.body and not request.body.is_sent:
             silent = min(silent, self.limits.silent)  # the store does not even take it
@@ -272,6 +270,8 @@ class Session:
 
     def _transmit(self, request: Request, attempts: Attempts) -> Answer:
         """Sign for now and send once."""
+        if request.body:
+            request.body.on_progress = attempts.progress
         endpoint = self.endpoint
         path = f"{endpoint.path}/{endpoint.bucket}"
         target = encode_path(f"{path}/{request.key}" if request.key else path)
