@@ -83,7 +83,7 @@ def _npm(directory: Path) -> None:
 
 
 def _virtualenv(directory: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True, timeout=300)
+    subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True, timeout=600)
     pip = [str(directory / "bin" / "python"), "-m", "pip", "install", "-q"]
     subprocess.run([*pip, *WHEELS], check=True, timeout=600)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-PATIENCE = 20.0  # seconds
+PATIENCE = 200.0  # seconds
 
 
 class Terminal:

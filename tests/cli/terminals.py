@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
-_LIMIT = 20.0  # seconds until a line must have been read
+_LIMIT = 200.0  # seconds until a line must have been read
 
 
 class Shell:

@@ -122,7 +122,7 @@ def fish(room: Path, lines: list[str]) -> list[list[str]]:
         env={**os.environ, "XDG_DATA_HOME": str(room.parent / "data")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     assert (done.returncode, done.stderr) == (0, "")
     answers = done.stdout.split("END\n")[:-1]
@@ -142,7 +142,7 @@ def bash_offers(room: Path, words: list[list[str]], setup: str = "") -> list[set
         cwd=room,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return [set(line.split()) for line in done.stdout.splitlines()]

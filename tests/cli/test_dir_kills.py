@@ -17,8 +17,8 @@ from tests.cli.stage import BucketPlace, LocalPlace, blob, temporary_names
 from tests.fakes.faults import Fault, Stall
 
 KILLS = 200
-LONG = 30.0
-SOON = 10.0
+LONG = 300.0
+SOON = 100.0
 
 
 def grow(root: Path, seed: int, count: int = 150) -> None:

@@ -19,7 +19,7 @@ from tests.cli.stage import BucketPlace, LocalPlace, blob, temporary_names
 from tests.fakes.faults import Fault, Stall
 
 DEAD = Path(".d.cacher-01234567")
-SOON = 10.0
+SOON = 100.0
 
 
 @pytest.fixture(autouse=True)

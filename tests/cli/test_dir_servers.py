@@ -23,7 +23,7 @@ FILES = 200
 BIG = 26 * MIB
 """Bytes of noise, which stay as many when compressed: more than one part."""
 
-PATIENCE = 50.0
+PATIENCE = 500.0
 """Seconds for one pipeline on a busy machine."""
 
 Shell = Callable[[str], None]

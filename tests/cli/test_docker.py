@@ -33,7 +33,7 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def quiet(fake_docker: FakeDocker) -> bool:
     """Whether no process of the double's is left, not even a zombie."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 50
     while any(call.alive() for call in fake_docker.calls()):
         if time.monotonic() > end:
             return False

@@ -294,7 +294,7 @@ class TestTrouble:
         process = spawn("docker", "download", "k", debian_image.tag)
         until(lambda: len(children(process.pid)) > 0 and loading(process.pid))
         process.send_signal(number)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=600)
         if number == signal.SIGKILL:
             assert process.returncode == -number
         else:
@@ -361,7 +361,7 @@ class TestCosts:
                 [strace, "-f", "-qq", "-e", calls, "-e", "signal=none", "-o", trace, *command],
                 env=environ,
                 check=True,
-                timeout=120,
+                timeout=600,
             )
             assert written(trace.read_text()) == set()
         assert fresh_daemon.image_id(small_image.tag) == small_image.id

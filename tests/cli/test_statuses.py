@@ -195,10 +195,10 @@ class TestTimeout:
     @pytest.mark.parametrize("operation", ["HeadObject", "PutObject", "UploadPart"])
     def test_of_an_upload(self, cacher: Run, bucket: BucketPlace, operation: str) -> None:
         Path("f").write_bytes(blob(6 * MIB if operation == "UploadPart" else 3))
-        bucket.server.inject(Fault(Stall(30), operation=operation))
+        bucket.server.inject(Fault(Stall(300), operation=operation))
         began = time.monotonic()
         err = cacher("upload", "k", "f", "--part-size=5MiB", "--timeout", "0.3").failed(3)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 100
         assert "upload: not done after 0.3 s (--timeout)" in err
         assert bucket.leftovers() == []
         if operation != "PutObject":  # whose answer alone did not come

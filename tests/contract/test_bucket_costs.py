@@ -186,7 +186,7 @@ class TestMemory:
         buffer = memoryview(bytearray(100))
         with rig.hands.opened("k") as reader:
             assert reader.readinto(buffer) == 100
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 50
             while rig.server.count() < 3 and time.monotonic() < deadline:
                 time.sleep(0.01)
             time.sleep(0.2)

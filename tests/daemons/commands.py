@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-_LIMIT = 120.0  # seconds; the longest, a load of Debian into podman, needs 10
+_LIMIT = 600.0  # seconds; the longest, a load of Debian into podman, needs 10
 
 
 def run(

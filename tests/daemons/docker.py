@@ -25,7 +25,7 @@ PATH = os.environ.get("PATH", os.defpath)
 
 _CGROUPS = Path("/sys/fs/cgroup")
 
-_START_LIMIT = 60.0  # seconds; it needs 1 on two idle cores
+_START_LIMIT = 300.0  # seconds; it needs 1 on two idle cores
 _GRACE = 20.0  # seconds from SIGTERM to SIGKILL; dockerd itself gives its containers 15
 _POLL = 0.05  # seconds
 

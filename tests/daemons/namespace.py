@@ -16,7 +16,7 @@ from tests.servers import programs
 
 _PROC = Path("/proc")
 
-_ENOUGH = 10.0
+_ENOUGH = 100.0
 """Seconds for killed processes to be gone."""
 
 

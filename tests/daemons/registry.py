@@ -14,9 +14,9 @@ from pathlib import Path
 from tests.servers import process, programs
 from tests.servers.base import environment, private_directory
 
-_START_LIMIT = 30.0  # seconds; it needs a tenth of one
+_START_LIMIT = 300.0  # seconds; it needs a tenth of one
 _POLL = 0.05  # seconds
-_ANSWER_LIMIT = 10.0  # seconds
+_ANSWER_LIMIT = 100.0  # seconds
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from botocore.handlers import add_expect_header  # type: ignore[import-untyped]
 from tests.fakes.profile import AccessKey
 from tests.fakes.s3server import FakeS3Server
 
-TIMEOUT = 10  # seconds; nothing here takes one
+TIMEOUT = 100  # seconds; nothing here takes one
 
 
 def botocore_client(server: FakeS3Server, region: str = "", verify: str | None = None) -> Any:

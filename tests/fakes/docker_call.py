@@ -15,7 +15,7 @@ from typing import Any
 from tests.fakes import docker_state
 from tests.fakes.docker_state import Fault, Scene
 
-_PATIENCE = 120.0
+_PATIENCE = 600.0
 """Seconds that a call hangs: longer than any test, but no test leaves one forever."""
 
 _POLL = 0.02  # seconds

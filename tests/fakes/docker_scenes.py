@@ -171,7 +171,7 @@ class FakeDocker:
             input=input,
             capture_output=True,
             env={**os.environ, **self.env},
-            timeout=60,
+            timeout=600,
             check=check,
         )
 

@@ -32,7 +32,7 @@ from tests.fakes.service import Service
 
 NO_METADATA: Mapping[str, str] = {}
 
-PATIENCE = 10.0  # seconds that stopping may take; more is a bug of the double
+PATIENCE = 100.0  # seconds that stopping may take; more is a bug of the double
 
 
 class FakeS3Server:

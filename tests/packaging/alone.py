@@ -54,7 +54,7 @@ class Zipapp:
         """Run it to its end."""
         with self.start(*argv, python=python) as process:
             try:
-                out, err = process.communicate(timeout=60)
+                out, err = process.communicate(timeout=600)
             finally:
                 process.kill()
         return Ended(process.returncode, out, err.decode())

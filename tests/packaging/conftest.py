@@ -14,6 +14,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "pyzs" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.release)
+            item.add_marker(pytest.mark.timeout(3000))  # the first may build and download
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ _SERVE = f"""\
 serves() {{
     python3 -I -c 'if True:
         import http.client
-        asked = http.client.HTTPConnection("127.0.0.1", 9000, timeout=5)
+        asked = http.client.HTTPConnection("127.0.0.1", 9000, timeout=50)
         asked.request("GET", "/")  # unsigned, so refused once it serves; 503 until then
         raise SystemExit(asked.getresponse().status != 403)' 2>/dev/null
 }}

@@ -58,7 +58,7 @@ def render(root: Path, *options: str, **environ: str) -> subprocess.CompletedPro
         env={**os.environ, **environ},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
 
 

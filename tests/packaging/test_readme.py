@@ -43,7 +43,7 @@ def test_the_first_command(tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=240,
+            timeout=600,
         )
         said = [line for line in done.stdout.splitlines() if not line.startswith("[notice]")]
         assert without_numbers("\n".join(said).strip()) == without_numbers(shown.strip())

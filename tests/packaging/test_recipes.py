@@ -118,7 +118,7 @@ class Farm:
     def start(self, command: list[str], directory: Path, environ: dict[str, str]) -> list[str]:
         """Run it, to its good end; what cacher said."""
         done = subprocess.run(
-            command, cwd=directory, env=environ, capture_output=True, text=True, timeout=120
+            command, cwd=directory, env=environ, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, done.stderr
         return [line for line in done.stderr.splitlines() if line.startswith("cacher: ")]

@@ -235,7 +235,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
         [bash, "--norc", "--noprofile", "-c", asked, "bash", done.text],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert (offered.stdout.split(), offered.stderr) == (["download"], "")

@@ -98,7 +98,7 @@ def run_once(command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path
         cwd=cwd,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )
     if done.returncode != 0:
         raise RuntimeError(f"{command[0]} exited {done.returncode}: {done.stderr.strip()}")

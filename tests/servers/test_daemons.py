@@ -173,7 +173,7 @@ def test_plain_podman_is_this_one(
         monkeypatch.setenv(name, value)
     fake_docker.add("cacher-test/plain:1")
     content = fake_docker.run("save", "cacher-test/plain:1").stdout
-    subprocess.run(["podman", "load"], input=content, check=True, capture_output=True, timeout=60)
+    subprocess.run(["podman", "load"], input=content, check=True, capture_output=True, timeout=600)
     assert podman.image_id("cacher-test/plain:1")
     assert untouched() == before
 

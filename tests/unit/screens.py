@@ -7,7 +7,7 @@ import threading
 
 from cacher.report import Report
 
-LONG = 30.0
+LONG = 300.0
 """Seconds that nothing here may take."""
 
 

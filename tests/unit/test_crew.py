@@ -13,7 +13,7 @@ from cacher.errors import OutOfThreads
 from cacher.s3.crew import Crew
 from cacher.s3.troubles import Cancelled
 
-LONG = 30.0
+LONG = 300.0
 """Seconds that nothing here may take: whoever waits is woken."""
 
 

@@ -13,7 +13,7 @@ from cacher import destination
 from cacher.destination import SpooledDestination, is_stream
 from cacher.errors import LocalError
 
-LONG = 30.0
+LONG = 300.0
 """Seconds that nothing here may take."""
 
 

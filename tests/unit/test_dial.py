@@ -12,7 +12,7 @@ import pytest
 
 from cacher.s3.dial import dial
 
-LONG = 30.0
+LONG = 300.0
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 
 from tests.fakes.docker_scenes import FakeDocker, Flow, Version
 
-SECONDS = 20.0  # for what takes a twentieth of one
+SECONDS = 200.0  # for what takes a twentieth of one
 
 
 def run(*argv: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -410,6 +410,7 @@ def test_load_hangs_without_reading(fake_docker: FakeDocker) -> None:
     assert child.stdin is not None
     os.set_blocking(child.stdin.fileno(), False)
     assert os.write(child.stdin.fileno(), bytes(1_000_000)) < 1_000_000
+    wait_for_calls(fake_docker, 1)
     with pytest.raises(subprocess.TimeoutExpired):
         child.wait(0.2)
     child.kill()
@@ -456,6 +457,7 @@ def test_stderr_is_flooded_first(fake_docker: FakeDocker) -> None:
     fake_docker.on("save", flood=10 * 1024 * 1024)
     child = begun("save", "app:1")
     assert child.stderr is not None
+    wait_for_calls(fake_docker, 1)
     with pytest.raises(subprocess.TimeoutExpired):
         child.wait(0.3)  # nobody reads
     assert fake_docker.calls()[-1].stdout.bytes == 0

@@ -261,7 +261,7 @@ class TestLifeCycle:
                         time.sleep(0.005)
                     began = time.monotonic()
                     server.stop()
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 50
             gc.collect()
         assert threading.active_count() == before
         with pytest.raises(ConnectionRefusedError):

@@ -118,7 +118,7 @@ class TestFaults:
             strike(server, action)
             began = time.monotonic()
             assert sender.send("GET", "/cache/k").body == b"0123456789" * 100
-            assert 0.07 < time.monotonic() - began < 5
+            assert 0.07 < time.monotonic() - began < 50
 
     def test_error_under_200_at_complete(self, sender: Sender, server: FakeS3Server) -> None:
         upload = start_upload(sender, "new")

@@ -278,7 +278,7 @@ def start(directory: Path, *argv: str, site: bool = False) -> tuple[int, set[str
         env=environ,
         cwd=directory,
         capture_output=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert result.returncode == 0, result.stderr.decode()

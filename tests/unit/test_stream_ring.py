@@ -11,7 +11,7 @@ from cacher.errors import OutOfThreads
 from cacher.stream.ring import BUFFER, COUNT, Ring
 from tests.unit.streams import no_clock
 
-LONG = 20.0
+LONG = 200.0
 
 
 def idle() -> None:

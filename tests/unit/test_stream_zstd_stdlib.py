@@ -207,7 +207,7 @@ sys.exit(main())
 def chosen(library: str, *argv: str | Path) -> subprocess.CompletedProcess[str]:
     root = Path(ours.__file__).parents[2]
     command = [sys.executable, "-I", "-c", CHOICE, str(root), library, *map(str, argv)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_without_zstandard_python_does_it(tmp_path: Path) -> None:

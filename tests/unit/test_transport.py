@@ -29,7 +29,7 @@ def host(recorder: Recorder) -> Iterator[Host]:
 
 @pytest.fixture
 def transport() -> Iterator[Transport]:
-    transport = Transport(stall_timeout=10.0)
+    transport = Transport(stall_timeout=100.0)
     yield transport
     transport.close()
 

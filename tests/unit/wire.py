@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from cacher.s3.transport import Host, Transport
 from cacher.s3.troubles import TransportError, Trouble
 
-LONG = 30.0
+LONG = 300.0
 """Seconds that nothing here may take."""
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
