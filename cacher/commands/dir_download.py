@@ -28,6 +28,9 @@ KIND = "dir"
 UNSEALED_LIMIT = 100 * 1024**3
 """Bytes that an entry may unpack to which does not tell how many it does."""
 
+_SAY_AFTER, _LOOK_EVERY = 3.0, 0.1
+"""Seconds of waiting for another run before that is said, and between two looks."""
+
 
 DAMAGED = (
     "run it again; if it fails again, use another KEY, or delete the entry if it is certainly yours"
@@ -72,7 +75,7 @@ def _restored(run: Run, wanted: DirDownload) -> Outcome:
             progress.total = reader.entry.size
             opened = sealed.open_entry(reader, KIND)
             limit = _limit(wanted, opened.seal)
-            with Staging(wanted.directory) as staging:
+            with Staging(wanted.directory, _Turn(run, wanted.directory).wait) as staging:
                 staging.require(opened.seal.content if opened.seal else opened.entry.size)
                 unpacked = Unpacked()
                 progress.files = unpacked.restored_files
@@ -88,6 +91,24 @@ def _restored(run: Run, wanted: DirDownload) -> Outcome:
                     implicit=unpacked.implicit,
                 )
     return _outcome(run, wanted, opened.entry, unpacked, progress)
+
+
+class _Turn:
+    """Waits for another run that restores into the same directory, and says so."""
+
+    def __init__(self, run: Run, directory: str) -> None:
+        self._run = run
+        self._directory = directory
+        self._start = run.report.monotonic()
+        self._is_said = False
+
+    def wait(self) -> None:
+        """Wait a moment."""
+        report = self._run.report
+        if not self._is_said and report.monotonic() - self._start >= _SAY_AFTER:
+            report.say(f"waiting for another cacher that restores into {self._directory}")
+            self._is_said = True
+        self._run.pause(_LOOK_EVERY)
 
 
 def _limit(wanted: DirDownload, seal: Seal | None) -> int:

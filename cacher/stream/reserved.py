@@ -11,7 +11,10 @@ import re
 MARK = b".cacher-"
 """What all of them have, and few other names: quicker to look for than the whole."""
 
-_NAME = re.compile(rb"(?s:\..*)?\.cacher-[0-9a-f]{8}(?:\.merge|\.clean)?")
+TURN = b"lock"
+"""What follows the mark in the name of the directory that only one run for a target has."""
+
+_NAME = re.compile(rb"(?s:\..*)?\.cacher-(?:lock|[0-9a-f]{8}(?:\.merge|\.clean)?)")
 
 
 def is_reserved(name: bytes) -> bool:

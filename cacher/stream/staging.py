@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
@@ -22,11 +22,15 @@ from cacher.stream.reserved import MARK
 from cacher.stream.yard import HANDLE, Claim, Yard, prefix_for
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-"""What is said where no directory can be made."""
+"""The numbers of errors where no directory may be made."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _INSIDE = MARK
+
+
+def _busy() -> None:
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 class Staging:
@@ -36,10 +40,12 @@ class Staging:
     or somebody's working directory is in it, who would lose it in a swap. Before that, a move that
     a killed run began is finished, and the directories of killed runs are removed.
 
+    Only one run at a time has a target: `wait` is called, over and over, while another one has it.
+
     Raises `UsageError` for a target that is something else, and `LocalError`.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, wait: Callable[[], None] = _busy) -> None:
         self.target = target
         """As it was named."""
         path = _resolved(target)
@@ -48,9 +54,16 @@ class Staging:
         self._yards: list[Yard] = []
         self._move: Move | None = None
         self._parent = -1
+        self._turn: tuple[Yard, Claim] | None = None
+        self._wait = wait
         try:
             with self._translated():
-                self._open(path)
+                try:
+                    self._open(path)
+                except FileNotFoundError:
+                    # Another run has taken away the parents that it had made.
+                    self.close()
+                    self._open(path)
         except BaseException:
             self.close()
             raise
@@ -99,6 +112,10 @@ class Staging:
     def close(self) -> None:
         """Without a `publish` before: leave everything as it was."""
         self._sweep()
+        if self._turn:
+            yard, turn = self._turn
+            yard.end_turn(turn)
+            self._turn = None
         for path in self._made:
             with suppress(OSError):
                 os.rmdir(path)
@@ -126,21 +143,46 @@ class Staging:
         return self._move
 
     def _open(self, path: str) -> None:
-        old = _status(path)
-        if old and not stat.S_ISDIR(old.st_mode):
-            raise UsageError(f"{self.target} is not a directory")
+        self._require_directory(path)
         parent, name = os.path.split(path)
         self._made = _make_directories(parent)
         self._parent = os.open(parent, HANDLE)
         target = Target(path, self._parent, os.fsencode(name) or b".")
-        inside = self._open_inside(target, old)
         beside = self._open_beside(target) if name else None
+        inside = self._take_turn(target, beside)
+        # Looked at now, as another run may just have made or exchanged it.
+        old = self._require_directory(path)
+        inside = inside or self._open_inside(target, old)
         for yard in self._yards:
             self._clear(target, yard)
         in_the_way = old is not None and (_is_elsewhere(path, old, self._parent) or _is_ours(old))
         self._move = self._made_in(target, beside, inside, in_the_way=in_the_way)
         self._first_mode = stat.S_IMODE(os.fstat(self.fd).st_mode)
         self._move.mode = 0o777 & ~denied_modes(self.fd) | self._first_mode & stat.S_ISGID
+
+    def _require_directory(self, path: str) -> os.stat_result | None:
+        """The status of the target; None where there is none."""
+        status = _status(path)
+        if status and not stat.S_ISDIR(status.st_mode):
+            raise UsageError(f"{self.target} is not a directory")
+        return status
+
+    def _take_turn(self, target: Target, beside: Yard | None) -> Yard | None:
+        """Wait until no other run works on the target; the inside of it, if that had to be opened.
+
+        Runs meet beside it, or inside, where all do who see a mount point, whatever its name. Where
+        neither can be written to they do not, and fail later.
+        """
+        old = target.status()
+        if beside and (old is None or not _is_elsewhere(target.path, old, target.parent)):
+            with _unless_refused():
+                self._turn = beside, beside.take_turn(self._wait)
+                return None
+        inside = self._open_inside(target, old)
+        if inside:
+            with _unless_refused():
+                self._turn = inside, inside.take_turn(self._wait)
+        return inside
 
     def _open_inside(self, target: Target, old: os.stat_result | None) -> Yard | None:
         if old is None:
@@ -199,6 +241,16 @@ class Staging:
         except OSError as error:
             hint = _hint(error, self.target)
             raise LocalError(f"writing {self.target}: {_reason(error)}", hint) from error
+
+
+@contextmanager
+def _unless_refused() -> Iterator[None]:
+    """Go on where no directory may be made."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
 
 
 def _hint(error: OSError, target: str) -> str:

@@ -10,14 +10,14 @@ import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from enum import Enum
 from typing import NamedTuple
 
 from cacher.stream.descent import FLAGS
 from cacher.stream.removal import open_up, remove, status_of, unchanged
-from cacher.stream.reserved import MARK, is_reserved
+from cacher.stream.reserved import MARK, TURN, is_reserved
 
 HANDLE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 """Opens a directory to name things in it, also one that cannot be listed."""
@@ -66,15 +66,41 @@ class Yard:
             try:
                 with self.changing():
                     os.mkdir(name, 0o700, dir_fd=self.fd)
+                claim = self._claim(name)
             except FileExistsError:
                 continue
             except BaseException:
                 self.remove(name)
                 raise
-            claim = self._claim(name)
             if claim:
                 return claim
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    def take_turn(self, wait: Callable[[], None]) -> Claim:
+        """Make the one directory of a fixed name, locked; `wait` is called while another has it.
+
+        Whoever has it removes it in the end, and if they were killed the next run does.
+        """
+        name = self._prefix + TURN
+        try:
+            while True:
+                with suppress(FileExistsError), self.changing():
+                    os.mkdir(name, 0o755, dir_fd=self.fd)
+                if claim := self._claim(name):
+                    return claim
+                wait()
+        except BaseException:
+            if leftover := self._take(name):
+                self.end_turn(leftover)
+            raise
+
+    def end_turn(self, turn: Claim) -> None:
+        """Let the next run have its turn."""
+        try:
+            with suppress(OSError):
+                self.remove(turn.name)
+        finally:
+            turn.close()
 
     def leftovers(self) -> Iterator[Claim]:
         """Those of killed runs, locked. Each is closed when the next is asked for."""
@@ -128,7 +154,6 @@ class Yard:
             pass
         except BaseException:
             _close(fd)
-            self.remove(name)
             raise
         _close(fd)
         return None

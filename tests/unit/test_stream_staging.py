@@ -17,7 +17,7 @@ from cacher.errors import LocalError, UsageError
 from cacher.stream import mounts, staging, yard
 from cacher.stream.removal import remove
 from cacher.stream.staging import Staging
-from tests.unit.staged import as_user, build, clear, ground, is_root, restore, seen, where
+from tests.unit.staged import NOBODY, as_user, build, clear, ground, is_root, restore, seen, where
 
 
 @pytest.fixture(params=["root", "nobody"])
@@ -294,23 +294,24 @@ def test_what_is_alive_or_another_targets_stays(here: Path) -> None:
     (here / ".one.cacher-01234567").write_bytes(b"a file's")
     (here / ".one.cacher-89abcdef").symlink_to(".one.cacher-zzzzzzzz")
     (here / ".other.cacher-01234567").mkdir()
+    (here / ".other.cacher-lock").mkdir()
+    (here / ".one.cacher-76543210").mkdir()
     stay = sorted(os.listdir(here))
-    with Staging(str(here / "one")) as first:
-        with Staging(str(here / "one")) as second:
-            assert where(first) != where(second)
-            (where(second) / "b").write_bytes(b"b")
-            second.publish(clean=False)
-        (where(first) / "a").write_bytes(b"a")
-        first.publish(clean=False)
+    alive = os.open(here / ".one.cacher-76543210", os.O_RDONLY)
+    fcntl.flock(alive, fcntl.LOCK_EX)
+    restore(here / "one", {"a": b"a"})
+    os.close(alive)
     assert sorted(os.listdir(here)) == sorted([*stay, "one"])
-    assert sorted(os.listdir(here / "one")) == ["a", "b"]
+    assert sorted(os.listdir(here / "one")) == ["a"]
 
 
 def test_leftovers_that_stay_are_no_failure(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = leave(here / "one")
 
-    def refuse(*_: object) -> None:
-        raise PermissionError(errno.EPERM, "immutable")
+    def refuse(name: bytes, parent: int) -> None:
+        if name == os.fsencode(place.name):
+            raise PermissionError(errno.EPERM, "immutable")
+        remove(name, parent)
 
     with monkeypatch.context() as patch:
         patch.setattr(yard, "remove", refuse)
@@ -339,7 +340,9 @@ def test_another_run_that_takes_ours_for_a_leftover(
     real = os.open
 
     def meanwhile(path: str | bytes, flags: int, mode: int = 0o777, **options: int) -> int:
-        if isinstance(path, bytes) and b".cacher-" in path and not taken:
+        is_ours = isinstance(path, bytes) and b".cacher-" in path and not path.endswith(b"lock")
+        if is_ours and not taken:
+            assert isinstance(path, bytes)
             taken.append(path)
             held.append(real(path, os.O_RDONLY, **options))
             fcntl.flock(held[0], fcntl.LOCK_EX)
@@ -371,6 +374,105 @@ def test_a_file_system_without_locks(here: Path, monkeypatch: pytest.MonkeyPatch
     assert place.stat().st_mode & 0o7777 == 0
     Staging(str(here / "one")).close()
     assert os.listdir(here) == ["one"]
+
+
+# --- turns ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["missing", "full", "working directory", "mount point", "closed parent"])
+def shared(
+    request: pytest.FixtureRequest, here: Path, user: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A target that several runs want at once, for which they meet here or there."""
+    target = here / "deep/target"
+    if request.param != "missing":
+        target.mkdir(parents=True)
+        build(target, {"old": b"o"})
+        if user == "nobody" and is_root():
+            for path in (target.parent, target, target / "old"):
+                os.chown(path, NOBODY, NOBODY)
+    if request.param == "working directory":
+        monkeypatch.chdir(target)
+    elif request.param == "mount point":
+        monkeypatch.setattr(mounts, "mount_points", lambda: [os.fsencode(target)])
+    elif request.param == "closed parent":
+        target.parent.chmod(0o555)
+    yield target
+    if request.param == "closed parent":
+        target.parent.chmod(0o755)
+
+
+def test_runs_for_one_target_take_turns(shared: Path, user: str) -> None:
+    def act() -> None:
+        waited: list[list[str]] = []
+        first = Staging(str(shared))
+
+        def wait() -> None:
+            waited.append(os.listdir(where(first)))
+            if len(waited) == 3:
+                first.publish(clean=False)
+                first.close()
+
+        (where(first) / "a").write_bytes(b"a")
+        with Staging(f"{shared.parent}/../{shared.parent.name}/{shared.name}", wait) as second:
+            (where(second) / "b").write_bytes(b"b")
+            second.publish(clean=False)
+        assert waited == [["a"]] * 3
+        assert {"a", "b"} <= {*os.listdir(shared)} <= {"a", "b", "old"}
+        assert os.listdir(shared.parent) == [shared.name]
+
+    as_user(user, act)
+
+
+def test_whoever_may_not_wait_is_told(here: Path) -> None:
+    with Staging(str(here / "one")):
+        before = sorted(os.listdir(here))
+        with pytest.raises(LocalError, match="resource temporarily unavailable"):
+            Staging(str(here / "one"))
+        Staging(str(here / "other")).close()
+        assert sorted(os.listdir(here)) == before
+    assert os.listdir(here) == []
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_wait_that_is_interrupted_leaves_nothing(shared: Path, user: str) -> None:
+    def act() -> None:
+        with Staging(str(shared)):
+            before = seen(shared.parent)
+            with pytest.raises(KeyboardInterrupt):
+                Staging(str(shared), interrupt)
+            assert seen(shared.parent) == before
+        assert not [*shared.parent.parent.rglob(".*.cacher-*")]
+        assert not [*shared.parent.rglob(".cacher-*")]
+
+    as_user(user, act)
+
+
+def test_the_turn_of_a_killed_run_is_the_next_ones(shared: Path, user: str) -> None:
+    def act() -> None:
+        child = os.fork()
+        if not child:
+            Staging(str(shared))
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(child, 0)
+        restore(shared, {"a": b"a"})
+        assert os.listdir(shared.parent) == [shared.name]
+        assert {"a"} <= {*os.listdir(shared)} <= {"a", "old"}
+
+    as_user(user, act)
+
+
+def test_parents_that_another_run_takes_away(here: Path) -> None:
+    """It made them, we opened them, and then it failed."""
+    first = Staging(str(here / "made/by/first/one"))
+    assert (here / "made/by/first").is_dir()
+    with Staging(str(here / "made/by/first/one"), first.close) as second:
+        (where(second) / "a").write_bytes(b"a")
+        second.publish(clean=False)
+    assert os.listdir(here / "made/by/first") == ["one"]
 
 
 # --- mount points --------------------------------------------------------------------------------
