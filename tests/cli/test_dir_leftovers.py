@@ -1,4 +1,4 @@
-"""What a killed restore left beside or in DIR goes with the next run, a miss included."""
+"""Restores into one directory: what killed ones left goes with the next, and live ones wait."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import errno
 import fcntl
 import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cacher.commands import dir_download
 from cacher.stream import yard
+from cacher.stream.staging import Staging
 from tests.cli.conftest import Run, Spawn
 from tests.cli.forest import fell, look
 from tests.cli.stage import BucketPlace, LocalPlace, blob, temporary_names
@@ -162,12 +165,78 @@ def test_a_killed_run_and_a_miss(cacher: Run, spawn: Spawn, bucket: BucketPlace)
     bucket.server.inject(stall)
     process = spawn("dir", "download", "k", "d")
     end = time.monotonic() + SOON
-    while not temporary_names(Path()):
+    while len(temporary_names(Path())) < 2:
         assert time.monotonic() < end
         time.sleep(0.01)
     miss(cacher)
-    assert len(temporary_names(Path())) == 1  # it lives
+    assert len(temporary_names(Path())) == 2  # it lives, and it is its turn
     process.kill()
     process.wait()
     miss(cacher)
     assert os.listdir() == ["tree"]
+
+
+class TestTurns:
+    """Runs that restore into the same directory do so one after the other."""
+
+    @pytest.mark.parametrize("target", ["missing", "full", "clean", "FIFO", "working directory"])
+    def test_four_at_once(self, cacher: Run, spawn: Spawn, local: LocalPlace, target: str) -> None:
+        for number in range(4):
+            tree = Path(f"tree{number}")
+            (tree / "both").mkdir(parents=True)
+            (tree / f"only {number}").touch()
+            for name in map(str, range(50)):
+                (tree / "both" / name).write_text(str(number))
+            assert cacher("dir", "upload", f"k{number}", tree).status == 0
+            fell(tree)
+            shutil.rmtree(tree)
+        expected = {f"only {number}" for number in range(4)} | {"both"}
+        if target != "missing":
+            Path("d/both").mkdir(parents=True)
+            Path("d/both/kept").touch()
+        if target == "FIFO":
+            os.mkfifo("d/fifo")
+            expected.add("fifo")
+        dest, place = (".", "d") if target == "working directory" else ("d", ".")
+        flags = ["--clean"] if target == "clean" else []
+        processes = [
+            spawn("dir", "download", f"k{number}", dest, *flags, cwd=place) for number in range(4)
+        ]
+        for process in processes:
+            _, err = process.communicate()
+            assert process.returncode == 0, err
+        assert os.listdir() == ["d"]
+        found = set(os.listdir("d"))
+        assert found == expected or (target == "clean" and len(found) == 2)
+        # The last one's, whole.
+        assert len({Path("d/both", name).read_text() for name in map(str, range(50))}) == 1
+        assert Path("d/both/kept").exists() == (target not in ("missing", "clean"))
+
+    def test_waiting_is_told_and_has_an_end(
+        self, cacher: Run, local: LocalPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Path("d").mkdir()
+        assert cacher("dir", "upload", "k", "d").status == 0
+        monkeypatch.setattr(dir_download, "_SAY_AFTER", 0.2)
+        with Staging("d"):
+            before = sorted(os.listdir())
+            ended = cacher("dir", "download", "k", "d", "--timeout=1")
+            assert "not done after 1 s (--timeout)" in ended.failed(3)
+            assert ended.err.count("cacher: waiting for another cacher that restores into d\n") == 1
+            assert "waiting" not in cacher("dir", "download", "k", "d", "--timeout=1", "-q").err
+            assert sorted(os.listdir()) == before
+        assert cacher("dir", "download", "k", "d").status == 0
+        assert os.listdir() == ["d"]
+
+    def test_a_signal_ends_waiting(self, cacher: Run, spawn: Spawn, local: LocalPlace) -> None:
+        Path("d").mkdir()
+        assert cacher("dir", "upload", "k", "d").status == 0
+        with Staging("d"):
+            before = sorted(os.listdir())
+            process = spawn("dir", "download", "k", "d")
+            assert process.stderr
+            assert process.stderr.readline().startswith(b"cacher: waiting for another cacher")
+            process.terminate()
+            assert process.wait(SOON) == 128 + signal.SIGTERM
+            assert sorted(os.listdir()) == before
+        assert os.listdir() == ["d"]
