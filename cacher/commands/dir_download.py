@@ -75,7 +75,8 @@ def _restored(run: Run, wanted: DirDownload) -> Outcome:
             progress.total = reader.entry.size
             opened = sealed.open_entry(reader, KIND)
             limit = _limit(wanted, opened.seal)
-            with Staging(wanted.directory, _Turn(run, wanted.directory).wait) as staging:
+            turn = _Turn(run, wanted.directory)
+            with Staging(wanted.directory, turn.wait, spare=run.local_directory) as staging:
                 staging.require(opened.seal.content if opened.seal else opened.entry.size)
                 unpacked = Unpacked()
                 progress.files = unpacked.restored_files
@@ -90,6 +91,10 @@ def _restored(run: Run, wanted: DirDownload) -> Outcome:
                     root_told=b"" not in unpacked.implicit,
                     implicit=unpacked.implicit,
                 )
+                if staging.spared:
+                    run.report.warn(
+                        f"{wanted.key}: left out {staging.spared}: DIR has the local store there"
+                    )
     return _outcome(run, wanted, opened.entry, unpacked, progress)
 
 

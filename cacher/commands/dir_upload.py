@@ -23,6 +23,7 @@ KIND = "dir"
 def dir_upload(run: Run, wanted: DirUpload) -> Outcome:
     """DIR under KEY, unless there is an entry already: then nothing of DIR is read."""
     _check_directory(wanted.directory)
+    _refuse_store(run, wanted.directory)
     compressor = Compressor(wanted.level)
     existing = None if wanted.force else run.existing(wanted.key)
     if existing:
@@ -38,7 +39,7 @@ def dir_upload(run: Run, wanted: DirUpload) -> Outcome:
     ):
         packed = Packed()
         progress.files, progress.passed = packed.files, lambda: stream.size
-        _pack(wanted, stream, packed)
+        _pack(run, wanted, stream, packed)
         created = sealed.created(run)
         stream.finish(KIND, members=packed.members, content=packed.size, created=created)
         entry = writer.commit()
@@ -61,6 +62,12 @@ def _check_directory(directory: str) -> None:
         )
 
 
+def _refuse_store(run: Run, directory: str) -> None:
+    store = run.local_directory
+    if store is not None and _identity(directory) == _identity(store):
+        raise UsageError(f"{directory} is the directory of the local store", "name another DIR")
+
+
 def _unreadable(directory: str, error: OSError) -> LocalError:
     """Why DIR cannot be packed: most often the step that makes it did not run, or elsewhere."""
     reason = (error.strerror or str(error)).lower()
@@ -77,9 +84,22 @@ def _unreadable(directory: str, error: OSError) -> LocalError:
     return LocalError(f"cannot read {directory}: {reason}", hint)
 
 
-def _pack(wanted: DirUpload, stream: SealedWriter, packed: Packed) -> None:
+def _identity(directory: str | None) -> tuple[int, int] | None:
+    """The device and inode of a directory; None if it is not there."""
+    with suppress(OSError):
+        if directory is not None:
+            status = os.stat(directory)
+            return status.st_dev, status.st_ino
+    return None
+
+
+def _pack(run: Run, wanted: DirUpload, stream: SealedWriter, packed: Packed) -> None:
     selection = Selection(
-        wanted.include, wanted.exclude, wanted.exclude_caches, wanted.allow_missing
+        wanted.include,
+        wanted.exclude,
+        wanted.exclude_caches,
+        wanted.allow_missing,
+        _identity(run.local_directory),
     )
     pack(
         wanted.directory,
@@ -96,6 +116,10 @@ def _tell(
 ) -> None:
     if packed.skipped:
         run.report.warn(f"{wanted.key}: left out {_special(packed.skipped)}")
+    if packed.spared:
+        run.report.warn(
+            f"{wanted.key}: left out {os.fsdecode(packed.spared)}: it is the local store"
+        )
     if packed.vanished:
         vanished = counted(packed.vanished, "file")
         run.report.warn(f"{wanted.key}: left out {vanished} that vanished during packing")

@@ -108,6 +108,11 @@ class Run:
             pace=Pace(self.limits, self.report.monotonic),
         )
 
+    @property
+    def local_directory(self) -> str | None:
+        """The directory of the local store; None for a store on a bucket."""
+        return self.settings.directory if self.settings.is_local else None
+
     @cached_property
     def store(self) -> Store:
         """The store that the settings name. Raises `UsageError` for settings that name none."""

@@ -74,12 +74,17 @@ class Ledger:
         self._fd = os.open(_NAME, flags, 0o600, dir_fd=area)
         self.target = 0
         """Inode of the directory that is moved into."""
+        self.spared: tuple[int, int] | None = None
+        """Device and inode of a directory of the old tree that stays, whatever else goes."""
         self._attributes: dict[int, Attributes] = {}
         self._swept: set[int] = set()
         self._read()
 
-    def begin(self, target: os.stat_result) -> None:
-        """Note what is moved into."""
+    def begin(self, target: os.stat_result, spared: tuple[int, int] | None) -> None:
+        """Note what is moved into, and what stays there."""
+        if spared:
+            self.spared = spared
+            self._write("spared", *spared)
         self.target = target.st_ino
         self._write("target", target.st_ino)
 
@@ -130,6 +135,8 @@ class Ledger:
             self.target = int(inode)
         elif kind == "swept":
             self._swept.add(int(inode))
+        elif kind == "spared":
+            self.spared = int(inode), int(*words)
         elif kind == "is":
             uid, gid, mode, mtime = words
             mtime_ns = None if mtime == _NO_TIME else int(mtime)

@@ -41,8 +41,8 @@ class Merge:
     """One move of the directory `new` into `old`, both open; what is replaced goes to `aside`.
 
     All three are on one file system. `clean` takes out of `old` what is not in `new`, except names
-    of the root that are `reserved`. Methods raise `OSError` and `LocalError`, after either of which
-    `journal` can undo.
+    of the root that are `reserved`, and the directory that the ledger says is spared. Methods raise
+    `OSError` and `LocalError`, after either of which `journal` can undo.
     """
 
     def __init__(
@@ -110,9 +110,12 @@ class Merge:
             if pair.node is self._journal.root and self._reserved(name):
                 continue
             old_status = status_of(name, old)
-            if old_status is not None:
+            if old_status is not None and not self._is_spared(old_status):
                 self._put_aside(pair.node, name, old, old_status)
         self._ledger.swept(status)
+
+    def _is_spared(self, status: os.stat_result) -> bool:
+        return (status.st_dev, status.st_ino) == self._ledger.spared
 
     def _move_names(self, pair: _Pair, new: int, old: int) -> bytes | None:
         """Move what is left of a directory, up to one that has to be gone into: its name."""

@@ -33,7 +33,7 @@ _CHANGED_HINT = "store it once nothing writes to it any more; --changed warn sto
 class Packed:
     """What has been packed: `size` is bytes of file contents, hard links counted once."""
 
-    __slots__ = ("changed", "directories", "members", "size", "skipped", "vanished")
+    __slots__ = ("changed", "directories", "members", "size", "skipped", "spared", "vanished")
 
     def __init__(self) -> None:
         self.members = 0
@@ -44,6 +44,8 @@ class Packed:
         """Sockets, FIFOs and devices, which were left out."""
         self.vanished = 0
         self.changed = 0
+        self.spared = b""
+        """The path of the directory that was spared, if it was met."""
 
     def files(self) -> int:
         """The members that are not directories."""
@@ -107,6 +109,7 @@ class _Packer:
             self._walk(walk, root, selection)
         finally:
             walk.close()
+        self.packed.spared = walk.met_spared
         if missing := not selection.allow_missing and walk.unmatched():
             raise LocalError(
                 f"nothing in {directory} matches {missing[0]}",

@@ -22,6 +22,7 @@ from cacher.stream.ledger import Attributes, Ledger, kept
 from cacher.stream.merge import Merge
 from cacher.stream.mounts import mounts_below
 from cacher.stream.removal import open_up, open_up_fd, status_of
+from cacher.stream.spared import Spared
 from cacher.stream.yard import Begun, Claim, Yard
 
 _TREE = b"tree"
@@ -54,7 +55,7 @@ class Target(NamedTuple):
 class Move:
     """A staged tree and where it goes."""
 
-    __slots__ = ("implicit", "is_told", "litter", "mode", "target", "tree", "yard")
+    __slots__ = ("implicit", "is_told", "litter", "mode", "spared", "target", "tree", "yard")
 
     def __init__(self, target: Target, yard: Yard, tree: Claim) -> None:
         self.target = target
@@ -64,6 +65,8 @@ class Move:
         """What the root gets if nothing says what it should."""
         self.is_told = False
         """Whether the root has its mode and times from the archive."""
+        self.spared: Spared | None = None
+        """What stays in the target, whatever the tree has and else is removed."""
         self.implicit: Collection[bytes] = ()
         """Paths of directories that the archive does not tell of: in a merge the old ones stay."""
         self.litter: list[bytes] = []
@@ -85,7 +88,7 @@ def publish(move: Move, *, clean: bool) -> None:
         )
     # A directory that is somebody else's is not ours to replace.
     foreign = old is not None and os.geteuid() not in (0, old.st_uid)
-    at_once = not (move.yard.is_inside or foreign) and (
+    at_once = not (move.yard.is_inside or foreign or move.spared) and (
         _rename(move, old) or _swap(move, clean=clean, mounted=bool(mounted))
     )
     if not at_once:
@@ -207,11 +210,13 @@ def _move_in_place(move: Move, *, clean: bool) -> None:
             aside = _make_aside(stack, work.fd)
             ledger = Ledger(work.fd)
             stack.callback(ledger.close)
-            ledger.begin(status)
+            ledger.begin(status, move.spared.identity if move.spared else None)
             _note_root(move, ledger, status)
-            if not clean:
-                for inode, attributes in kept(move.implicit, move.tree.fd, target).items():
-                    ledger.note(inode, attributes)
+            implicit = [] if clean else [*move.implicit]
+            if move.spared:
+                implicit += move.spared.lead_to(move.tree.fd)
+            for inode, attributes in kept(implicit, move.tree.fd, target).items():
+                ledger.note(inode, attributes)
             _rename_into(move, work)
             move.yard.rename(work.name, work.name + kind.value)
             Merge(

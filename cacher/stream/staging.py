@@ -19,6 +19,7 @@ from cacher.stream.leftovers import begun_moves
 from cacher.stream.mounts import is_mount_point
 from cacher.stream.publish import Move, Target, finish, publish
 from cacher.stream.reserved import MARK
+from cacher.stream.spared import spared_in
 from cacher.stream.yard import HANDLE, Claim, Yard, prefix_for
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -41,11 +42,14 @@ class Staging:
     a killed run began is finished, and the directories of killed runs are removed.
 
     Only one run at a time has a target: `wait` is called, over and over, while another one has it.
+    If the directory `spare` is below the target, it stays there as it is.
 
     Raises `UsageError` for a target that is something else, and `LocalError`.
     """
 
-    def __init__(self, target: str, wait: Callable[[], None] = _busy) -> None:
+    def __init__(
+        self, target: str, wait: Callable[[], None] = _busy, *, spare: str | None = None
+    ) -> None:
         self.target = target
         """As it was named."""
         path = _resolved(target)
@@ -56,6 +60,7 @@ class Staging:
         self._parent = -1
         self._turn: tuple[Yard, Claim] | None = None
         self._wait = wait
+        self._spare = spare
         try:
             with self._translated():
                 try:
@@ -84,6 +89,12 @@ class Staging:
                 f"no space for {self.target}: {size} bytes are needed, {free} are free",
                 "free some space",
             )
+
+    @property
+    def spared(self) -> str:
+        """The path in the target of what was spared and that the archive has, too; or empty."""
+        spared = self._opened.spared
+        return spared.path if spared and spared.is_in_archive else ""
 
     def publish(
         self, *, clean: bool, root_told: bool = False, implicit: Collection[bytes] = ()
@@ -157,6 +168,8 @@ class Staging:
             self._clear(target, yard)
         in_the_way = old is not None and (_is_elsewhere(path, old, self._parent) or _is_ours(old))
         self._move = self._made_in(target, beside, inside, in_the_way=in_the_way)
+        if self._spare is not None and old:
+            self._move.spared = spared_in(old, self._spare)
         self._first_mode = stat.S_IMODE(os.fstat(self.fd).st_mode)
         self._move.mode = 0o777 & ~denied_modes(self.fd) | self._first_mode & stat.S_ISGID
 

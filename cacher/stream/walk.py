@@ -35,6 +35,9 @@ class Selection(NamedTuple):
     exclude: Sequence[str] = ()
     exclude_caches: bool = False
     allow_missing: bool = False
+    spared: tuple[int, int] | None = None
+    """Device and inode of a directory that is left out, wherever it is: the store that is written
+    to."""
 
 
 class _Level:
@@ -60,6 +63,9 @@ class Walk:
         self._globs = Globs(selection.include) if selection.include else None
         self._ignore = Ignore(selection.exclude)
         self._exclude_caches = selection.exclude_caches
+        self._spared = selection.spared
+        self.met_spared = b""
+        """The path of the directory that is left out, once it was met."""
         self._lost = lost
         level = _Level(iter(()), b"", self._globs is None)
         self._descent: Descent[_Level] = Descent(root, level)
@@ -109,13 +115,22 @@ class Walk:
         """Go into a directory; whether it is there."""
         level = _Level(iter(()), path + b"/", meant)
         try:
-            level.entries = self._wanted(self._descent.enter(name, level), meant)
+            directory = self._descent.enter(name, level)
+            if self._spared and self._is_spared(directory):
+                self.met_spared = path
+                self._leave(path)
+                return False
+            level.entries = self._wanted(directory, meant)
         except OSError as error:
             if self._descent.payload is level:
                 self._leave(path)
             self._lost(path, error)
             return False
         return True
+
+    def _is_spared(self, directory: int) -> bool:
+        status = os.fstat(directory)
+        return (status.st_dev, status.st_ino) == self._spared
 
     def _wanted(self, directory: int, meant: bool) -> Iterator[tuple[bytes, int]]:
         """What is in the current directory, which may be a cache and no more than its tag."""

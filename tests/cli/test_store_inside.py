@@ -1,0 +1,188 @@
+"""A local store below DIR: it is not packed into itself, and no restore takes it away."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.cli.forest import fell, look, plant
+from tests.cli.stage import LocalPlace
+from tests.unit.streams import unzstd
+
+STORE = "proj/.cache/ci/store"
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch) -> LocalPlace:
+    """A store in the directory that is stored in it."""
+    Path("proj").mkdir()
+    (Path("proj") / "f").write_bytes(b"first")
+    place = LocalPlace(Path(STORE).resolve())
+    monkeypatch.setenv("CACHER_ENDPOINT", place.environment["CACHER_ENDPOINT"])
+    return place
+
+
+def names_in(place: LocalPlace, key: str) -> list[str]:
+    """The names in a stored archive."""
+    stored = place.get(key)
+    assert stored
+    with tarfile.open(fileobj=io.BytesIO(unzstd(stored))) as archive:
+        return archive.getnames()
+
+
+def kept(place: LocalPlace) -> dict[str, object]:
+    """All of the store, with what a mere copy of it would not have."""
+    found: dict[str, object] = dict(look(place.root))
+    found["inodes"] = [path.lstat().st_ino for path in sorted(place.root.rglob("*"))]
+    return found
+
+
+@pytest.mark.parametrize("dest", ["proj", ".", "link", "proj/.cache"])
+def test_it_is_left_out_of_an_upload(cacher: Run, inside: LocalPlace, dest: str) -> None:
+    Path("link").symlink_to("proj")
+    Path("proj/.cache/ci").mkdir(parents=True)
+    Path("proj/.cache/ci/other").touch()
+    for _ in range(2):
+        ended = cacher("dir", "upload", "k", dest, "--force", "--json")
+        assert ended.status == 0, ended.err
+        left_out = os.path.relpath(inside.root, Path(dest).resolve())
+        assert ended.json["warnings"] == [f"k: left out {left_out}: it is the local store"]
+        names = names_in(inside, "k")
+        assert not [name for name in names if "store" in name]
+        assert any(name.endswith("ci/other") for name in names)
+
+
+def test_a_store_elsewhere_is_no_reason_for_a_warning(cacher: Run, local: LocalPlace) -> None:
+    plant(Path("tree"))
+    assert cacher("dir", "upload", "k", "tree").warnings == []
+    for flags in ((), ("--clean",)):
+        assert cacher("dir", "download", "k", "tree", *flags).warnings == []
+    assert os.listdir() == ["tree"]
+    fell(Path("tree"))
+
+
+@pytest.mark.parametrize("clean", [False, True])
+@pytest.mark.parametrize("dest", ["proj", "working directory", "link"])
+def test_no_restore_takes_it_away(
+    cacher: Run, inside: LocalPlace, monkeypatch: pytest.MonkeyPatch, dest: str, clean: bool
+) -> None:
+    Path("link").symlink_to("proj")
+    assert cacher("dir", "upload", "k", "proj").status == 0
+    for path in ("f", "sub/new", ".cache/new", ".cache/ci/new"):
+        Path("proj", path).parent.mkdir(exist_ok=True)
+        Path("proj", path).write_bytes(b"changed")
+    before = kept(inside)
+    if dest == "working directory":
+        monkeypatch.chdir("proj")
+        dest = "."
+    ended = cacher("dir", "download", "k", dest, *(["--clean"] if clean else []))
+    assert ended.status == 0, ended.err
+    assert ended.warnings == []
+    assert kept(inside) == before
+    root = inside.root.parents[2]
+    assert (root / "f").read_bytes() == b"first"
+    new = [path for path in ("sub/new", ".cache/new", ".cache/ci/new") if (root / path).exists()]
+    assert new == ([] if clean else ["sub/new", ".cache/new", ".cache/ci/new"])
+    assert cacher("exists", "k").status == 0
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_an_entry_that_has_no_way_to_it(cacher: Run, inside: LocalPlace, clean: bool) -> None:
+    Path("tree").mkdir()
+    Path("tree/g").write_bytes(b"only this")
+    Path("tree").chmod(0o555)
+    assert cacher("dir", "upload", "k", "tree").status == 0
+    Path("proj/.cache").chmod(0o750)
+    Path("proj/.cache/ci").chmod(0o705)
+    before = kept(inside)
+    assert cacher("dir", "download", "k", "proj", *(["--clean"] if clean else [])).status == 0
+    assert kept(inside) == before
+    assert sorted(os.listdir("proj")) == ([".cache", "g"] if clean else [".cache", "f", "g"])
+    modes = [
+        path.stat().st_mode & 0o7777
+        for path in map(Path, ("proj", "proj/.cache", "proj/.cache/ci"))
+    ]
+    assert modes == [0o555, 0o750, 0o705]
+    Path("proj").chmod(0o755)
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_an_entry_with_a_store_in_its_place(cacher: Run, inside: LocalPlace, clean: bool) -> None:
+    """Packed by another program, say."""
+    Path("tree", STORE).parent.mkdir(parents=True)
+    shutil.move("proj", "tree/proj")
+    Path("tree", STORE).mkdir(exist_ok=True)
+    Path("tree", STORE, "k").write_bytes(b"from the archive")
+    Path("tree/proj/new").touch()
+    assert cacher("dir", "upload", "k", "tree/proj").status == 0
+    before = kept(inside)
+    ended = cacher("dir", "download", "k", "proj", *(["--clean"] if clean else []))
+    assert ended.status == 0
+    assert ended.warnings == ["k: left out .cache/ci/store: DIR has the local store there"]
+    assert kept(inside) == before
+    assert Path("proj/new").exists()
+
+
+@pytest.mark.parametrize("obstacle", ["file", "link"])
+def test_an_entry_that_would_cut_the_way_to_it(
+    cacher: Run, inside: LocalPlace, obstacle: str
+) -> None:
+    Path("tree/.cache").mkdir(parents=True)
+    if obstacle == "file":
+        Path("tree/.cache/ci").touch()
+    else:
+        Path("tree/.cache/ci").symlink_to("/tmp")
+    assert cacher("dir", "upload", "k", "tree").status == 0
+    before, all_of_it = kept(inside), look(Path("proj"))
+    for flags in ((), ("--clean",)):
+        told = cacher("dir", "download", "k", "proj", *flags).failed(7)
+        assert "cacher: error: .cache/ci is not a directory in the entry, but DIR has" in told
+        assert (kept(inside), look(Path("proj"))) == (before, all_of_it)
+
+
+def test_the_store_itself_is_no_dir(cacher: Run, inside: LocalPlace) -> None:
+    Path("tree").mkdir()
+    assert cacher("dir", "upload", "k", "tree").status == 0
+    before = kept(inside)
+    for command in (("upload", "l"), ("download", "k"), ("download", "k", "--clean")):
+        verb, key, *flags = command
+        told = cacher("dir", verb, key, STORE, *flags).failed(2)
+        assert "is the directory of the local store" in told
+        assert kept(inside) == before
+    assert inside.keys() == ["k"]
+
+
+def test_a_killed_clean_is_finished_without_it(
+    cacher: Run, inside: LocalPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a run with another store, too, which does not know of it."""
+    assert cacher("dir", "upload", "k", "proj").status == 0
+    for number in range(3):
+        Path(f"proj/new{number}").touch()
+    before = look(inside.root)
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    script = (
+        "import os, signal, sys; from cacher.stream.merge import Merge\n"
+        "Merge._move_names = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from cacher.cli import main; main(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", script, "dir", "download", "k", "proj", "--clean"]
+    assert subprocess.run(command, env=environ, check=False).returncode == -9
+    left = [name for name in os.listdir() if name.endswith(".clean")]
+    assert len(left) == 1
+    Path("other").mkdir()
+    monkeypatch.setenv("CACHER_ENDPOINT", Path("other").absolute().as_uri())
+    Path("tree").mkdir()
+    Path("tree/g").touch()
+    assert cacher("dir", "upload", "l", "tree").status == 0
+    assert cacher("dir", "download", "l", "proj").status == 0
+    assert look(inside.root) == before
+    assert sorted(os.listdir("proj")) == [".cache", "f", "g"]
