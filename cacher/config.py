@@ -120,7 +120,7 @@ def resolve(
     """The settings in force over those of a config file that is read already."""
     values, sources = gather(flags, environ, file, path)
     if not values["endpoint"] and sources["endpoint"] == "default":
-        raise UsageError("no --endpoint, and no HOME for a local store", "set CACHER_ENDPOINT")
+        raise UsageError("no endpoint is set, and no HOME for a local store", "set CACHER_ENDPOINT")
     parsed = {
         attribute(name): _parse(name, value, sources[attribute(name)])
         for name, value in values.items()
@@ -174,7 +174,7 @@ def read_file(path: str, *, required: bool) -> dict[str, str]:
         document = tomllib.loads(content.decode())
     except ValueError as error:
         raise UsageError(
-            f"{path} is not TOML: {error}", "mend it, or remove it and run `cacher init`"
+            f"{path} is not TOML: {error}", "correct it, or remove it and run `cacher init`"
         ) from error
     known = {name for name, *_ in SETTINGS}
     settings = {}
@@ -233,7 +233,7 @@ def parse_size(text: str) -> int:
 
 
 def _home(environ: Mapping[str, str]) -> str:
-    """The user's directory; empty where there is none, as for a number without a name."""
+    """Return the home directory; empty for a user without one, such as a bare number."""
     home = environ.get("HOME") or os.path.expanduser("~")
     return "" if home.startswith("~") else home
 
@@ -293,7 +293,7 @@ def _endpoint(value: str) -> str:
     if url.query or url.fragment:
         raise ValueError("an endpoint has no query")
     if not _may_be_a_host(url.hostname) or not value.isprintable():
-        raise ValueError("this is not the name of a host")
+        raise ValueError("not the name of a host")
     return value.rstrip("/")
 
 

@@ -79,7 +79,7 @@ def _dir_download(run: Run, options: Namespace) -> Outcome:
     from cacher.commands.dir_download import dir_download
 
     if options.strip < 0:
-        raise UsageError(f"--strip {options.strip}: less than none")
+        raise UsageError(f"--strip {options.strip}: less than 0")
     wanted = DirDownload(
         _key(run, options),
         _expanded(options.directory),

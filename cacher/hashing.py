@@ -289,7 +289,7 @@ def _unreadable(path: bytes, error: OSError) -> CacherError:
     elif os.path.islink(path):
         hint = "it is a symlink to nowhere: remove it, or leave it out of the hash"
     else:
-        hint = "--hash-from paths start at the current directory; has the file been made yet?"
+        hint = "--hash-from paths start at the current directory; does the file exist yet?"
     reason = (error.strerror or str(error)).lower()
     return LocalError(f"cannot read {_shown(path or b'.')}: {reason}", hint)
 

@@ -131,7 +131,7 @@ def _lone_brace(template: str, at: int) -> UsageError:
         near = _suggestion(template[:at].rpartition("}")[2])
     return UsageError(
         f"the template {_shown(template)} has a lone '{brace}' at character {at + 1}",
-        f"{near}a brace that is meant literally is doubled: {brace * 2}",
+        f"{near}for a brace itself, write {brace * 2}",
     )
 
 
@@ -139,7 +139,7 @@ def _unknown(template: str, name: str) -> UsageError:
     known = ", ".join(f"{{{known}}}" for known in PLACEHOLDERS)
     return UsageError(
         f"the template {_shown(template)} has an unknown placeholder {_shown('{' + name + '}')}",
-        f"{_suggestion(name)}there are {known}",
+        f"{_suggestion(name)}the placeholders are {known}",
     )
 
 

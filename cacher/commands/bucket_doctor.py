@@ -114,7 +114,7 @@ def _clock(client: Client) -> str:
     """Never a failure: requests are signed with the store's time, and those it refuses fail."""
     skew = probes.clock_skew(client)
     if skew is None:
-        raise Skipped("the store does not tell its time")
+        raise Skipped("the store does not send its time")
     text = f"{skew:+.0f} s against the store"
     if abs(skew) >= _TOO_SKEWED:
         side = "ahead of" if skew > 0 else "behind"
@@ -148,8 +148,8 @@ def _region(run: Run, client: Client, assumed: str, chart: Chart) -> str:
     if region != assumed:
         return f"{region} (learned from the store)"
     if told and told != region:
-        return f"{region} (the store takes it, and calls its own {told})"
-    return region if wanted else f"{region} (not set; the store takes it)"
+        return f"{region} (the store accepts it; its own is {told})"
+    return region if wanted else f"{region} (not set; the store accepts it)"
 
 
 def _bucket(client: Client) -> str:
@@ -185,7 +185,7 @@ def _examine_writing(chart: Chart, client: Client, key: str) -> None:
     def write() -> str:
         with _needing("write", client):
             probes.canary(client, key)
-        return "a canary was written"
+        return "a test entry was written"
 
     def read() -> str:
         _need(chart, "write")

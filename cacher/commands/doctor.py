@@ -45,7 +45,7 @@ def doctor(run: Run) -> Outcome:
         return Outcome("healthy", f"everything works{more}", fields)
     failures = sum(check.state == FAIL for check in chart.checks)
     text = f"{failures} of {len(chart.checks)} checks failed; the first: {error.message}"
-    hint = error.hint or "mend this first; other failures may come from it"
+    hint = error.hint or "fix this first; other failures may come from it"
     return Outcome("unhealthy", fields=fields, error=type(error)(text, hint))
 
 
@@ -105,14 +105,14 @@ def _examine_directory(run: Run, chart: Chart) -> None:
         chart.run("read", read)
     finally:
         chart.run("delete", lambda: _delete(run, key))
-    chart.run("list", lambda: f"{sum(1 for _ in run.store.list())} entries")
+    chart.run("list", lambda: _list(run))
 
 
 def _directory(run: Run) -> str:
     _ = run.store  # raises `UsageError` for what is no directory
     path = run.settings.directory
     if not os.path.isdir(path):
-        return f"{path} (made when something is stored)"
+        return f"{path} (created when something is stored)"
     room = os.statvfs(path)
     return f"{path}, {size_text(room.f_bavail * room.f_frsize)} free"
 
@@ -121,7 +121,12 @@ def _write(run: Run, key: str) -> str:
     with run.store.create(key, {}) as writer:
         writer.write(_CANARY)
         writer.commit()
-    return "a canary was written"
+    return "a test entry was written"
+
+
+def _list(run: Run) -> str:
+    count = sum(1 for _ in run.store.list())
+    return f"{count} {'entry' if count == 1 else 'entries'}"
 
 
 def _read(run: Run, key: str) -> str:

@@ -58,7 +58,7 @@ def _written(run: Run, file: Mapping[str, str], path: str) -> dict[str, str]:
             given = os.path.expanduser(written[name])
             if not os.path.isfile(given):
                 # Not shown here: it may be the secret itself, by mistake.
-                raise UsageError(f"init: {source} names no file", "it takes a file's name")
+                raise UsageError(f"init: {source} names no file", "give the name of a file")
             # It is read from other directories later.
             written[name] = os.path.abspath(given)
     return written
@@ -77,8 +77,8 @@ def _check(run: Run, settings: Settings) -> str:
 
         return smoke(run)
     except CacherError as error:
-        hint = error.hint or "`cacher doctor` tells more"
+        hint = error.hint or "`cacher doctor` shows more"
         raise type(error)(
             f"init: {error.message}; nothing was written",
-            f"{hint}; --no-check writes the config all the same",
+            f"{hint}; --no-check writes the config without the check",
         ) from error

@@ -38,7 +38,7 @@ class TestLocal:
         assert chart.names("ok")[-len(LOCAL_CHECKS) :] == LOCAL_CHECKS
         assert str(local.root) in chart["directory"].text
         assert " free" in chart["directory"].text
-        assert chart["list"].text == "1 entries"
+        assert chart["list"].text == "1 entry"
         assert local.keys() == ["a/b"]
         assert local.leftovers() == []
 
@@ -49,7 +49,7 @@ class TestLocal:
         chart = Chart(ended)
         assert chart["config"].text.startswith("no config file")
         assert chart["endpoint"].text == f"no endpoint is set: using the local store {store}"
-        assert chart["directory"].text == f"{store} (made when something is stored)"
+        assert chart["directory"].text == f"{store} (created when something is stored)"
         assert not (tmp_path / "home/.cache").exists()
 
     def test_a_store_that_is_not_there_is_not_made(self, cacher: Run, local: LocalPlace) -> None:
@@ -72,7 +72,7 @@ class TestLocal:
     ) -> None:
         monkeypatch.setenv("CACHER_ENDPOINT", "file:///proc/cacher-store")  # not even by root
         ended = cacher("doctor")
-        assert "cacher: hint: mend this first" in ended.failed(3)
+        assert "cacher: hint: fix this first" in ended.failed(3)
         assert Chart(ended).names("fail")[0] == "write"
         assert Chart(ended)["read"] == ("skip", "read", "nothing was written")
 

@@ -78,12 +78,12 @@ class TestStore:
         ("profile", "given", "says"),
         [
             (GARAGE, "garage", "garage"),
-            (GARAGE, "", "garage (not set; the store takes it)"),
+            (GARAGE, "", "garage (not set; the store accepts it)"),
             (AWS, "", "us-east-1 (learned from the store)"),
             (
                 replace(GARAGE, region="default", require_region=False),
                 "mine",
-                "mine (the store takes it, and calls its own default)",
+                "mine (the store accepts it; its own is default)",
             ),
         ],
     )

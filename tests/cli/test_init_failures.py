@@ -71,7 +71,7 @@ class TestFailure:
         err = ended.failed(4)
         assert says in err
         assert "nothing was written" in err
-        assert "--no-check writes the config all the same" in err
+        assert "--no-check writes the config without the check" in err
 
     def test_no_credentials(
         self, cacher: Run, old: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
