@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsp
 
 from cacher.errors import IntegrityError, SourceError, UsageError
 from cacher.limits import LIMITS, Limits
+from cacher.s3.faults import status_text
 from cacher.s3.retry import Attempts, retry_after, worth_retrying
 from cacher.s3.tls import advice
 from cacher.s3.transport import Answer, Host, Transport
@@ -28,10 +29,10 @@ MAX_REDIRECTS = 10
 """As Go's and most other clients have it."""
 
 _HINTS = {
-    401: "the origin wants credentials: https://USER:TOKEN@HOST/...",
-    403: "the origin refuses; does it want credentials (https://USER:TOKEN@HOST/...)?",
+    401: "the origin needs credentials: https://USER:TOKEN@HOST/...",
+    403: "the origin refuses; does it need credentials (https://USER:TOKEN@HOST/...)?",
     404: "check the URL; the file may have moved",
-    407: "the proxy wants credentials: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
+    407: "the proxy needs credentials: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
     410: "check the URL; the file may have moved",
 }
 
@@ -153,7 +154,7 @@ class _Fetching:
                         self._take(answer, attempts)
                         self._sink.end(self._position)
                         return Fetched(self._position, self._digest.hexdigest(), self._whole)
-                    reason, hint = f"the answer is {answer.status}", _HINTS.get(answer.status, "")
+                    reason, hint = status_text(answer.status), _HINTS.get(answer.status, "")
                     asked = retry_after(answer.headers.get("retry-after"))
                     lasting = not worth_retrying(answer.status, "")
                     wait = None
@@ -199,7 +200,7 @@ class _Fetching:
         except ValueError:
             target = ""
         if not _is_fetchable(target):
-            raise self._failure("it redirects to what is not an http(s) URL")
+            raise self._failure("it redirects to something that is not an http(s) URL")
         here, there = urlsplit(self._url), urlsplit(target)
         if here.scheme == "https" and there.scheme == "http" and not self._proved:
             raise self._failure(
@@ -221,7 +222,7 @@ class _Fetching:
         if self._position and self._validator:
             headers["range"] = f"bytes={self._position}-"
             headers["if-range"] = self._validator
-        # What is not legal in a request line is encoded; what is encoded already stays.
+        # Characters that are not legal in a request line are encoded; an encoding stays as it is.
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
         query = f"?{quote(parts.query, safe='/%:@!$&()*+,;=~?[]')}" if parts.query else ""
         limits = self._clockwork.limits
@@ -235,7 +236,7 @@ class _Fetching:
         )
 
     def _take(self, answer: Answer, attempts: Attempts) -> None:
-        """Append the answer's body, or begin anew if the answer does."""
+        """Append the body of the answer, or begin again where the answer does."""
         if answer.status == 206:
             self._check_resumed(answer)
         else:
@@ -269,16 +270,16 @@ class _Fetching:
             self._sized(self._size)
 
     def _check_resumed(self, answer: Answer) -> None:
-        told = re.match(
+        given = re.match(
             r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)$", answer.headers.get("content-range", "")
         )
-        same_size = told and (self._size is None or told[2] in ("*", str(self._size)))
+        same_size = given and (self._size is None or given[2] in ("*", str(self._size)))
         asked = bool(self._position and self._validator)
-        if not asked or not told or int(told[1]) != self._position or not same_size:
-            self._validator = ""  # never again: the next try begins anew
+        if not asked or not given or int(given[1]) != self._position or not same_size:
+            self._validator = ""  # the next try begins with the first byte
             raise TransportError(Trouble.BROKEN, "the answer is another part of the file")
-        if told[2] != "*":
-            self._size = int(told[2])
+        if given[2] != "*":
+            self._size = int(given[2])
 
     def _write(self, piece: memoryview) -> None:
         self._sink.write(piece, self._position)

@@ -1,4 +1,4 @@
-"""Where what is fetched goes: a file, which can be begun anew, or a pipe, which cannot.
+"""Where fetched bytes go: a file, which can be emptied, or a pipe, which cannot.
 
 Knows descriptors; must not know where the bytes come from.
 """
@@ -46,16 +46,16 @@ class FileSink:
                 data, position = data[count:], position + count
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise LocalError(f"writing what was fetched: {reason}") from error
+            raise LocalError(f"cannot write the fetched file: {reason}") from error
 
     def end(self, size: int) -> None:
-        """It is what it is: beginning anew has emptied it."""
+        """Nothing to do: `begin` has emptied the file."""
 
 
 class PipeSink:
-    """A pipe. What was begun anew must be the same up to where it was, for that has gone already.
+    """A pipe. Where a fetch begins again, the bytes that have gone already must be the same.
 
-    `about` names what is fetched. Raises `SourceError` if it was replaced, and `BrokenPipeError`.
+    `about` names the source. Raises `SourceError` if it was replaced, and `BrokenPipeError`.
     """
 
     def __init__(self, fd: int, about: str) -> None:
@@ -70,7 +70,7 @@ class PipeSink:
         self._again = hashlib.sha256(usedforsecurity=False)
 
     def write(self, data: memoryview, position: int) -> None:
-        """Write what is new of it."""
+        """Write the bytes that have not been written before."""
         if position < self._written:
             known = data[: self._written - position]
             self._again.update(known)

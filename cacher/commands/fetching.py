@@ -63,7 +63,7 @@ class Fetching:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        os.close(self._reading)  # whoever waits to write more is told
+        os.close(self._reading)  # whoever waits to write more fails
         for _ in range(_TIMES):
             if not self._thread.is_alive():
                 return

@@ -35,7 +35,7 @@ def examine_network(run: Run, chart: Chart) -> bool:
         if host.scheme == "http":
             raise Skipped("the endpoint is http://, so nothing is encrypted")
         if proxy:
-            raise Skipped("through the proxy; the requests below tell")
+            raise Skipped("through the proxy; see the requests below")
         ca_file = run.settings.ca_file
         return probes.handshake(host, (ca_file,) if ca_file else ())
 
@@ -67,7 +67,7 @@ def _certificates(run: Run, host: Host) -> str:
             client_context((run.settings.ca_file,))
         except OSError as error:
             raise UsageError(
-                f"the certificates cannot be used: {(error.strerror or str(error)).lower()}",
+                f"cannot use the certificates: {(error.strerror or str(error)).lower()}",
                 "--ca-file FILE takes certificates in PEM",
             ) from error
     return f"{run.settings.ca_file} besides the system's"

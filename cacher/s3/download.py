@@ -241,5 +241,5 @@ def _write_at(fd: int, view: memoryview, position: int) -> None:
             count = os.pwrite(fd, view, position)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise LocalError(f"cannot write what was downloaded: {reason}") from error
+            raise LocalError(f"cannot write the download: {reason}") from error
         view, position = view[count:], position + count

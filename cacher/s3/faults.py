@@ -68,7 +68,7 @@ def described(status: int, headers: Mapping[str, str], body: bytes | None) -> st
 
     `body` is its beginning, None where it has none to be seen (a HEAD).
     """
-    parts = [_status_text(status)]
+    parts = [status_text(status)]
     if 300 <= status < 400 and (target := _site(headers.get("location", ""))):
         parts[0] += f" to {target}"
     if match := _MEDIA_TYPE.match(headers.get("content-type", "")):
@@ -199,7 +199,8 @@ def _access_hint(fault: Fault) -> str:
     return "check the credentials and their permissions; `cacher doctor` tells more"
 
 
-def _status_text(status: int) -> str:
+def status_text(status: int) -> str:
+    """The status as people know it: "HTTP 404 Not Found"."""
     try:
         return f"HTTP {status} {HTTPStatus(status).phrase}"
     except ValueError:

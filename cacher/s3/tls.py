@@ -79,7 +79,7 @@ def advice() -> str:
     """What may be done where a certificate is not accepted, or TLS fails otherwise."""
     if _has_authorities():
         return "--ca-file FILE adds the certificate of a private authority"
-    return "this system knows no authority: install ca-certificates, or see --ca-file"
+    return "this system has no certificate authorities: install ca-certificates, or use --ca-file"
 
 
 def _has_authorities() -> bool:

@@ -45,7 +45,7 @@ STALL_TIMEOUT = 15.0
 
 
 class Body(Protocol):
-    """A request body that can be sent again: iterating it anew gives the same bytes."""
+    """A request body that can be sent again: each iteration gives the same bytes."""
 
     @property
     def size(self) -> int:
@@ -222,7 +222,7 @@ class Transport:
                 # Not SSLSocket.shutdown, which pulls the session from under the reader.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
             except OSError:
-                pass  # closed already, which is what was wanted
+                pass  # closed already
 
     def close(self) -> None:
         """Close every connection."""

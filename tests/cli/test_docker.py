@@ -638,7 +638,7 @@ class TestFallback:
             ("digest", 5, "expected " + "0" * 64),
             ("xz", 5, "it is compressed by xz"),
             ("page", 5, "it is no tar archive, nor one in gzip or zstd"),
-            ("missing", 6, "the answer is 404"),
+            ("missing", 6, "HTTP 404 Not Found"),
         ],
     )
     def test_a_url_that_does_not_deliver(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,7 @@ class TestSeveralUrls:
         urls = [origin.url("/none"), origin.script("/b", Reply(body=FILE)), origin.url("/c")]
         ended = cacher("download", "k", "f", *(f"--url={url}" for url in urls))
         assert ended.status == 0
-        assert ended.warnings == [f"fetching {urls[0]}: the answer is 404"]
+        assert ended.warnings == [f"fetching {urls[0]}: HTTP 404 Not Found"]
         assert [seen.target for seen in origin.seen] == ["/none", "/b"]
         assert Path("f").read_bytes() == place.get("k") == FILE
 
@@ -136,7 +137,7 @@ class TestOriginFails:
     ) -> None:
         url = origin.script("/f", Reply(status, b"no"))
         err = cacher("download", "k", "a/b", "--url", url).failed(6)
-        assert f"fetching {url}: the answer is {status}\n" in err
+        assert f"fetching {url}: HTTP {status} {HTTPStatus(status).phrase}\n" in err
         assert hint in err
         assert len(origin.seen) == 1
         assert place.keys() == os.listdir() == []
@@ -149,7 +150,8 @@ class TestOriginFails:
 
     def test_for_too_long(self, cacher: Run, place: Place, origin: Origin) -> None:
         url = origin.script("/f", Reply(500, b"<h1>oops</h1>"))
-        assert "the answer is 500" in cacher("download", "k", "f", "--url", url).failed(6)
+        err = cacher("download", "k", "f", "--url", url).failed(6)
+        assert "HTTP 500 Internal Server Error" in err
         assert len(origin.seen) == 6
         assert place.keys() == os.listdir() == []
 
