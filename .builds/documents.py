@@ -14,6 +14,9 @@ from changes import Unfit, inline
 
 _MARKER = re.compile(r"(?P<bullet>[*-]|[0-9]+\.) +(?=\S)")
 
+_LONG = re.compile(r"(?<!<pre tabindex=\"0\">)<code>(?=[^<]{25})")
+"""Code in a line that has to break on a phone; shorter code, as `--url`, must not."""
+
 _CELLS = re.compile(r"(?<!\\)\|")
 """Between two cells; `\\|` is a bar in one."""
 
@@ -23,7 +26,8 @@ def document(name: str, text: str) -> tuple[str, str]:
     blocks = list(_blocks(f"docs/{name}", text.splitlines()))
     if not blocks or not (title := re.fullmatch(r'<h1 id="[^"]*">(.*)</h1>', blocks[0])):
         raise Unfit(f"docs/{name} does not begin with a title")
-    return html.unescape(re.sub("<[^>]*>", "", title[1])), "\n".join(blocks)
+    body = "\n".join(blocks)
+    return html.unescape(re.sub("<[^>]*>", "", title[1])), _LONG.sub('<code class="long">', body)
 
 
 def slug(heading: str) -> str:

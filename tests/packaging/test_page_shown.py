@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from cacher.limits import LIMITS
 from tests.packaging import browser
 from tests.packaging.browser import Browser
 from tests.packaging.sites import ARTIFACTS, ROOT, TEMPLATE, make_site
@@ -92,6 +93,8 @@ def test_the_figures_are_those_of_the_project() -> None:
     )
     assert memory is not None
     assert all(figure in figures for figure in memory.groups())
+    seconds = re.findall(r"refuses connections .*? (\d+) s, one that is silent (\d+) s", text)
+    assert [tuple(map(float, found)) for found in seconds] == [(LIMITS.refused, LIMITS.silent)]
 
 
 def test_nothing_is_loaded(site: Path) -> None:
