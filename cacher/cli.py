@@ -154,6 +154,7 @@ def _run(options: Namespace, environ: Mapping[str, str], limits: Limits | None) 
         random=random.random,
         struck=signals.struck,
         limits=limits or LIMITS,
+        debug=options.debug,
     )
     return _guarded(options, run, report)
 
@@ -207,7 +208,7 @@ def _finish(command: str, outcome: Outcome, report: Report) -> None:
 
 def _fail(error: CacherError, options: Namespace, report: Report) -> int:
     """Report a failure to people and, if they asked, to machines; its exit status."""
-    if options.debug:
+    if options.debug and not options.quiet:
         import traceback
 
         # What was left out by `from None` may hold a secret.

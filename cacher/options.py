@@ -38,8 +38,13 @@ SWITCHES = (
     # flags, attribute, variable, what it does
     (("--json",), "json", "CACHER_JSON", "print one JSON object on stdout, whatever happens"),
     (("-q", "--quiet"), "quiet", "CACHER_QUIET", "print only warnings and errors"),
-    (("-v", "--verbose"), "verbose", "CACHER_VERBOSE", "print more"),
-    (("--debug",), "debug", "CACHER_DEBUG", "print a traceback with every error"),
+    (
+        ("-v", "--verbose"),
+        "verbose",
+        "CACHER_VERBOSE",
+        "print each request and where settings came from",
+    ),
+    (("--debug",), "debug", "CACHER_DEBUG", "print more: headers without secrets, and tracebacks"),
 )
 
 

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
@@ -18,6 +19,7 @@ from cacher.limits import LIMITS, Limits
 from cacher.s3.faults import status_text
 from cacher.s3.retry import Attempts, retry_after, worth_retrying
 from cacher.s3.tls import advice
+from cacher.s3.trace import Trace, traced
 from cacher.s3.transport import Answer, Host, Transport
 from cacher.s3.troubles import TransportError, Trouble, tried
 from cacher.sinks import Sink
@@ -70,6 +72,7 @@ class Clockwork(NamedTuple):
     random: Callable[[], float]
     monotonic: Callable[[], float]
     limits: Limits = LIMITS
+    trace: Trace | None = None
 
 
 def check_url(url: str) -> None:
@@ -226,13 +229,25 @@ class _Fetching:
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
         query = f"?{quote(parts.query, safe='/%:@!$&()*+,;=~?[]')}" if parts.query else ""
         limits = self._clockwork.limits
-        return self._transport.send(
+        send = partial(
+            self._transport.send,
             host,
             "GET",
             path + query,
             headers,
             connect=min(limits.connect, attempts.left(limits.unreachable)),
             patience=min(limits.stall, attempts.left(limits.silent)),
+        )
+        if self._clockwork.trace is None:
+            return send()
+        return traced(
+            self._clockwork.trace,
+            self._clockwork.monotonic,
+            send,
+            method="GET",
+            what=shown(url),
+            tries=attempts.failed + 1,
+            sent=headers,
         )
 
     def _take(self, answer: Answer, attempts: Attempts) -> None:

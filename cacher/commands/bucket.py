@@ -11,6 +11,7 @@ from cacher.errors import UsageError
 from cacher.limits import Limits
 from cacher.s3.client import Client
 from cacher.s3.session import Endpoint, Session
+from cacher.s3.trace import Trace
 from cacher.s3.transport import Host, Transport
 from cacher.store.bucket import BucketStore
 
@@ -26,6 +27,7 @@ def open_bucket(
     monotonic: Callable[[], float],
     struck: Callable[[], float | None],
     limits: Limits,
+    trace: Trace | None,
 ) -> tuple[BucketStore, credentials.Credentials]:
     """The bucket that the settings name, and as whom; nothing is asked of it yet.
 
@@ -44,6 +46,7 @@ def open_bucket(
         monotonic=monotonic,
         struck=struck,
         limits=limits,
+        trace=trace,
     )
     store = BucketStore(
         Client(session), settings.prefix, part_size=settings.part_size, jobs=settings.jobs

@@ -19,6 +19,7 @@ from cacher.store.base import Entry, Store
 from cacher.store.local import LocalStore
 
 if TYPE_CHECKING:
+    from cacher.commands.tracing import Tracer
     from cacher.origin import Clockwork
     from cacher.s3.transport import Transport
     from cacher.store.bucket import BucketStore
@@ -45,6 +46,7 @@ class Run:
         random: Callable[[], float],
         struck: Callable[[], float | None] = lambda: None,
         limits: Limits = LIMITS,
+        debug: bool = False,
     ) -> None:
         self.flags = flags
         self.config_file = config_file
@@ -56,6 +58,7 @@ class Run:
         self.random = random
         self.struck = struck
         self.limits = limits
+        self.debug = debug
 
     @cached_property
     def settings(self) -> Settings:
@@ -120,6 +123,7 @@ class Run:
             directory = self.settings.directory
             if os.path.lexists(directory) and not os.path.isdir(directory):
                 raise UsageError(f"the endpoint {self.settings.endpoint} is not a directory")
+            self._tell_settings()
             return LocalStore(directory, self.settings.prefix)
         return self.bucket
 
@@ -138,7 +142,10 @@ class Run:
             monotonic=self.report.monotonic,
             struck=self.struck,
             limits=self.limits,
+            trace=self._trace,
         )
+        self._tell_settings()
+        self.report.note(f"credentials from {found.source}")
         if found.ignored:
             self.report.warn(found.ignored, "leave the flags out, or unset the variables")
         for oddity in found.oddities:
@@ -149,7 +156,24 @@ class Run:
         """What fetching from an origin waits with."""
         from cacher.origin import Clockwork
 
-        return Clockwork(pause or self.pause, self.random, self.report.monotonic, self.limits)
+        return Clockwork(
+            pause or self.pause, self.random, self.report.monotonic, self.limits, self._trace
+        )
+
+    @property
+    def _trace(self) -> Tracer | None:
+        """Who is told of each request, if anybody wants to know."""
+        if not self.report.verbose:
+            return None
+        from cacher.commands.tracing import Tracer
+
+        return Tracer(self.report, headers=self.debug)
+
+    def _tell_settings(self) -> None:
+        if self.report.verbose:
+            from cacher.commands.tracing import settings_line
+
+            self.report.note(settings_line(self.settings))
 
     def hurry(self) -> None:
         """From now on nobody waits for the store: give it less time."""

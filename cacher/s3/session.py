@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from enum import Enum
+from functools import partial
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
@@ -24,6 +25,7 @@ from cacher.s3.retry import (
     worth_retrying,
 )
 from cacher.s3.sigv4 import EMPTY_SHA256, Keys, encode_path, encode_query, sign
+from cacher.s3.trace import Trace, traced
 from cacher.s3.transport import Answer, Host, Transport
 from cacher.s3.troubles import TransportError
 
@@ -108,6 +110,7 @@ class Session:
         monotonic: Callable[[], float],
         struck: Callable[[], float | None] = lambda: None,
         limits: Limits = LIMITS,
+        trace: Trace | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.transport = transport
@@ -121,6 +124,7 @@ class Session:
         self._random = random
         self._monotonic = monotonic
         self._struck = struck
+        self._trace = trace
         self._keys = keys
 
     def call(
@@ -289,7 +293,8 @@ class Session:
         )
         if request.method in ("PUT", "POST") and request.body is None:
             signed["content-length"] = "0"
-        return self.transport.send(
+        send = partial(
+            self.transport.send,
             endpoint.host,
             request.method,
             f"{target}?{query}" if query else target,
@@ -299,6 +304,17 @@ class Session:
             patience=min(
                 request.answer_within or self.limits.stall, attempts.left(self._silent(request))
             ),
+        )
+        if self._trace is None:
+            return send()
+        return traced(
+            self._trace,
+            self._monotonic,
+            send,
+            method=request.method,
+            what=_shown(request, endpoint.bucket),
+            tries=attempts.failed + 1,
+            sent=signed,
         )
 
     def _fault(self, request: Request, answer: Answer, attempts: Attempts) -> Fault:
@@ -324,6 +340,8 @@ class Session:
         """Put right what the refusal says is wrong; the name of what was, or an empty string."""
         region = quirks.region_told(fault.status, fault.headers, fault.error)
         if region and region != self.region:
+            if self._trace:
+                self._trace.note(f"region {region} (from the store, instead of {self.region})")
             self.region = region
             return "region"
         if quirks.clock_is_off(fault.error) and "date" in fault.headers:
@@ -350,3 +368,12 @@ def _beginning(answer: Answer) -> bytes:
 
 def no_document(_body: bytes) -> None:
     """The parser of answers whose body does not matter."""
+
+
+def _shown(request: Request, bucket: str) -> str:
+    """What a request is about: the key or the bucket, and the names and numbers in its query."""
+    query = "&".join(
+        f"{name}={value}" if value.isdigit() else name for name, value in request.query.items()
+    )
+    what = request.key or f"the bucket {bucket}"
+    return f"{what} ({query})" if query else what

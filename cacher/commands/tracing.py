@@ -1,0 +1,50 @@
+"""What `-v` and `--debug` show of the requests, and of where the settings came from."""
+
+from __future__ import annotations
+
+from cacher import config
+from cacher.config import Settings
+from cacher.report import Report
+from cacher.s3.trace import Exchange, masked
+
+
+class Tracer:
+    """Shows each request on stderr; with `headers` also these, without secrets."""
+
+    def __init__(self, report: Report, *, headers: bool) -> None:
+        self._report = report
+        self._headers = headers
+
+    def exchange(self, exchange: Exchange) -> None:
+        """Show a request and its answer in one line, and its headers below."""
+        self._report.note(_line(exchange))
+        if self._headers:
+            for mark, headers in ((">", exchange.sent), ("<", exchange.received)):
+                for name, value in masked(headers):
+                    self._report.note(f"  {mark} {name}: {value}")
+
+    def note(self, text: str) -> None:
+        """Show what was learned."""
+        self._report.note(text)
+
+
+def _line(exchange: Exchange) -> str:
+    again = f" (try {exchange.tries})" if exchange.tries > 1 else ""
+    how = f"HTTP {exchange.status}" if exchange.status else exchange.failure
+    return f"{exchange.method} {exchange.what}: {how} after {exchange.seconds:.3f} s{again}"
+
+
+def settings_line(settings: Settings) -> str:
+    """Say where the settings of the store came from, in one line."""
+    names = ["endpoint", "prefix"] if settings.is_local else _BUCKETS
+    values = [(name, str(getattr(settings, name))) for name in names]
+    told = [f"{name} {value} ({_source(settings, name)})" for name, value in values if value]
+    return f"store: {', '.join(told)}"
+
+
+_BUCKETS = ["endpoint", "bucket", "prefix", "region"]
+
+
+def _source(settings: Settings, name: str) -> str:
+    source = settings.sources.get(name, "default")
+    return source if source == "default" else f"from {config.source_text(settings, name)}"
