@@ -62,6 +62,13 @@ def test_manifest(path: Path) -> None:
     assert len(tasks(told)) == len(told["tasks"])
 
 
+def test_the_tests_find_their_programs() -> None:
+    """Their user is not root, so that `tests/run` installs none."""
+    rows = [line.split() for line in (ROOT / "tests/programs.txt").read_text().splitlines()]
+    needed = {row[2] for row in rows if row[0] == "default"}
+    assert needed - {"bash", "git", "tar", "util-linux"} <= set(manifest("test")["packages"])
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     try:
