@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import NamedTuple, cast
 
 import pytest
@@ -165,7 +166,7 @@ def fault(status: int, code: str = "", message: str = "", region: str = "") -> F
         pytest.param(
             Fault(413, headers=PAGE, body=b"<title>413</title>"),
             StoreError,
-            "reading k: the store failed: HTTP 413 Request Entity Too Large, text/html, "
+            f"reading k: the store failed: HTTP 413 {HTTPStatus(413).phrase}, text/html, "
             'title "413"',
             "client_max_body_size",
             id="too-large-for-a-proxy",
