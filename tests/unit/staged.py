@@ -117,6 +117,7 @@ def as_user(name: str, act: Callable[[], T]) -> T:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
+        os.chdir("/")  # a checkout in the home of root is closed to others
         return act()
 
     return in_child(child)
