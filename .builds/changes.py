@@ -102,7 +102,7 @@ def _in_order(sections: Sequence[_Section], release: str) -> None:
         _dated(section)
         rank = _rank(section.name)
         if rank in [_rank(other.name) for other in above]:
-            raise Unfit(f"{place}[{section.name}] again")
+            raise Unfit(f"{place}[{section.name}] is there twice")
         if above and rank > _rank(above[-1].name):
             raise Unfit(f"{place}[{section.name}] is newer than [{above[-1].name}] above it")
         above.append(section)
@@ -134,10 +134,10 @@ def _rank(name: str) -> tuple[list[int], str, int]:
 def _told(section: _Section) -> list[str]:
     """A section's blocks. Raises `Unfit` if there are none, or none below one of its headings."""
     blocks = list(_blocks(section.body))
-    place = f"{CHANGELOG}:{section.line}: [{section.name}] tells nothing"
+    place = f"{CHANGELOG}:{section.line}: [{section.name}] is empty"
     for block, below in pairwise([*blocks, "<h4>"]):
         if block.startswith("<h4>") and below.startswith("<h4>"):
-            raise Unfit(f"{place} of its {html.unescape(block[4:-5])}")
+            raise Unfit(f"{place} below {html.unescape(block[4:-5])}")
     if not blocks and section.name != _UNRELEASED:
         raise Unfit(place)
     return blocks or ["<p>Nothing yet.</p>"]

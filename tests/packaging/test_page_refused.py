@@ -22,7 +22,7 @@ def tree(tmp_path: Path) -> Path:
     "epoch", ["-1", "253402300800", "9" * 30, "9" * 5000, "1.5", "1_0", " 1", "+1", "now", "\u0661"]
 )
 def test_a_time_that_sources_cannot_have(tree: Path, epoch: str) -> None:
-    said = "cannot tell the time of the build: SOURCE_DATE_EPOCH is not a number of seconds from 0"
+    said = "the time of the build is wrong: SOURCE_DATE_EPOCH is not a number of seconds from 0"
     refused(tree, said, SOURCE_DATE_EPOCH=epoch)
 
 
@@ -41,7 +41,7 @@ def test_a_time_that_sources_cannot_have(tree: Path, epoch: str) -> None:
     ],
 )
 def test_a_time_that_is_none(tree: Path, told: str) -> None:
-    refused(tree, "cannot tell the time of the build: --built ", "--built", told)
+    refused(tree, "the time of the build is wrong: --built ", "--built", told)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_time_that_is_none(tree: Path, told: str) -> None:
         ("docs/changelog.md", "* First", "1. First", "docs/changelog.md:22: not understood"),
         ("docs/changelog.md", "* First", "<p>First", "docs/changelog.md:22: not understood"),
         ("docs/changelog.md", "https://example.org/?", "javascript:", "leads nowhere here"),
-        ("cacher/__init__.py", "__version__ =", "version =", "tells no __version__"),
+        ("cacher/__init__.py", "__version__ =", "version =", "has no __version__"),
     ],
 )
 def test_what_does_not_fit_is_refused(tree: Path, path: str, old: str, new: str, said: str) -> None:
@@ -73,8 +73,8 @@ def test_what_does_not_fit_is_refused(tree: Path, path: str, old: str, new: str,
         ("2026-01-02", "0000-01-02", "docs/changelog.md:20: not a date: 0000-01-02"),
         ("2026-01-02", "\u0662026-01-02", "docs/changelog.md:20: not a version: ## [0.0.1]"),
         ("[0.0.1] -", "[0.0.1, or so] -", "docs/changelog.md:20: not a version: ## [0.0.1, or"),
-        ("[0.0.1] -", f"[{VERSION}] -", f"docs/changelog.md:20: [{VERSION}] again"),
-        ("[0.0.1] -", f"[{VERSION}.0] -", f"docs/changelog.md:20: [{VERSION}.0] again"),
+        ("[0.0.1] -", f"[{VERSION}] -", f"docs/changelog.md:20: [{VERSION}] is there twice"),
+        ("[0.0.1] -", f"[{VERSION}.0] -", f"docs/changelog.md:20: [{VERSION}.0] is there twice"),
         ("[0.0.1] -", "[10.0] -", f"docs/changelog.md:20: [10.0] is newer than [{VERSION}]"),
         (
             "[0.0.1] - 2026-01-02",
@@ -83,9 +83,9 @@ def test_what_does_not_fit_is_refused(tree: Path, path: str, old: str, new: str,
         ),
         ("## [Unreleased]", "## [10.0] - 2026-02-04", f"has [10.0], which is newer than {VERSION}"),
         ("[Unreleased]", "[Unreleased] - 2026-02-04", "docs/changelog.md:5: [Unreleased] has a d"),
-        ("* First.", "", "docs/changelog.md:20: [0.0.1] tells nothing\n"),
-        ("* First.", "### Added", "docs/changelog.md:20: [0.0.1] tells nothing of its Added"),
-        ("### Added", "### Fixed\n\n### Added", f"[{VERSION}] tells nothing of its Fixed"),
+        ("* First.", "", "docs/changelog.md:20: [0.0.1] is empty\n"),
+        ("* First.", "### Added", "docs/changelog.md:20: [0.0.1] is empty below Added"),
+        ("### Added", "### Fixed\n\n### Added", f"[{VERSION}] is empty below Fixed"),
         ("### Added", "### ", "docs/changelog.md:14: not understood: ###"),
         ("- Another.", "- ", "docs/changelog.md:18: not understood: -"),
     ],
@@ -118,8 +118,8 @@ def test_a_source_that_cannot_be_read(tree: Path, path: str) -> None:
     [
         ("__version__ = (", "is not Python: "),
         ("\0", "is not Python: "),
-        ('__version__ = "1/../2"', "tells no version of a release: '1/../2'"),
-        ('__version__ = "1.0-rc.1"', "tells no version of a release: '1.0-rc.1'"),
+        ('__version__ = "1/../2"', "has a version that no release can have: '1/../2'"),
+        ('__version__ = "1.0-rc.1"', "has a version that no release can have: '1.0-rc.1'"),
     ],
 )
 def test_a_version_that_is_none(tree: Path, text: str, said: str) -> None:

@@ -104,7 +104,7 @@ def ignored(place: Path) -> None:
         (lambda place: retag(place, "-a", "-m", "a", "9.9"), "the tag is 9.9, but"),
         (
             lambda place: rewrite(place, "cacher/__init__.py", f'"{VERSION}"', '"9.9"'),
-            f"the tag is {VERSION}, but cacher/__init__.py tells 9.9",
+            f"the tag is {VERSION}, but cacher/__init__.py has 9.9",
         ),
         (
             lambda place: rewrite(place, "docs/changelog.md", f"[{VERSION}]", "[Unreleased]"),
