@@ -10,10 +10,12 @@ import pytest
 
 from cacher.s3.quirks import BULK_DELETE
 from tests.cli.charts import servers
+from tests.cli.configs import new_bucket
 from tests.cli.conftest import Run
 from tests.cli.stage import BucketPlace, LocalPlace, Place
 from tests.fakes.faults import Fault, Respond
 from tests.fakes.profile import DEFAULT_KEY
+from tests.servers.base import Server
 
 BRACES = ["a{b}", "{hash}", "}{", "{{x}}", "ä {date}"]
 
@@ -241,3 +243,19 @@ class TestBraces:
             ended = cacher(*argv, "--hash-from", "f", "--json")
             assert ended.warnings == ended.json["warnings"] == []
             assert "hints" not in ended.json
+
+
+def test_on_real_servers(cacher: Run, each_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    new_bucket(monkeypatch, each_server)
+    Path("f").write_bytes(b"abc")
+    keys = ["a{b}", "d/e/f", "d/{{x}}", "k+ %41"]
+    for key in keys:
+        assert cacher("upload", "--literal", key, "f").status == 0
+    rows = cacher("list", "--delimiter").text.splitlines()
+    assert sorted(row.split("\t")[0] for row in rows) == ["a{b}", "d/", "k+ %41"]
+    told = cacher("delete", "--literal", "a{b}", "d", "none", "--json").json
+    assert (told["deleted"], told["missing"]) == (["a{b}"], ["d", "none"])
+    given = b"".join(line.split(b"\t")[0] + b"\n" for line in cacher("list").out.splitlines())
+    told = cacher("delete", "--stdin", "--json", stdin=given + b"none\n").json
+    assert (sorted(told["deleted"]), told["missing"]) == (keys[1:], ["none"])
+    assert cacher("list").last == "cacher: 0 entries, 0 B"
