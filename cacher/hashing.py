@@ -60,7 +60,7 @@ def hash_paths(paths: Sequence[str]) -> str:
     `LocalError` for what is missing, unreadable, neither a file nor a directory, or a directory
     without files.
     """
-    named = [os.path.expanduser(os.fsencode(path)) for path in paths or [""]]
+    named = [os.fsencode(os.path.expanduser(path)) for path in paths or [""]]
     targets = [target for path in named for target in _expand(path)]
     alone = len(targets) == 1
     summer = _Summer()

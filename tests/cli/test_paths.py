@@ -82,6 +82,35 @@ class TestHome:
         assert (home / "store/k").read_bytes() == b"abc"
 
 
+class TestArguments:
+    @pytest.mark.parametrize(
+        "path",
+        [LONG, f"~{LONG}", f"~/{'a' * 300}", "\udcff", "~\udcff/x", "~\n/x", "/dev/null/x", "%00"],
+        ids=lambda path: ascii(path[:12]),
+    )
+    def test_a_path_that_cannot_be_is_no_bug(
+        self, cacher: Run, local: LocalPlace, path: str
+    ) -> None:
+        local.put("k", b"abc")
+        for status, argv in (
+            (7, ("upload", "new", path)),
+            (7, ("dir", "upload", "new", path)),
+            (7, ("exists", "k", "--hash-from", path)),
+            (7, ("key", "k", "--hash-from", path)),
+            (2, ("exists", "k", "--config", path)),
+            (2, ("init", "--key-file", path, "--no-check")),
+        ):
+            cacher(*argv).failed(status)
+        assert local.keys() == ["k"]
+
+    @pytest.mark.parametrize("path", [LONG, f"~/{'a' * 300}", "/dev/null/x"], ids=lambda p: p[:9])
+    def test_a_destination_that_cannot_be_is_no_bug(
+        self, cacher: Run, local: LocalPlace, path: str
+    ) -> None:
+        local.put("k", b"abc")
+        cacher("download", "k", path).failed(7)
+
+
 class TestEndpoints:
     @pytest.mark.parametrize("argv", COMMANDS, ids=" ".join)
     @pytest.mark.parametrize(
