@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from cacher import config
+import re
+from collections.abc import Iterator, Mapping
+
+from cacher import config, urls
 from cacher.config import Settings
 from cacher.report import Report
-from cacher.s3.trace import Exchange, masked
+from cacher.s3.trace import Exchange
+
+HIDDEN = "…"
+
+_SECRET = re.compile(
+    r"auth|cookie|credential|key$|key-|passw|secret|session|signature|token", re.IGNORECASE
+)
+"""What the names of headers have whose values are secrets, or may be: `authorization`,
+`proxy-authorization`, `x-amz-security-token`, `set-cookie`, `x-api-key`."""
+
+_LOGIN = re.compile(r"\b(?:basic|bearer|digest|negotiate|aws4-hmac-\w+)\s+\S.*", re.IGNORECASE)
+"""A login in the value of any header."""
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s<>\"]+", re.IGNORECASE)
+
+_QUERY = re.compile(r"[?#]\S*")
 
 
 class Tracer:
@@ -38,8 +56,8 @@ def settings_line(settings: Settings) -> str:
     """Say where the settings of the store came from, in one line."""
     names = ["endpoint", "prefix"] if settings.is_local else _BUCKETS
     values = [(name, str(getattr(settings, name))) for name in names]
-    told = [f"{name} {value} ({_source(settings, name)})" for name, value in values if value]
-    return f"store: {', '.join(told)}"
+    parts = [f"{name} {value} ({_source(settings, name)})" for name, value in values if value]
+    return f"store: {', '.join(parts)}"
 
 
 _BUCKETS = ["endpoint", "bucket", "prefix", "region"]
@@ -48,3 +66,16 @@ _BUCKETS = ["endpoint", "bucket", "prefix", "region"]
 def _source(settings: Settings, name: str) -> str:
     source = settings.sources.get(name, "default")
     return source if source == "default" else f"from {config.source_text(settings, name)}"
+
+
+def masked(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Headers by their lower-case names, without what is a secret or may be one."""
+    for name, value in headers.items():
+        yield name.lower(), HIDDEN if _SECRET.search(name) else _without_secrets(value)
+
+
+def _without_secrets(value: str) -> str:
+    value = _LOGIN.sub(HIDDEN, value)
+    value = _URL.sub(lambda match: urls.shown(match[0]), value)
+    # A relative address has a query as well, with a signature in it.
+    return _QUERY.sub(f"?{HIDDEN}", value)

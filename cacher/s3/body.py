@@ -42,7 +42,7 @@ class SignedBody:
         self._sent = self._furthest = 0
         self._sha256 = ""
         self.on_progress: Meter = _unmetered
-        """Told of bytes that have never been sent before."""
+        """Called with the number of bytes that were sent for the first time."""
         self.rounds = 0
         """How many times it was sent, wholly or in part."""
 

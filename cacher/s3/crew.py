@@ -140,7 +140,7 @@ class Crew:
 
 
 def work_within(seconds: float, work: Callable[[], None], interrupt: Callable[[], None]) -> None:
-    """Do `work` in a thread, and leave it behind where it takes longer; how it ends is not told."""
+    """Do `work` in a thread, whose failures are dropped; leave it behind where it takes longer."""
     crew = Crew(interrupt)
     try:
         crew.start(1, work)

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Mapping
 
 from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
+from cacher.limits import LIMITS
 from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
 from cacher.s3.crew import Crew
@@ -20,7 +21,7 @@ from cacher.s3.heads import http_date
 from cacher.s3.quirks import MIN_PART, READ
 from cacher.s3.session import Proof, Request, no_document
 from cacher.s3.tls import client_context, mismatch_complaint
-from cacher.s3.transport import CONNECT_TIMEOUT, Host, certificate_names
+from cacher.s3.transport import Host, certificate_names
 from cacher.s3.troubles import Trouble, translated
 
 CANARY = b"\n"
@@ -43,7 +44,7 @@ def resolve(host: Host) -> list[str]:
 def connect(host: Host) -> None:
     """Open and close a TCP connection."""
     try:
-        socket.create_connection((host.name, host.port), CONNECT_TIMEOUT).close()
+        socket.create_connection((host.name, host.port), LIMITS.connect).close()
     except OSError as error:
         raise StoreError(
             f"no connection to {host.header}: {(error.strerror or str(error)).lower()}",
@@ -59,7 +60,7 @@ def handshake(host: Host, ca_files: tuple[str, ...]) -> str:
     context = client_context(ca_files)
     try:
         with (
-            socket.create_connection((host.name, host.port), CONNECT_TIMEOUT) as plain,
+            socket.create_connection((host.name, host.port), LIMITS.connect) as plain,
             context.wrap_socket(plain, server_hostname=host.name) as secure,
         ):
             certificate: Mapping[str, object] = secure.getpeercert() or {}
@@ -68,7 +69,7 @@ def handshake(host: Host, ca_files: tuple[str, ...]) -> str:
         failure = translated(error)
         detail, hint = failure.detail, trouble_hint(failure.trouble)
         if failure.trouble is Trouble.MISMATCH:
-            names = certificate_names(host, ca_files, CONNECT_TIMEOUT)
+            names = certificate_names(host, ca_files, LIMITS.connect)
             detail = mismatch_complaint(host.name, names)
         elif failure.trouble is Trouble.BROKEN:
             hint = "is it an http:// endpoint?"

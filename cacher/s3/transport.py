@@ -30,18 +30,13 @@ from urllib3.exceptions import (
 )
 
 from cacher.errors import UsageError
+from cacher.limits import LIMITS
 from cacher.s3.dial import dial
 from cacher.s3.pace import Pace
 from cacher.s3.proxies import Proxies, address
 from cacher.s3.response import LEAST, Response
 from cacher.s3.tls import client_context, mismatch_complaint, names_in
 from cacher.s3.troubles import TransportError, Trouble, origin_of, translated
-
-CONNECT_TIMEOUT = 5.0
-"""Seconds for a TCP connection, and again for its TLS handshake."""
-
-STALL_TIMEOUT = 15.0
-"""Seconds without a byte, either way, before a connection is given up."""
 
 
 class Body(Protocol):
@@ -149,8 +144,8 @@ class Transport:
         proxies: Proxies | None = None,
         user_agent: str = "cacher",
         connections: int = 8,
-        connect_timeout: float = CONNECT_TIMEOUT,
-        stall_timeout: float = STALL_TIMEOUT,
+        connect_timeout: float = LIMITS.connect,
+        stall_timeout: float = LIMITS.stall,
         pace: Pace | None = None,
     ) -> None:
         self._ca_files = ca_files

@@ -164,10 +164,10 @@ def _busy(_factor: float) -> Iterator[Environ]:
 
 
 @contextmanager
-def _good_origin(stage: Stage, factor: float) -> Iterator[Environ]:
+def _good_origin(stage: Stage, size: int, factor: float) -> Iterator[Environ]:
     """A store that hangs, and an origin that does not."""
     with stage(factor) as environ, Origin() as origin:
-        yield {**environ, "ORIGIN": origin.script("/f", Reply(body=blob(300_000)))}
+        yield {**environ, "ORIGIN": origin.script("/f", Reply(body=blob(size)))}
 
 
 @contextmanager
@@ -240,10 +240,18 @@ def _rows() -> Iterator[Row]:
         unanswered,
     )
     yield Row("Retry-After", _busy, exists, _at("refused"), "it asks to wait 3600 s")
-    stored = "not stored for next time: storing k: .*no answer for"
-    stage = partial(_good_origin, _stalling("PutObject"))
+    stored = "not stored for next time: storing k.*no answer for"
+    stage = partial(_good_origin, _stalling("PutObject"), 300_000)
     yield Row("storing what was fetched", stage, fetched, _at("silent"), stored, 0)
-    stage = partial(_good_origin, _served_by(_silent))
+    for operations in (
+        ("CreateMultipartUpload",),
+        ("UploadPart",),
+        ("CompleteMultipartUpload", "HeadObject"),
+    ):
+        stage = partial(_good_origin, _stalling(*operations), BIG)
+        name = f"storing what was fetched in parts: {operations[0]}"
+        yield Row(name, stage, fetched, lambda at: at.silent + at.undo, stored, 0)
+    stage = partial(_good_origin, _served_by(_silent), 300_000)
     yield Row("looking before fetching", stage, fetched, _at("silent"), "without the cache", 0)
     stage = partial(_hanging_origin, Reply(body=blob(1000), stall=FOREVER))
     yield Row("a silent origin", stage, fetched, _at("silent"), "no answer for", 6)

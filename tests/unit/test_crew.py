@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from cacher.errors import OutOfThreads
-from cacher.s3.crew import Crew
+from cacher.errors import OutOfThreads, StoreError
+from cacher.s3.crew import Crew, work_within
 from cacher.s3.troubles import Cancelled
 
 LONG = 300.0
@@ -247,3 +247,60 @@ def test_an_owner_that_waits_elsewhere_learns_that_the_job_is_given_up() -> None
     crew.stop()
     assert heard.wait(LONG)
     reader.join()
+
+
+def hang(over: threading.Event) -> None:
+    """Wait where no interruption reaches."""
+    over.wait(LONG)
+
+
+def test_a_thread_that_nothing_wakes_is_left_behind() -> None:
+    over = threading.Event()
+    crew = Crew(idle)
+    crew.start(3, partial(hang, over))
+    began = time.monotonic()
+    crew.stop(0.3)
+    assert 0.3 <= time.monotonic() - began < LONG / 2
+    over.set()
+
+
+def test_work_within_its_time() -> None:
+    done: list[int] = []
+    began = time.monotonic()
+    work_within(LONG, lambda: done.append(1), idle)
+    assert done == [1]
+    assert time.monotonic() - began < LONG / 2
+
+
+def test_work_that_takes_longer_is_left_behind() -> None:
+    over = threading.Event()
+    began = time.monotonic()
+    work_within(0.2, partial(hang, over), idle)
+    assert 0.2 <= time.monotonic() - began < LONG / 2
+    over.set()
+
+
+def failing() -> None:
+    raise StoreError("the store is gone")
+
+
+def test_that_such_work_fails_changes_nothing() -> None:
+    work_within(LONG, failing, idle)
+
+
+@pytest.mark.parametrize("work", [idle, failing])
+def test_such_work_without_a_thread_to_spare(
+    monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]
+) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    done: list[int] = []
+
+    def noted() -> None:
+        done.append(1)
+        work()
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    work_within(LONG, noted, idle)
+    assert done == [1]

@@ -110,6 +110,25 @@ time.sleep(20)
 """
 
 
+STRUCK = """
+import os, signal, time
+from cacher import signals
+from cacher.errors import Stopped, TimedOut
+
+signals.catch(time.monotonic)
+assert signals.struck() is None
+signals.arm(0.05, time.monotonic)
+for late, send in ((TimedOut, lambda: None), (Stopped, lambda: os.kill(os.getpid(), 15))):
+    began = time.monotonic()
+    try:
+        send()
+        time.sleep(20)
+    except late:
+        assert began <= signals.struck() <= time.monotonic()
+print("both")
+"""
+
+
 def run(program: str, *argv: str) -> tuple[int, str, float]:
     began = time.monotonic()
     done = subprocess.run(
@@ -172,3 +191,7 @@ def test_another_one_ends_what_goes_on_after_cleaning_up() -> None:
     status, told, seconds = run(RELEASED)
     assert (status, told) == (-signal.SIGTERM, "told\n")
     assert seconds < 10
+
+
+def test_when_the_run_was_ended_is_known() -> None:
+    assert run(STRUCK)[:2] == (0, "both\n")

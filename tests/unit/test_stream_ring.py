@@ -114,3 +114,19 @@ def test_nothing_is_cancelled_that_came_to_its_end() -> None:
     with Ring(counting([1]), cancel, no_clock) as ring:
         while ring.next():
             pass
+
+
+def test_what_cannot_be_cancelled_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr("cacher.stream.ring._TIMES", 2)
+    cancelled: list[int] = []
+
+    def fill(_buffer: memoryview) -> int:
+        over.wait(LONG)
+        return 0
+
+    with Ring(fill, lambda: cancelled.append(1), no_clock):
+        pass
+    assert cancelled == [1, 1]
+    assert not over.is_set()
+    over.set()

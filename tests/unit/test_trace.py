@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacher.s3.trace import HIDDEN, masked
+from cacher.commands.tracing import HIDDEN, masked
 
 SECRET = "5ecretValue123"
 
