@@ -13,7 +13,7 @@ import time
 from cacher import __version__, arguments, signals, stdio
 from cacher.errors import CacherError, LocalError, Stopped, StoreError, TimedOut, UsageError
 from cacher.options import SETTINGS, SWITCHES, attribute, is_on
-from cacher.unforeseen import reason, translated
+from cacher.unforeseen import limit_hint, reason, translated
 
 TYPE_CHECKING = False  # importing typing costs more than parsing
 if TYPE_CHECKING:
@@ -215,6 +215,7 @@ def _fail(error: CacherError, options: Namespace, report: Report) -> int:
         context = None if error.__suppress_context__ else error.__context__
         trace = traceback.format_exception(error.__cause__ or context or error)
         stdio.write_error("".join(trace))
+    error.hint = error.hint or limit_hint(error.__cause__)
     if error.kind == "miss":
         report.say(error.message)
     else:

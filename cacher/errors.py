@@ -78,11 +78,12 @@ class NewerFormat(LocalError):
 class OutOfThreads(LocalError):
     """The system starts no more threads."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "cannot start a thread: the limit of this machine is reached",
-            "--jobs 1 needs fewer threads; see `ulimit -u` and the cgroup's pids.max",
-        )
+    def __init__(
+        self,
+        message: str = "cannot start a thread: the limit of this machine is reached",
+        hint: str = "--jobs 1 needs fewer threads; see `ulimit -u` and the cgroup's pids.max",
+    ) -> None:
+        super().__init__(message, hint)
 
     @classmethod
     def meant_by(cls, error: RuntimeError) -> BaseException:

@@ -3,7 +3,15 @@
 Knows no command and prints nothing.
 """
 
+import errno
+
 from cacher.errors import CacherError, LocalError
+
+_LIMITS = {
+    errno.EMFILE: "this process may open too few files at once: raise `ulimit -n`",
+    errno.ENFILE: "this machine may open too few files at once: see the sysctl fs.file-max",
+    errno.EFBIG: "files may not become that large here: see `ulimit -f` and the file system",
+}
 
 
 def translated(error: Exception) -> CacherError:
@@ -19,6 +27,11 @@ def translated(error: Exception) -> CacherError:
         told = CacherError(text, "--debug shows where; please report it")
     told.__cause__ = error
     return told
+
+
+def limit_hint(error: BaseException | None) -> str:
+    """The next step about the limit of this machine that was reached; empty for another error."""
+    return _LIMITS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
 
 
 def reason(error: OSError) -> str:

@@ -281,9 +281,10 @@ class _Packer:
         elif error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EINVAL):
             self._replaced(path)
         else:
-            raise LocalError(
-                f"cannot read {_shown(path)}: {_reason(error)}", "--exclude leaves it out"
-            ) from error
+            # Another file would take its place as the one too many.
+            is_limit = error.errno in (errno.EMFILE, errno.ENFILE)
+            hint = "" if is_limit else "--exclude leaves it out"
+            raise LocalError(f"cannot read {_shown(path)}: {_reason(error)}", hint) from error
 
     def _replaced(self, path: bytes) -> None:
         """Something else has its name by now, so it has vanished as well."""

@@ -82,25 +82,33 @@ class Yard:
         Whoever has it removes it in the end, and if they were killed the next run does.
         """
         name = self._prefix + TURN
+        is_new = False
         try:
             while True:
                 with suppress(FileExistsError), self.changing():
                     os.mkdir(name, 0o755, dir_fd=self.fd)
+                    is_new = True
                 if claim := self._claim(name):
                     return claim
+                is_new = False  # or no more
                 wait()
         except BaseException:
             if leftover := self._take(name):
                 self.end_turn(leftover)
+            elif is_new:
+                self._remove_turn(name)
             raise
 
     def end_turn(self, turn: Claim) -> None:
         """Let the next run have its turn."""
         try:
-            with suppress(OSError):
-                self.remove(turn.name)
+            self._remove_turn(turn.name)
         finally:
             turn.close()
+
+    def _remove_turn(self, name: bytes) -> None:
+        with suppress(OSError), self.changing():
+            os.rmdir(name, dir_fd=self.fd)
 
     def leftovers(self) -> Iterator[Claim]:
         """Those of killed runs, locked. Each is closed when the next is asked for."""

@@ -1,16 +1,17 @@
-"""A machine that has no more threads or memory: told as such, not as a bug, and nothing is left."""
+"""A machine with no more threads, files or memory: that is told, not a bug, and nothing is left."""
 
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run
-from tests.cli.stage import MIB, BucketPlace, Place, blob, sha256
+from tests.cli.conftest import Run, Spawn
+from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, blob, sha256
 
 BIG = 20 * MIB
 """Bytes of several parts and ranges."""
@@ -38,6 +39,12 @@ def allow(monkeypatch: pytest.MonkeyPatch) -> Allow:
         monkeypatch.setattr(threading.Thread, "start", limited)
 
     return only
+
+
+def limit(name: str, value: int) -> Callable[[], None]:
+    """What a child does to have that limit."""
+    number = getattr(resource, f"RLIMIT_{name}")
+    return lambda: resource.setrlimit(number, (value, value))
 
 
 class TestThreads:
@@ -93,6 +100,75 @@ class TestThreads:
         allow(0, "cacher.s3.upload")
         assert cacher("upload", "k", "f", "--part-size=5MiB").status == 0
         assert bucket.get("k") == blob(BIG)
+
+    def test_doctor_goes_on(self, cacher: Run, bucket: BucketPlace, allow: Allow) -> None:
+        allow(0)
+        ended = cacher("doctor")
+        assert "checks failed; the first: cannot start a thread" in ended.failed(7)
+        assert "--jobs 1 needs fewer threads" in ended.err
+        assert "fail  multipart" in ended.text
+        assert "ok    delete" in ended.text
+        assert bucket.keys() == bucket.leftovers() == []
+
+
+class TestFiles:
+    """A process may open few files, and files may not become large."""
+
+    def test_a_deep_tree(self, cacher: Run, spawn: Spawn, place: Place) -> None:
+        directory = Path("tree", *"abcdefghijklmnopqrstuvwxyz")
+        directory.mkdir(parents=True)
+        (directory / "f").touch()
+        process = spawn("dir", "upload", "k", "tree", preexec_fn=limit("NOFILE", 20))
+        _, err = process.communicate()
+        assert process.returncode == 7
+        assert b": too many open files\n" in err
+        assert (
+            b"cacher: hint: this process may open too few files at once: raise `ulimit -n`" in err
+        )
+        assert place.keys() == place.leftovers() == []
+
+    @pytest.mark.parametrize("files", [5, 6, 7, 8, 10, 12])
+    @pytest.mark.parametrize(
+        "argv",
+        [
+            ("list",),
+            ("doctor",),
+            ("upload", "l", "f"),
+            ("download", "k", "g"),
+            ("dir", "upload", "d", "tree"),
+            ("dir", "download", "t", "restored"),
+            ("key", "k", "--hash-from", "f"),
+        ],
+        ids=" ".join,
+    )
+    def test_a_command(
+        self, cacher: Run, spawn: Spawn, local: LocalPlace, argv: tuple[str, ...], files: int
+    ) -> None:
+        """Whatever it does, it is no bug, and leaves nothing."""
+        Path("tree").mkdir()
+        assert cacher("dir", "upload", "t", "tree").status == 0
+        local.put("k", b"abc")
+        Path("f").write_bytes(b"abc")
+        before = local.keys()
+        process = spawn(*argv, preexec_fn=limit("NOFILE", files))
+        _, err = process.communicate()
+        assert process.returncode in (0, 7), err
+        assert b"Traceback" not in err
+        if process.returncode:
+            assert b"cacher: error: " in err
+            assert local.keys() == before
+            assert not Path("g").exists()
+            assert not Path("restored").exists()
+        assert local.leftovers() == []
+
+    def test_a_large_file(self, spawn: Spawn, place: Place) -> None:
+        place.put("k", blob(2 * MIB))
+        process = spawn("download", "k", "f", preexec_fn=limit("FSIZE", MIB))
+        _, err = process.communicate()
+        assert process.returncode == 7
+        assert b": file too large\n" in err
+        assert b"cacher: hint: " in err
+        assert os.listdir() == []
 
 
 class TestMemory:

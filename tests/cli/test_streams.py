@@ -28,7 +28,10 @@ def shell(command: str, **options: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["bash", "-c", script], capture_output=True, env=environ, check=False)
 
 
-COMMANDS = ["exists k --json", "list", "list --json", "key k", "version", "--help"]
+COMMANDS = [
+    *("exists k --json", "list", "list --json", "doctor", "doctor --json", "delete --dry-run k"),
+    *("key k", "version", "completion bash", "--help", "download --help", "help"),
+]
 
 
 @pytest.fixture(autouse=True)
