@@ -169,7 +169,7 @@ EXAMPLES = {
     "docker download": ("cacher docker download tools-12 registry.example.org/tools:12 --pull",),
     "docker upload": ("cacher docker upload 'app-{hash}' app:ci --hash-from Dockerfile",),
     "docker exists": ("cacher docker exists app-1.2 app:1.2 || docker build -t app:1.2 .",),
-    "exists": ("if cacher exists app-1.2.tar.gz; then echo skipped; fi",),
+    "exists": ("cacher exists app-1.2.tar.gz || make dist",),
     "list": ("cacher list npm- --sort size",),
     "delete": (
         "cacher delete app-1.2.tar.gz",
@@ -185,8 +185,9 @@ EXAMPLES = {
 }
 
 KEYS = (
-    "{hash} in KEY becomes 16 hex digits over the --hash-from files; {os}, {arch}, {date} and "
-    "{week} are filled in, too; {{ and }} are braces. Without {hash}, --hash-from appends -HASH."
+    "A key may be a template: {hash} becomes 16 hex digits over the --hash-from files; {os}, "
+    "{arch}, {date} and {week} are filled in, too; {{ and }} are braces. Without {hash}, "
+    "--hash-from appends -HASH."
 )
 
 PRECEDENCE = (
@@ -257,7 +258,7 @@ def _own(parser: Parser, columns: int) -> Iterator[str]:
         yield _table("verbs", rows, width)
     else:
         arguments = [(_shown(action), action.help or "") for action in _arguments(parser)]
-        options = list(_flags(parser._optionals._group_actions))
+        options = list(_flags(sorted(parser._optionals._group_actions, key=_comes_late)))
         longest = max(len(left) for left, _ in (*arguments, *options))
         if arguments:
             yield _table("arguments", arguments, width, longest)
@@ -269,6 +270,12 @@ def _own(parser: Parser, columns: int) -> Iterator[str]:
     if path in EXAMPLES:
         yield _block("examples", EXAMPLES[path])
     yield _filled(MORE_OF_ALL, width)
+
+
+def _comes_late(action: Action) -> int:
+    """Where an option stands that is not the command's alone: behind all that are."""
+    late = ("hash_from", "literal", "help")
+    return 1 + late.index(action.dest) if action.dest in late else 0
 
 
 def _path(parser: Parser) -> str:

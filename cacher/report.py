@@ -120,6 +120,10 @@ class Report:
         """
         return Progress(self, doing, total, waits_for, shown=not self.quiet)
 
+    def wait(self, doing: str) -> Progress:
+        """A meter without bytes, which shows only that the store is waited for."""
+        return Progress(self, doing, None, "the store", shown=not self.quiet, counts=False)
+
     def draw(self, text: str) -> None:
         """Replace the progress bar, which is not a line yet."""
         with self._lock:
@@ -160,7 +164,14 @@ class Progress:
     """Counts bytes from any thread, and shows them while its `with` block lasts."""
 
     def __init__(
-        self, report: Report, doing: str, total: int | None, waits_for: str, *, shown: bool
+        self,
+        report: Report,
+        doing: str,
+        total: int | None,
+        waits_for: str,
+        *,
+        shown: bool,
+        counts: bool = True,
     ) -> None:
         self.total = total
         self.count = 0
@@ -172,6 +183,7 @@ class Progress:
         self._doing = doing
         self._waits_for = waits_for
         self._shown = shown
+        self._counts = counts
         self._lock = threading.Lock()
         self._start = self._moved = report.monotonic()
         self._passed_before = (0, 0)
@@ -213,6 +225,8 @@ class Progress:
         terminal = self._report.stderr_is_terminal
         drawn = False
         while not self._over.wait(TERMINAL_INTERVAL if terminal else LOG_INTERVAL):
+            if not self._counts and not self._waited(0):
+                continue
             if terminal:
                 self._report.draw(self._bar(self._report.columns - 1))
                 drawn = True
@@ -258,6 +272,8 @@ class Progress:
         with_files = [f"{far}, {counted(files, 'file')}"] if self.files else []
         if waited := self._waited(files):
             waiting = f"waiting for {self._waits_for}, {waited}"
+            if not self._counts:
+                return [waiting, f"waiting, {waited}"], []
             return [*(f"{text}, {waiting}" for text in (*with_files, far)), waiting, short], []
         rate = count / max(self.seconds, 0.001)
         texts = [f"{text}, {size_text(rate)}/s" for text in (*with_files, far)]

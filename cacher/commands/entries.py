@@ -15,7 +15,8 @@ from cacher.store.base import Entry
 
 def exists(run: Run, key: str) -> Outcome:
     """Whether there is an entry. Raises `Miss` if there is certainly none."""
-    entry = run.store.head(key)
+    with run.report.wait(f"looking for {key}"):
+        entry = run.store.head(key)
     if entry is None:
         raise Miss(f"miss {key}")
     return Outcome(

@@ -207,7 +207,8 @@ class Run:
         Nor does it count that the bucket may be missing: the request that stores tells that.
         """
         try:
-            return self.store.head(key, sure=False)
+            with self.report.wait(f"looking for {key}"):
+                return self.store.head(key, sure=False)
         except IntegrityError as error:
             self.report.warn(f"{error.message}; replacing it")
             return None

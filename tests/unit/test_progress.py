@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cacher import report as report_module
 from cacher.report import Progress, Report
 from tests.cli.terminal import Terminal as PseudoTerminal
-from tests.unit.screens import LONG, Bench, Terminal
+from tests.unit.screens import LONG, Bench, Log, Terminal
 
 
 @pytest.fixture
@@ -254,6 +254,19 @@ class TestWaiting:
         line = progress._bar(79)
         assert line.startswith("uploading k [####")
         assert line.endswith("#] 100% of 10 B, waiting for the store, 1:00")
+
+    @pytest.mark.usefixtures("_impatient")
+    @pytest.mark.parametrize("stderr", [Log, Terminal])
+    def test_where_no_bytes_are_counted(self, stderr: type[Terminal]) -> None:
+        """As for `exists`: nothing is shown but that."""
+        bench = Bench(stderr())
+        with bench.report.wait("looking for k"):
+            assert not bench.stderr.drawn.acquire(timeout=0.05)
+            assert bench.told == ""
+            bench.now += 12.0
+            wait_for_a_look(bench)
+        assert "looking for k waiting for the store, 12 s" in bench.told
+        assert " B" not in bench.told
 
     @pytest.mark.usefixtures("_impatient")
     def test_in_a_log(self) -> None:
