@@ -193,7 +193,7 @@ def read_file(path: str, *, required: bool) -> dict[str, str]:
 
 def write_file(path: str, settings: Mapping[str, str]) -> None:
     """Write a config file whole or not at all, for its owner's eyes only."""
-    lines = ["# Written by `cacher init`. Credentials are never in here, only where they are."]
+    lines = ["# Written by `cacher init`. Holds no credentials, only the names of files with them."]
     lines += [f"{name} = {_toml(settings[name])}" for name, *_ in SETTINGS if name in settings]
     directory = os.path.dirname(os.path.abspath(path))
     temporary = os.path.join(directory, f".config.toml.{os.urandom(4).hex()}")

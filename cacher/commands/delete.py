@@ -136,7 +136,7 @@ def _below(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Iter
         return (entry.key for entry in run.store.list(prefix))
     if ask is None:
         raise UsageError(
-            f"delete --prefix {prefix!r} needs --yes where nobody can be asked",
+            f"delete --prefix {prefix!r} needs --yes without a terminal to ask on",
             "--dry-run shows what would be deleted",
         )
     keys = [entry.key for entry in run.store.list(prefix)]

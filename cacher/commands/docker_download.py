@@ -58,13 +58,13 @@ def docker_download(run: Run, wanted: DockerDownload) -> Outcome:
             return outcome
         missed = True
     except (IntegrityError, AnotherImage) as error:
-        run.report.warn(f"{error.message}; getting it anew", error.hint)
+        run.report.warn(f"{error.message}; getting it again", error.hint)
     except (StoreError, AccessError) as error:
-        run.report.warn(f"{error.message}; going on without the cache", error.hint)
+        run.report.warn(f"{error.message}; continuing without the cache", error.hint)
         usable = False
     except (SourceError, NewerFormat) as error:
         # The entry may be good: it is not replaced.
-        run.report.warn(f"{error.message}; going on without it", error.hint)
+        run.report.warn(f"{error.message}; continuing without it", error.hint)
         usable = False
     engine.require()
     lead = f"miss {wanted.key}, " if missed else f"{wanted.key}: "
@@ -81,7 +81,7 @@ def docker_exists(run: Run, key: str, image: str | None) -> Outcome:
     sealed.check_kind(entry, KIND)
     told = _record(entry)
     if image is not None and told is None:
-        run.report.note(f"{key} does not tell which images are in it")
+        run.report.note(f"{key} does not record which images are in it")
     if image is not None and told and not told.more and told.find(image) is None:
         raise Miss(f"miss {key}: it holds {listed(told.images)}, not {image}")
     images = {name: f"sha256:{one.id}" for name, one in told.images.items()} if told else {}

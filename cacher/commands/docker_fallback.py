@@ -116,7 +116,7 @@ def _load(
 def _store(run: Run, wanted: DockerDownload, engine: Engine, names: Sequence[str]) -> bool:
     """Store what was delivered; whatever goes wrong with that is only a warning."""
     if not names:
-        run.report.warn("not stored for next time: what was loaded has no name; IMAGE gives one")
+        run.report.warn("not stored for next time: the loaded image has no name; give IMAGE")
         return False
     return seeded(run, lambda: save(run, wanted.key, engine, names))
 

@@ -45,7 +45,7 @@ def docker_upload(run: Run, wanted: DockerUpload) -> Outcome:
         _compare(run, wanted, existing, images)
         return Outcome(
             "exists",
-            f"exists {wanted.key}, not saved again (--force replaces it)",
+            f"exists {wanted.key}, not saved again",
             entry_fields(run.store.name, wanted.key, existing.size, 0.0, "")
             | {"images": _ids(wanted.images, images)},
         )
@@ -104,7 +104,7 @@ def _require(engine: Engine, names: Sequence[str], found: Sequence[Image | None]
     for name in names:
         if "@" in name:
             raise UsageError(
-                f"{name} is named by a digest, which no engine keeps of what it loads",
+                f"{name} is named by a digest, which engines drop when they load an image",
                 f"`{engine.name} tag {name} NAME:TAG`, and store that",
             )
     missing = [name for name, image in zip(names, found, strict=True) if image is None]

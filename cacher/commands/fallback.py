@@ -86,8 +86,8 @@ def _store(run: Run, wanted: Download, fd: int, fetched: origin.Fetched) -> bool
     if not fetched.whole:
         # A cut would be a hit for everybody, for good.
         run.report.warn(
-            "not stored for next time: the origin did not tell the length, so nothing proves that "
-            "the file is whole; --sha256 does"
+            "not stored for next time: the origin did not send the length, so the file may be cut "
+            "off; --sha256 proves that it is whole"
         )
         return False
 

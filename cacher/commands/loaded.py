@@ -63,7 +63,9 @@ def _verify(
     is_said = image is not None and (normal(name) in said or is_id(name, image))
     if image is None or (expected is None and said and not is_said):
         if not said:
-            raise SourceError(f"{name} is not there after `{engine.name} load`, which told of none")
+            raise SourceError(
+                f"{name} is not there after `{engine.name} load`, which named no image"
+            )
         raise AnotherImage(
             f"{engine.name} load has loaded {listed(said.values())}, not {name}",
             "IMAGE must be named as it was when it was saved",

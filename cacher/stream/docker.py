@@ -29,11 +29,11 @@ _MISSING = re.compile(r"no such (image|object)|image not known|image not found",
 
 _LOADED = re.compile(r"^Loaded image(?:\(s\)| ID)?: *(.+)$", re.MULTILINE)
 
-_STOPPED = "did its daemon stop? its log tells why"
+_STOPPED = "did its daemon stop? its log shows why"
 
 _HINTS = {
     "permission denied": "may this user talk to the daemon (group docker, or rootless)?",
-    "no space left on device": "the engine's disk is full; `docker system df` tells of what",
+    "no space left on device": "the engine's disk is full; `docker system df` shows what fills it",
     "unauthorized": "`docker login` to the registry, or check the name",
     "denied": "`docker login` to the registry, or check the name",
     "manifest unknown": "check the name and the tag",

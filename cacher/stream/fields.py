@@ -49,8 +49,8 @@ def require_sum(block: bytes) -> None:
     is_right = expected is not None and (found - expected) % _ADLER == 0
     if not is_right and expected != _signed_sum(block):
         raise IntegrityError(
-            f"{shown(text(block, 0, 100))}: what should be its header is none",
-            "it may be no tar archive, or damaged",
+            f"{shown(text(block, 0, 100))}: its header is damaged",
+            "it may not be a tar archive, or it is damaged",
         )
 
 
@@ -80,7 +80,7 @@ def number(block: bytes, start: int, size: int, name: bytes) -> int:
             return int(told, 8)
     except ValueError:
         pass
-    raise IntegrityError(f"{shown(name)}: a number in its header is none")
+    raise IntegrityError(f"{shown(name)}: a number in its header is malformed")
 
 
 def decimal(records: Records, key: bytes, default: int, name: bytes) -> int:
@@ -89,7 +89,7 @@ def decimal(records: Records, key: bytes, default: int, name: bytes) -> int:
     if told is None:
         return default
     if not told.isdigit() or len(told) > 20:
-        raise IntegrityError(f"{shown(name)}: its {key.decode()} is no number")
+        raise IntegrityError(f"{shown(name)}: its {key.decode()} is not a number")
     return int(told)
 
 
@@ -98,6 +98,6 @@ def time(told: bytes, name: bytes) -> int:
     digits = told.removeprefix(b"-")
     seconds, _, fraction = digits.partition(b".")
     if not seconds.isdigit() or len(seconds) > 12 or not (fraction.isdigit() or not fraction):
-        raise IntegrityError(f"{shown(name)}: its mtime is no time")
+        raise IntegrityError(f"{shown(name)}: its mtime is not a valid time")
     value = int(seconds) * SECOND + int(fraction[:9].ljust(9, b"0"))
     return -value if digits is not told and told.startswith(b"-") else value

@@ -71,7 +71,7 @@ class _Glob:
         names = [name for name in text.rstrip(b"/").split(b"/") if name not in (b"", b".")]
         if not names or text.startswith(b"/") or b".." in names:
             raise UsageError(
-                f"the pattern {pattern!r} is no path below the directory",
+                f"the pattern {pattern!r} is not a path below DIR",
                 "paths are relative to DIR, without ..",
             )
         told = [None if name == b"**" else _translated(name) for name in names]

@@ -82,7 +82,7 @@ def collect(source: Source, write: Callable[[memoryview], None]) -> Passed:
     except IntegrityError as error:
         if is_over:
             source.finish()  # that it failed says more than what came of it
-        raise SourceError(f"what was saved is no archive of images: {error.message}") from error
+        raise SourceError(f"the saved data is not an archive of images: {error.message}") from error
     source.finish()
     return passed
 

@@ -306,7 +306,7 @@ def _require_sane(member: Member) -> None:
     if member.size < 0:
         raise IntegrityError(f"{shown(member.name)}: a size below zero")
     if abs(member.mtime_ns) > _TIME_LIMIT * SECOND:
-        raise IntegrityError(f"{shown(member.name)}: its mtime is no time")
+        raise IntegrityError(f"{shown(member.name)}: its mtime is not a valid time")
 
 
 def _about(block: bytes, error: IntegrityError) -> IntegrityError:

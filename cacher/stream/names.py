@@ -70,6 +70,8 @@ def _tagged(name: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raises `UsageError` for what is no name of an image."""
+    """Raises `UsageError` for what is not the name of an image."""
     if not _REFERENCE.fullmatch(name):
-        raise UsageError(f"{name!r} is no name of an image", "a name is like app:1 or HOST/app:1")
+        raise UsageError(
+            f"{name!r} is not the name of an image", "a name is like app:1 or HOST/app:1"
+        )

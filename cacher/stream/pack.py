@@ -116,7 +116,7 @@ class _Packer:
                 "--allow-missing stores what there is",
             )
         if not self.packed.members:
-            raise LocalError(f"nothing of {directory} is left to be stored")
+            raise LocalError(f"the patterns leave nothing of {directory} to store")
         self._put(headers.end())
         self._flush()
 

@@ -145,7 +145,7 @@ class Places:
         if is_reserved(name):
             raise IntegrityError(
                 f"{shown(member.name)}: {shown(name)} is a name of cacher's own",
-                "pack it anew with `cacher dir upload`, which leaves such directories out",
+                "pack it again with `cacher dir upload`, which leaves such directories out",
             )
         try:
             os.mkdir(name, _PRIVATE, dir_fd=self.fd)
@@ -161,7 +161,7 @@ class Places:
         status = self.existing(name, member)
         if not stat.S_ISDIR(status.st_mode):
             raise IntegrityError(
-                f"{shown(member.name)}: {shown(name)} is no directory, but a member before it"
+                f"{shown(member.name)}: {shown(name)} is not a directory, but an earlier member"
             )
         mode = stat.S_IMODE(status.st_mode)
         if mode & _PRIVATE != _PRIVATE:
@@ -184,7 +184,7 @@ class Places:
         if name not in map(os.fsencode, os.listdir(self.fd)):
             raise IntegrityError(
                 f"{shown(member.name)}: this file system takes it for another member's name",
-                "restore it on a file system that tells upper and lower case apart",
+                "restore it on a file system that distinguishes upper and lower case",
             )
 
 

@@ -10,7 +10,7 @@ _TYPES = {
     b"A": "an access control list of Solaris",
     b"D": "a directory of `tar --listed-incremental`",
     b"I": "a name of star without content",
-    b"M": "what goes on from another volume",
+    b"M": "a part of an archive on several volumes",
     b"N": "a list of long names of an old GNU tar",
     b"X": "an extended header of Solaris",
 }
@@ -20,7 +20,7 @@ def refused(name: bytes, kind: bytes) -> IntegrityError:
     """A member of a type that is not understood."""
     what = _TYPES.get(kind) or f"of the unknown type {kind!r}"
     return IntegrityError(
-        f"{shown(name)}: it is {what}, which is not supported", "pack it anew with plain `tar c`"
+        f"{shown(name)}: it is {what}, which is not supported", "pack it again with plain `tar c`"
     )
 
 

@@ -237,7 +237,7 @@ class Staging:
                 reason = _reason(error) if isinstance(error, OSError) else error.message
                 raise LocalError(
                     f"finishing what a killed run began in {self.target}: {reason}",
-                    f"{place} has what is left to move there; once removed it is forgotten",
+                    f"{place} holds what is left to move; remove it to give that up",
                 ) from error
 
     def _sweep(self) -> None:

@@ -150,7 +150,7 @@ class _Unpacker:
             # "a/." is a file in the root: what begins with "a/" then is not beside it.
             self.places.raw = before if last == name else parent
             if not name:
-                raise IntegrityError(f"{shown(member.name)}: the root is no directory")
+                raise IntegrityError(f"{shown(member.name)}: the root is not a directory")
             if kind == members.FILE:
                 self._file(archive, member, name, directory)
             elif kind == members.SYMLINK:
@@ -257,7 +257,7 @@ class _Unpacker:
     def _no_target(self, member: Member) -> IntegrityError:
         return IntegrityError(
             f"{shown(member.name)}: a hard link to {shown(member.link)}, "
-            "which is no member before it"
+            "which is not an earlier member"
         )
 
 

@@ -61,7 +61,7 @@ def _require_tar(head: bytes) -> None:
             pass
         else:
             return
-    raise IntegrityError("it is no tar archive, nor one in gzip or zstd")
+    raise IntegrityError("it is not a tar archive, nor one in gzip or zstd")
 
 
 class _Peeked:

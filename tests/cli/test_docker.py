@@ -94,7 +94,7 @@ class TestUpload:
         again = cacher("docker", "upload", "k", "app:1")
         assert (again.status, again.err) == (
             0,
-            "cacher: exists k, not saved again (--force replaces it)\n",
+            "cacher: exists k, not saved again\n",
         )
         fake_docker.add("app:1")
         other = cacher("docker", "upload", "k", "app:1")
@@ -121,7 +121,7 @@ class TestUpload:
         [
             ({"after": 7 * MIB, "status": 1, "stderr": "disk on fire"}, "disk on fire"),
             ({"after": 0, "status": 1, "stderr": "Error response from daemon: x"}, ": x\n"),
-            ({"after": 100, "status": 0}, "what was saved is no archive of images"),
+            ({"after": 100, "status": 0}, "the saved data is not an archive of images"),
             ({"after": 7 * MIB, "signal": signal.SIGKILL}, "ended by signal 9"),
             ({"after": 7 * MIB, "status": 1}, "exit status 1"),
             ({"status": 1, "stderr": "at the very end"}, "at the very end"),
@@ -189,7 +189,7 @@ class TestUpload:
     ) -> None:
         done = cacher("docker", "upload", "k", "--", name)
         assert done.status == 2
-        assert "is no name of an image" in done.err
+        assert "is not the name of an image" in done.err
         assert fake_docker.calls() == []
 
     @pytest.mark.parametrize(
@@ -552,7 +552,7 @@ class TestFallback:
         done = cacher("docker", "download", "k", "app:1", "--pull")
         assert done.status == 0
         assert "warning: " in done.err
-        assert "going on without the cache" in done.err
+        assert "continuing without the cache" in done.err
         assert "app:1" in fake_docker.images
 
     @pytest.mark.parametrize("wound", ["cut", "other"])
@@ -567,7 +567,7 @@ class TestFallback:
         id_ = fake_docker.offer("app:1")
         done = cacher("docker", "download", "k", "app:1", "--pull")
         assert done.status == 0
-        assert "; getting it anew" in done.err
+        assert "; getting it again" in done.err
         fake_docker.forget()
         assert cacher("docker", "download", "k", "app:1").status == 0
         assert fake_docker.images == {"app:1": id_}
@@ -637,7 +637,7 @@ class TestFallback:
             ("cut", 5, "cut off"),
             ("digest", 5, "expected " + "0" * 64),
             ("xz", 5, "it is compressed by xz"),
-            ("page", 5, "it is no tar archive, nor one in gzip or zstd"),
+            ("page", 5, "it is not a tar archive, nor one in gzip or zstd"),
             ("missing", 6, "HTTP 404 Not Found"),
         ],
     )
@@ -763,4 +763,4 @@ class TestExists:
         place.put("k", zstandard.compress(saved(fake_docker, "app:1")), "")
         done = cacher("docker", "exists", "k", "app:1", "-v")
         assert done.status == 0
-        assert "k does not tell which images are in it" in done.err
+        assert "k does not record which images are in it" in done.err

@@ -215,7 +215,7 @@ class TestFraming:
         url = origin.script("/f", Reply(body=FILE, framing="close"))
         ended = cacher("download", "k", "f", "--url", url)
         assert ended.status == 0
-        assert "did not tell the length" in ended.warnings[0]
+        assert "did not send the length" in ended.warnings[0]
         assert Path("f").read_bytes() == FILE
         assert place.keys() == []
         assert cacher("download", "k", "f", "--url", url, "--sha256", sha256(FILE)).status == 0

@@ -167,16 +167,20 @@ REFUSED: dict[str, Evil] = {
     ),
     # Links that the archive made, then used.
     "below a symlink": _evil(
-        lambda outside: symlink(b"l", outside) + member(b"l/evil", b"x"), "l/evil: ", "no directory"
+        lambda outside: symlink(b"l", outside) + member(b"l/evil", b"x"),
+        "l/evil: ",
+        "not a directory",
     ),
     "below a symlink upwards": _evil(
-        symlink(b"l", b"../outside") + member(b"l/evil", b"x"), "l/evil: ", "no directory"
+        symlink(b"l", b"../outside") + member(b"l/evil", b"x"), "l/evil: ", "not a directory"
     ),
     "a directory below a symlink": _evil(
-        lambda outside: symlink(b"l", outside) + directory(b"l/evil/"), "l/evil/: ", "no directory"
+        lambda outside: symlink(b"l", outside) + directory(b"l/evil/"),
+        "l/evil/: ",
+        "not a directory",
     ),
     "a directory over a symlink": _evil(
-        lambda outside: symlink(b"l", outside) + directory(b"l/", 0o777), "l/: ", "no directory"
+        lambda outside: symlink(b"l", outside) + directory(b"l/", 0o777), "l/: ", "not a directory"
     ),
     "below a symlink with a slash": _evil(
         lambda outside: symlink(b"l/", outside) + member(b"l/evil", b"x"), "l/evil: ", "directory"
@@ -185,18 +189,20 @@ REFUSED: dict[str, Evil] = {
         lambda outside: symlink(b"l/.", outside) + member(b"l/evil", b"x"), "l/evil: ", "directory"
     ),
     "below a symlink to the root": _evil(
-        symlink(b"l", b".") + member(b"l/evil", b"x"), "l/evil: ", "no directory"
+        symlink(b"l", b".") + member(b"l/evil", b"x"), "l/evil: ", "not a directory"
     ),
     "below a chain": _evil(
         symlink(b"a", b"b") + symlink(b"b", b"..") + member(b"a/outside/evil"), "a/outside/evil: "
     ),
     "below a loop": _evil(
-        symlink(b"a", b"b") + symlink(b"b", b"a") + member(b"a/evil"), "a/evil: ", "no directory"
+        symlink(b"a", b"b") + symlink(b"b", b"a") + member(b"a/evil"), "a/evil: ", "not a directory"
     ),
     "below a symlink inside": _evil(
         directory(b"d") + symlink(b"d/l", b"../..") + member(b"d/l/evil"), "d/l/evil: "
     ),
-    "below a file": _evil(member(b"f", b"x") + member(b"f/evil", b"x"), "f/evil: ", "no directory"),
+    "below a file": _evil(
+        member(b"f", b"x") + member(b"f/evil", b"x"), "f/evil: ", "not a directory"
+    ),
     "below a file with a dot": _evil(member(b"f/.") + member(b"f/evil"), "f/evil: ", "directory"),
     "below a hard link": _evil(
         symlink(b"s", b"/tmp") + hard_link(b"h", b"s") + member(b"h/evil"), "h/evil: ", "directory"
@@ -228,16 +234,18 @@ REFUSED: dict[str, Evil] = {
     "hard link through a symlink": _evil(
         lambda outside: symlink(b"l", outside) + hard_link(b"evil", b"l/secret"),
         "evil: ",
-        "no member before it",
+        "not an earlier member",
     ),
     "hard link through a chain": _evil(
         symlink(b"a", b"b") + symlink(b"b", b"../outside") + hard_link(b"evil", b"a/secret"),
         "evil: ",
-        "no member before it",
+        "not an earlier member",
     ),
-    "hard link to nothing": _evil(hard_link(b"evil", b"nothing"), "evil: ", "no member before it"),
+    "hard link to nothing": _evil(
+        hard_link(b"evil", b"nothing"), "evil: ", "not an earlier member"
+    ),
     "hard link without a target": _evil(hard_link(b"evil", b""), "evil: ", "empty"),
-    "hard link to itself": _evil(hard_link(b"evil", b"evil"), "evil: ", "no member before it"),
+    "hard link to itself": _evil(hard_link(b"evil", b"evil"), "evil: ", "not an earlier member"),
     "hard link to a directory": _evil(
         directory(b"d/") + hard_link(b"evil", b"d"), "evil: ", "to a directory"
     ),
@@ -250,7 +258,7 @@ REFUSED: dict[str, Evil] = {
         member(b"evil", kind=DEVICE), "evil: ", "device", wanted=Wanted(only=["good"])
     ),
     "unknown type": _evil(member(b"evil", kind=b"Z"), "evil: ", "type", "'Z'"),
-    "other volume": _evil(member(b"evil", kind=b"M", magic=GNU), "evil: ", "another volume"),
+    "other volume": _evil(member(b"evil", kind=b"M", magic=GNU), "evil: ", "several volumes"),
     "dump of a directory": _evil(
         member(b"evil", kind=b"D", magic=GNU), "evil: ", "--listed-incremental"
     ),

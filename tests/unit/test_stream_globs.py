@@ -89,7 +89,7 @@ def test_globs(pattern: str, path: str, expected: bool) -> None:
 
 @pytest.mark.parametrize("pattern", ["", ".", "/", "./", "/a", "..", "../a", "a/../b", ".//./"])
 def test_globs_of_nothing_below_the_directory(pattern: str) -> None:
-    with pytest.raises(UsageError, match="is no path below the directory"):
+    with pytest.raises(UsageError, match="is not a path below DIR"):
         Globs(["a", pattern])
 
 

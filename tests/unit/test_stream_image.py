@@ -79,7 +79,7 @@ def test_an_archive_that_is_cut_off_is_a_failure_of_its_source() -> None:
     data = archive(1000, 2000)
     end = len(data.rstrip(b"\0"))
     for cut in [0, 1, 511, 512, 1024, 1536, 2048, 4096, end]:
-        with pytest.raises(SourceError, match="no archive of images"):
+        with pytest.raises(SourceError, match="not an archive of images"):
             collect(FakeSource(data[:cut]), FakeSink().write)
 
 
@@ -95,7 +95,7 @@ def test_a_source_that_fails_after_a_whole_archive_has_failed() -> None:
 
 def test_what_is_no_archive_is_refused_without_waiting_for_its_end() -> None:
     source = FakeSource(b"no tar" * 1000, SourceError("must not be asked"))
-    with pytest.raises(SourceError, match="no archive of images"):
+    with pytest.raises(SourceError, match="not an archive of images"):
         collect(source, FakeSink().write)
     assert not source.is_finished
 

@@ -262,7 +262,7 @@ def test_an_include_of_nothing(tmp_path: Path) -> None:
             with pytest.raises(LocalError, match=r"nothing in .* matches (no/x|src)$") as caught:
                 pack(str(home), sent.write, Selection(include, exclude))
             assert "--allow-missing" in caught.value.hint
-        with pytest.raises(LocalError, match=r"nothing of .* is left to be stored"):
+        with pytest.raises(LocalError, match=r"leave nothing of .* to store"):
             pack(str(home), sent.write, Selection(["missing"], allow_missing=True))
         with pytest.raises(UsageError):
             pack(str(home), sent.write, Selection(["../up"]))

@@ -61,7 +61,7 @@ def test_tar_comes_out_as_it_is(form: Literal[0, 1, 2], at_once: int) -> None:
 
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [(b"", "it is empty"), (b"hello\n", "it is no tar"), (b"<p>" * 1000, "it is no tar")],
+    [(b"", "it is empty"), (b"hello\n", "it is not a tar"), (b"<p>" * 1000, "it is not a tar")],
 )
 def test_what_is_nothing_of_the_kind_is_refused(data: bytes, reason: str) -> None:
     with pytest.raises(IntegrityError, match=reason):
