@@ -14,6 +14,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
 from cacher.errors import LocalError, UsageError
+from cacher.fileio import read_small
 from cacher.keys import check_prefix
 from cacher.options import SETTINGS, attribute
 from cacher.urls import shown as shown_url
@@ -151,11 +152,14 @@ def gather(
     return values, sources
 
 
+_CONFIG_LIMIT = 1024 * 1024
+"""Bytes of a config file that are read: hundreds of times what all settings take."""
+
+
 def read_file(path: str, *, required: bool) -> dict[str, str]:
     """The settings in a config file, by option name. A missing one is empty unless `required`."""
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = read_small(path, _CONFIG_LIMIT)
     except (FileNotFoundError, NotADirectoryError) as error:
         if required:
             raise UsageError(
@@ -195,6 +199,11 @@ def write_file(path: str, settings: Mapping[str, str]) -> None:
     """Write a config file whole or not at all, for its owner's eyes only."""
     lines = ["# Written by `cacher init`. Holds no credentials, only the names of files with them."]
     lines += [f"{name} = {_toml(settings[name])}" for name, *_ in SETTINGS if name in settings]
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        # A rename would put a file in the place of /dev/null, for the whole system.
+        raise LocalError(
+            f"cannot write {path}: it is not a regular file", "--config names another file"
+        )
     directory = os.path.dirname(os.path.abspath(path))
     temporary = os.path.join(directory, f".config.toml.{os.urandom(4).hex()}")
     try:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from cacher.config import Settings
 from cacher.errors import UsageError
+from cacher.fileio import read_small
 from cacher.s3.sigv4 import Keys
 
 _KEY_ID = "CACHER_S3_KEY_ID"
@@ -128,12 +129,12 @@ def _pair(key: _Named, secret: _Named) -> tuple[_Named, _Named] | None:
 def _read(path: str, told: str) -> str:
     """The credential in a file. Messages leave the name out: it may be the secret, by mistake."""
     try:
-        with open(os.path.expanduser(path), encoding="utf-8", errors="surrogateescape") as file:
-            value = file.read(65536)
+        content = read_small(os.path.expanduser(path), 65536)
     except OSError as error:
         raise UsageError(
             f"cannot read the file that {told} names: {(error.strerror or '').lower()}", _HINT
         ) from None
+    value = content.decode(errors="surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
     if not value.strip():
         raise UsageError(f"the file that {told} names is empty", _HINT)
     return value.removesuffix("\n").removesuffix("\r")

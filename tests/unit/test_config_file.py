@@ -205,6 +205,21 @@ def test_what_cannot_be_written_in_utf_8(file: Path) -> None:
     assert os.listdir(file.parent) == ["config.toml"]
 
 
+@pytest.mark.parametrize("kind", ["FIFO", "link"])
+def test_no_device_is_replaced(tmp_path: Path, kind: str) -> None:
+    """Least of all /dev/null, by root."""
+    place = tmp_path / "null"
+    if kind == "FIFO":
+        os.mkfifo(place)
+    else:
+        place.symlink_to("/dev/null")
+    before = place.lstat()
+    with pytest.raises(LocalError, match="it is not a regular file"):
+        config.write_file(str(place), {})
+    assert place.lstat() == before
+    assert os.listdir(tmp_path) == ["null"]
+
+
 def test_a_place_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("")
     with pytest.raises(LocalError, match="cannot write"):
@@ -212,3 +227,9 @@ def test_a_place_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match=r"cannot write .*: is a directory"):
         config.write_file(str(tmp_path), {})
     assert not [name for name in os.listdir(tmp_path.parent) if name.startswith(".config.toml")]
+
+
+def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(UsageError, match=r"cannot read .*: nobody writes to this fifo"):
+        config.read_file(str(tmp_path / "fifo"), required=True)
