@@ -176,6 +176,10 @@ class Saving:
     def __exit__(self, *exc: object) -> None:
         self._child.__exit__(*exc)
 
+    def ends(self) -> bool:
+        """Whether it ends by itself soon, whatever it still gives."""
+        return self._child.ends()
+
     def finish(self) -> None:
         """Wait for its end, once all was read. Raises `SourceError` unless it succeeded."""
         status = self._child.wait()

@@ -32,6 +32,10 @@ class Source(Protocol):
         """Fill `buffer`, wholly unless the end comes first; 0 at the end."""
         ...
 
+    def ends(self) -> bool:
+        """Whether it ends by itself soon, whatever it still gives: that is thrown away."""
+        ...
+
     def finish(self) -> None:
         """Raises `SourceError` unless all went well, once all was read."""
         ...
@@ -80,8 +84,8 @@ def collect(source: Source, write: Callable[[memoryview], None]) -> Passed:
     try:
         passed = _walk(feed)
     except IntegrityError as error:
-        if is_over:
-            source.finish()  # that it failed says more than what came of it
+        if is_over or source.ends():
+            source.finish()  # why it failed says more than the bytes that it gave
         raise SourceError(f"the saved data is not an archive of images: {error.message}") from error
     source.finish()
     return passed

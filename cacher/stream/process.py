@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import selectors
 import signal
 import subprocess
 import threading
@@ -31,6 +32,9 @@ does not end by a signal as long as it moves an image, and has nothing to clean 
 
 _LAST_WORDS = 1.0
 """Seconds to read what is left of a program's words. Whatever it started may hold its pipes."""
+
+_USELESS = 64 * 1024 * 1024
+"""Bytes that are read of a program that gives something useless, to see whether it ends."""
 
 
 class InputClosed(Exception):
@@ -112,6 +116,20 @@ class Child:
         while filled < len(buffer) and (count := os.readv(pipe.fileno(), [buffer[filled:]])):
             filled += count
         return filled
+
+    def ends(self) -> bool:
+        """Whether the end of its stdout comes soon; what it still gives is thrown away."""
+        pipe = self._running.stdout
+        assert pipe is not None  # noqa: S101 - it was made by `gives`
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_READ)
+            left = _USELESS
+            while left > 0 and selector.select(_LAST_WORDS):
+                count = len(os.read(pipe.fileno(), PIPE))
+                if not count:
+                    return True
+                left -= count
+        return False
 
     def write(self, data: memoryview) -> None:
         """Give it all of `data`. Raises `InputClosed`."""

@@ -146,6 +146,31 @@ class TestUpload:
         assert place.keys() == place.leftovers() == []
         assert quiet(fake_docker)
 
+    @pytest.mark.parametrize(
+        ("ending", "says"),
+        [
+            ("echo disk on fire >&2; exit 3", "engine save: disk on fire"),
+            ("exit 3", "engine save: exit status 3"),
+            ("exit 0", "not an archive of images"),
+        ],
+    )
+    @pytest.mark.parametrize("size", [600, 5 * MIB])
+    def test_what_a_save_says_is_told_and_not_its_garbage(
+        self, cacher: Run, place: Place, ending: str, says: str, size: int
+    ) -> None:
+        image = f'[{{"Id":"sha256:{"1" * 64}"}}]'
+        engine = Path("engine")
+        engine.write_text(
+            "#!/bin/sh\n"
+            f"case $1 in image) echo '{image}'; exit;; save) ;; *) exit;; esac\n"
+            f"yes '<b>garbage</b>' | head -c {size}\n{ending}\n"
+        )
+        engine.chmod(0o755)
+        err = cacher("docker", "upload", "k", "app:1", "--docker", "./engine").failed(6)
+        assert says in err
+        assert "garbage" not in err
+        assert place.keys() == place.leftovers() == []
+
     def test_an_older_entry_stays_when_a_save_fails(
         self, cacher: Run, place: Place, fake_docker: FakeDocker
     ) -> None:

@@ -29,13 +29,19 @@ def archive(*sizes: int) -> bytes:
 
 
 class FakeSource:
-    def __init__(self, data: bytes, error: SourceError | None = None) -> None:
+    def __init__(
+        self, data: bytes, error: SourceError | None = None, *, lasts: bool = False
+    ) -> None:
         self._file = io.BytesIO(data)
         self._error = error
+        self._lasts = lasts
         self.is_finished = False
 
     def readinto(self, buffer: memoryview) -> int:
         return self._file.readinto(buffer)
+
+    def ends(self) -> bool:
+        return not self._lasts
 
     def finish(self) -> None:
         self.is_finished = True
@@ -93,11 +99,22 @@ def test_a_source_that_fails_after_a_whole_archive_has_failed() -> None:
         collect(FakeSource(archive(1000), SourceError("late")), FakeSink().write)
 
 
+def test_why_a_source_of_garbage_ended_says_more() -> None:
+    with pytest.raises(SourceError, match=r"^disk on fire$"):
+        collect(FakeSource(b"garbage" * 1000, SourceError("disk on fire")), FakeSink().write)
+
+
 def test_what_is_no_archive_is_refused_without_waiting_for_its_end() -> None:
-    source = FakeSource(b"no tar" * 1000, SourceError("must not be asked"))
+    source = FakeSource(b"no tar" * 1000, SourceError("must not be asked"), lasts=True)
     with pytest.raises(SourceError, match="not an archive of images"):
         collect(source, FakeSink().write)
     assert not source.is_finished
+
+
+def test_bytes_that_are_not_an_archive_are_not_shown() -> None:
+    with pytest.raises(SourceError) as caught:
+        collect(FakeSource(b"garbage\x1b[2J" * 1000), FakeSink().write)
+    assert "garbage" not in caught.value.message
 
 
 @given(
