@@ -41,7 +41,7 @@ DAMAGED = (
 def dir_download(run: Run, wanted: DirDownload) -> Outcome:
     """The entry to DIR. Raises `Miss`, and whatever else makes DIR stay as it was."""
     _check_directory(wanted.directory)
-    return sealed.read_anew(wanted.key, DAMAGED, lambda: _restored(run, wanted))
+    return sealed.read_entry(wanted.key, DAMAGED, lambda: _restored(run, wanted))
 
 
 def _check_directory(directory: str) -> None:

@@ -133,7 +133,7 @@ def _look_up(run: Run, wanted: DockerDownload) -> tuple[Entry | None, Record | N
 
 def _read(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:
     hint = "`cacher docker upload --force` replaces the entry"
-    return sealed.read_anew(wanted.key, hint, lambda: _loaded(run, wanted, engine))
+    return sealed.read_entry(wanted.key, hint, lambda: _loaded(run, wanted, engine))
 
 
 def _loaded(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:

@@ -7,15 +7,13 @@ import os
 
 from cacher import destination
 from cacher.commands.outcome import Outcome, entry_fields
+from cacher.commands.rereading import read_again
 from cacher.commands.run import Run
 from cacher.commands.wanted import Download
 from cacher.destination import Destination, FileDestination, SpooledDestination
-from cacher.errors import AccessError, EntryChanged, IntegrityError, Miss, StoreError
+from cacher.errors import AccessError, IntegrityError, Miss, StoreError
 from cacher.report import Progress, transfer_text
 from cacher.store.base import Entry, Reader
-
-READ_AGAIN = 2
-"""How many times an entry is read anew that was replaced while it was read."""
 
 PIECE = 256 * 1024
 """Bytes written to a stream at once."""
@@ -63,14 +61,15 @@ def _hit(run: Run, wanted: Download, place: Destination) -> Outcome | None:
 
     `place.fd` is empty again after a failure.
     """
-    for attempt in range(READ_AGAIN + 1):
+
+    def read() -> Outcome | None:
         try:
             return _saved(run, wanted, place)
-        except (EntryChanged, IntegrityError, StoreError) as error:
+        except (IntegrityError, StoreError):
             os.ftruncate(place.fd, 0)
-            if not isinstance(error, EntryChanged) or attempt == READ_AGAIN:
-                raise
-    return None
+            raise
+
+    return read_again(read)
 
 
 def _saved(run: Run, wanted: Download, place: Destination) -> Outcome | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
+from cacher.commands.rereading import read_again
 from cacher.commands.run import Run
-from cacher.errors import EntryChanged, IntegrityError, NewerFormat, UsageError
+from cacher.errors import IntegrityError, NewerFormat, UsageError
 from cacher.report import Report
 from cacher.store.base import Entry, Reader
 from cacher.stream import seal as seals
@@ -23,9 +23,6 @@ FORMATS = ("1",)
 
 SMALL = 8 * 1024 * 1024
 """Bytes: an entry that one request brings is kept in memory, since its end is looked at first."""
-
-READ_AGAIN = 2
-"""How many times an entry is read anew that was replaced while it was read."""
 
 _Read = TypeVar("_Read")
 
@@ -112,20 +109,13 @@ def stages_of_reading(
     }
 
 
-def read_anew(key: str, hint: str, read: Callable[[], _Read]) -> _Read:
-    """What `read` gives, which is tried again if the entry is replaced while it is read.
+def read_entry(key: str, hint: str, read: Callable[[], _Read]) -> _Read:
+    """Return what `read` returns, which is called again if the entry changed or arrived damaged.
 
     An `IntegrityError` is raised with the key in its message, and `hint` if it has none.
     """
-    for _ in range(READ_AGAIN):
-        with suppress(EntryChanged):
-            return _read(key, hint, read)
-    return _read(key, hint, read)
-
-
-def _read(key: str, hint: str, read: Callable[[], _Read]) -> _Read:
     try:
-        return read()
+        return read_again(read)
     except IntegrityError as error:
         raise about(key, error, hint) from error
 

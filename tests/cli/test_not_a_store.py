@@ -1,0 +1,210 @@
+"""An endpoint that is not an S3 store: every command says so at once, and believes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.cli.stage import BucketPlace
+from tests.fakes.docker_scenes import FakeDocker
+from tests.fakes.faults import Fault, Respond
+from tests.fakes.origin import Origin, Reply
+
+TITLE = "Welcome to nginx!"
+
+PAGE = f"<!DOCTYPE html><html><head><title>{TITLE}</title></head><body>Hi</body></html>".encode()
+
+HTML = {"Content-Type": "text/html; charset=utf-8"}
+
+ANSWERS = {
+    "page": (Respond(200, headers=HTML, body=PAGE), f'HTTP 200 OK, text/html, title "{TITLE}"'),
+    "empty": (Respond(200), "HTTP 200 OK, empty"),
+    "missing": (
+        Respond(404, headers=HTML, body=PAGE),
+        f'HTTP 404 Not Found, text/html, title "{TITLE}"',
+    ),
+    "login": (
+        Respond(302, headers={"Location": "https://login.example.org/?token=secret"}),
+        "HTTP 302 Found to https://login.example.org",
+    ),
+}
+
+COMMANDS: list[tuple[str, ...]] = [
+    ("exists", "k"),
+    ("download", "k", "dest"),
+    ("download", "k", "-"),
+    ("upload", "k", "f"),
+    ("upload", "k", "f", "--force"),
+    ("upload", "k", "big", "--force", "--part-size", "5MiB"),
+    ("list",),
+    ("delete", "k"),
+    ("delete", "k", "l"),
+    ("delete", "--prefix", "k", "--yes"),
+    ("dir", "upload", "k", "d"),
+    ("dir", "upload", "k", "d", "--force"),
+    ("dir", "download", "k", "new"),
+    ("docker", "upload", "k", "app:1"),
+    ("docker", "upload", "k", "app:1", "--force"),
+    ("docker", "download", "k", "app:1"),
+    ("docker", "exists", "k", "app:1"),
+    ("init",),
+    ("doctor",),
+]
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """What commands take, in the working directory; what is there now."""
+    Path("f").write_bytes(b"abc")
+    with open("big", "wb") as file:
+        file.truncate(6 << 20)
+    Path("d").mkdir()
+    Path("d/file").write_bytes(b"abc")
+    monkeypatch.setenv("XDG_CONFIG_HOME", os.path.abspath("config"))
+    return lambda: sorted(os.listdir())
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+@pytest.mark.parametrize("argv", COMMANDS, ids=" ".join)
+def test_every_command_says_so_once(
+    cacher: Run,
+    bucket: BucketPlace,
+    work: Callable[[], list[str]],
+    fake_docker: FakeDocker,
+    argv: tuple[str, ...],
+    kind: str,
+) -> None:
+    answer, came = ANSWERS[kind]
+    fake_docker.add("app:1")
+    before = work()
+    bucket.server.inject(Fault(answer, times=None))
+    ended = cacher(*argv)
+    err = ended.failed(3)
+    words = f"{bucket.server.endpoint} answered, but not as an S3 store does: {came}"
+    assert words in err
+    assert "cacher: hint: check --endpoint: it must be the address of the S3 API" in err
+    for claim in ("hit ", "miss ", "stored", "exists k", "not exist", "deleted k", "secret", "<"):
+        assert claim not in err
+    assert b"nginx" not in ended.out.replace(came.encode(), b"")
+    # A look-up may look twice, `doctor` at this and that; nothing is tried again.
+    requests = [
+        (record.method, record.request.raw_path, record.request.raw_query)
+        for record in bucket.server.requests
+    ]
+    assert len(requests) == len(set(requests)) <= 3
+    assert work() == before
+    assert bucket.keys() == bucket.leftovers() == []
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_a_url_goes_on(cacher: Run, bucket: BucketPlace, origin: Origin, kind: str) -> None:
+    answer, came = ANSWERS[kind]
+    bucket.server.inject(Fault(answer, times=None))
+    url = origin.script("/f", Reply(body=b"abc"))
+    ended = cacher("download", "k", "dest", "--url", url)
+    assert ended.status == 0
+    assert Path("dest").read_bytes() == b"abc"
+    assert came in ended.warnings[0]
+    assert "continuing without the cache" in ended.warnings[0]
+    assert bucket.server.count() == 1
+    assert bucket.keys() == []
+
+
+@pytest.mark.parametrize("status", [101, 201, 202, 203, 204])
+def test_a_put_that_is_answered_by_something_else_is_not_stored(
+    cacher: Run, bucket: BucketPlace, status: int
+) -> None:
+    Path("f").write_bytes(b"abc")
+    answer = Respond(status, headers={"ETag": '"1"'})
+    fault = bucket.server.inject(Fault(answer, operation="PutObject", times=None))
+    err = cacher("upload", "k", "f").failed(3)
+    assert f"storing k: {bucket.server.endpoint} answered, but not as an S3 store does" in err
+    assert f"HTTP {status} " in err
+    assert fault.hits == 1
+    assert bucket.keys() == []
+
+
+def test_a_tls_port_is_told(cacher: Run, bucket: BucketPlace) -> None:
+    body = b"Client sent an HTTP request to an HTTPS server.\n"
+    bucket.server.inject(Fault(Respond(400, body=body), times=None))
+    https = bucket.server.endpoint.replace("http:", "https:")
+    for argv in (("exists", "k"), ("download", "k", "dest"), ("list",)):
+        assert f"cacher: hint: is it {https}?" in cacher(*argv).failed(3)
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "rest"),
+    [("/{b}", ""), ("/{b}/", ""), ("/s3/{b}", "/s3"), ("/{b}/cache", ""), ("/s3/{b}/x", "/s3")],
+)
+def test_a_bucket_in_the_endpoint_is_refused(
+    cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch, path: str, rest: str
+) -> None:
+    server = bucket.server
+    monkeypatch.setenv("CACHER_ENDPOINT", server.endpoint + path.format(b=server.bucket))
+    for argv in (("exists", "k"), ("download", "k", "dest"), ("list",), ("doctor",)):
+        err = cacher(*argv).failed(2)
+        assert f"use --endpoint {server.endpoint}{rest} --bucket {server.bucket}\n" in err
+    assert server.requests == []
+    monkeypatch.setenv("CACHER_BUCKET", "")
+    if not rest and path == "/{b}":
+        err = cacher("list").failed(2)
+        assert f"is it --endpoint {server.endpoint} --bucket {server.bucket}?" in err
+
+
+def test_a_path_that_is_not_the_bucket_is_fine(
+    cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store behind a proxy that serves it below a path: here it is a bucket that is not there."""
+    monkeypatch.setenv("CACHER_ENDPOINT", f"{bucket.server.endpoint}/{bucket.server.bucket}2")
+    assert "does not exist" in cacher("list").failed(4)
+
+
+@pytest.mark.parametrize("command", ["download", "download --url"])
+def test_one_that_arrives_damaged_is_read_once_more(
+    cacher: Run, bucket: BucketPlace, origin: Origin, command: str
+) -> None:
+    """A gateway may give one version's bytes with another's metadata while it is replaced."""
+    bucket.put("k", b"abc")
+    stored = bucket.server.objects["k"]
+    torn = {"ETag": f'"{stored.etag}"', "X-Amz-Meta-Cacher-Sha256": "0" * 64}
+    headers = {**torn, "Content-Range": "bytes 0-2/3"}
+    fault = bucket.server.inject(Fault(Respond(206, headers=headers, body=b"old")))
+    url = origin.script("/f", Reply(body=b"not this"))
+    more = ("--url", url) if "--url" in command else ()
+    ended = cacher("download", "k", "dest", *more)
+    assert ended.status == 0
+    assert (fault.hits, bucket.server.count()) == (1, 2)
+    assert Path("dest").read_bytes() == b"abc"
+
+
+def test_one_that_is_damaged_is_read_twice_and_no_more(cacher: Run, bucket: BucketPlace) -> None:
+    bucket.put("k", b"abc")
+    bucket.corrupt("k")
+    assert "digest" in cacher("download", "k", "dest").failed(5)
+    assert bucket.server.count() == 2
+    assert os.listdir() == []
+
+
+def test_a_directory_that_arrives_damaged_is_read_once_more(
+    cacher: Run, bucket: BucketPlace
+) -> None:
+    Path("d").mkdir()
+    Path("d/file").write_bytes(b"abc" * 1000)
+    assert cacher("dir", "upload", "k", "d").status == 0
+    good = bucket.server.objects["k"]
+    bucket.corrupt("k")
+    bad = bucket.server.objects["k"]
+    cacher("dir", "download", "k", "new").failed(5)
+    assert os.listdir() == ["d"]
+    bucket.server.corrupt("k", good.body)
+    size = len(bad.body)
+    told = {"ETag": f'"{bad.etag}"', "Content-Range": f"bytes 0-{size - 1}/{size}"}
+    told |= {f"X-Amz-Meta-{name}": value for name, value in bad.metadata.items()}
+    bucket.server.inject(Fault(Respond(206, headers=told, body=bad.body), operation="GetObject"))
+    assert cacher("dir", "download", "k", "new").status == 0
+    assert Path("new/file").read_bytes() == b"abc" * 1000
