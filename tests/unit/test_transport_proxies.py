@@ -234,6 +234,7 @@ def test_a_proxy_that_is_spoken_to_over_tls(
             assert get(transport, host) == b"ok"
         else:
             assert trouble_of(lambda: get(transport, host)) is Trouble.PROXY
+        transport.close()  # or the proxy waits for more
     (seen,) = proxy.seen
     whole, tunnel = "GET http://store.test:3900/ ", "CONNECT store.test:3900 "
     assert seen.line.startswith(whole if scheme == "http" else tunnel)
