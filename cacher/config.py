@@ -331,7 +331,8 @@ def _directory(url: SplitResult, value: str) -> str:
 
 def _endpoint_meant(value: str) -> str:
     """A hint with the URL that was probably meant; empty if nothing is near."""
-    if value.startswith(("/", "~")):
+    # With an @ it may be a URL without its scheme, and hold a password.
+    if value.startswith(("/", "~")) and "@" not in value:
         return f"did you mean file://{value}?"
     match = re.fullmatch(rf"({_HOST_NAME}|\[[0-9A-Fa-f:]+\])(:[0-9]{{1,5}})?/?", value)
     if not match:

@@ -21,7 +21,10 @@ _SECRET = re.compile(
 _LOGIN = re.compile(r"\b(?:basic|bearer|digest|negotiate|aws4-hmac-\w+)\s+\S.*", re.IGNORECASE)
 """A login in the value of any header."""
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s<>\"]+", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://.*", re.IGNORECASE | re.DOTALL)
+"""To the end of the value: a password that is not encoded may hold anything."""
+
+_ADDRESSES = ("location", "content-location")
 
 _QUERY = re.compile(r"[?#]\S*")
 
@@ -71,7 +74,15 @@ def _source(settings: Settings, name: str) -> str:
 def masked(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Headers by their lower-case names, without what is a secret or may be one."""
     for name, value in headers.items():
-        yield name.lower(), HIDDEN if _SECRET.search(name) else _without_secrets(value)
+        show = _shown_address if name.lower() in _ADDRESSES else _without_secrets
+        yield name.lower(), HIDDEN if _SECRET.search(name) else show(value)
+
+
+def _shown_address(value: str) -> str:
+    """A URL, or a path of the same host."""
+    if value.startswith("/") and "@" not in value:
+        return _QUERY.sub(f"?{HIDDEN}", value)
+    return urls.shown(value)
 
 
 def _without_secrets(value: str) -> str:

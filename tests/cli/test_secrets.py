@@ -220,6 +220,9 @@ class TestPasswordsInUrls:
     @example("http://user:{}@host/f", "p@ssword1234/x", "--debug")
     @example("http://user:{}@host/f", f"@{'a' * 70}/", "--debug")
     @example("http://h:{}/f", "Passw0rd", "--debug")
+    @example("http://user:{}@host/f", "Pass w0rd 12", "--debug")
+    @example("user:{}@host/f", "Passw0rd", "--debug")
+    @example("//user:{}@host/f", "Passw0rd", "--debug")
     def test_wherever_it_stands(
         self, way: Callable[[str, str], Any], template: str, password: str, flag: str
     ) -> None:

@@ -12,6 +12,7 @@ TEMPLATES = [
     "http://us/er:{}@host/f",
     "ftp://user:{}@host/f",
     "user:{}@host/f",
+    "//user:{}@host/f",
     "http://h:x{}/f",
     "http://host/f?token={}",
     "http://host/f#{}",
