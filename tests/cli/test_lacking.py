@@ -74,6 +74,6 @@ def test_doctor_looks_for_zstd(tmp_path: Path) -> None:
     assert done.returncode == 7
     assert done.stdout.startswith("fail  zstd         CPython ")
     assert done.stdout.count("fail") == 1
-    error, hint = done.stderr.splitlines()
+    _default_store, error, hint = done.stderr.splitlines()
     assert " checks failed; the first: CPython " in error
     assert hint.startswith("cacher: hint: `pip install zstandard`")

@@ -77,7 +77,9 @@ class TestStdout:
         command = "cacher download big - --debug | head -c 1 >head; exit ${PIPESTATUS[0]}"
         ended = shell(command)
         assert ended.returncode == SIGPIPE
-        assert ended.stderr == b""
+        uri = os.environ["CACHER_ENDPOINT"]
+        told = f"cacher: store: endpoint {uri} (from CACHER_ENDPOINT)\n"
+        assert ended.stderr.decode() == told  # --debug names the settings, and shows no traceback
         assert Path("head").read_bytes() == blob(2 * MIB)[:1]
 
     def test_nobody_reads_what_was_fetched(self, local: LocalPlace, origin: Origin) -> None:
