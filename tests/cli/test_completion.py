@@ -112,7 +112,10 @@ def room(cacher: Run, tmp_path: Path) -> Path:
 
 
 def fish(room: Path, lines: list[str]) -> list[list[str]]:
-    """What fish offers for each line."""
+    """What fish offers for each line.
+
+    Fish 4 also names what has the letters in it somewhere; a tab prefers what begins with them.
+    """
     path = require("fish")
     asked = 'while read -l line; complete -C "cacher $line"; echo END; end'
     done = subprocess.run(
@@ -126,7 +129,13 @@ def fish(room: Path, lines: list[str]) -> list[list[str]]:
     )
     assert (done.returncode, done.stderr) == (0, "")
     answers = done.stdout.split("END\n")[:-1]
-    return [[line.partition("\t")[0] for line in told.splitlines()] for told in answers]
+    offers = [[line.partition("\t")[0] for line in told.splitlines()] for told in answers]
+    typed = [line.rpartition(" ")[2] for line in lines]
+    begun = [
+        [offer for offer in offered if offer.startswith(word)]
+        for word, offered in zip(typed, offers, strict=True)
+    ]
+    return [some or offered for some, offered in zip(begun, offers, strict=True)]
 
 
 def bash_offers(room: Path, words: list[list[str]], setup: str = "") -> list[set[str]]:
