@@ -63,14 +63,14 @@ def catch(monotonic: Callable[[], float]) -> None:
     sys.unraisablehook = _lost
 
 
-def _lost(told: UnraisableHookArgs) -> None:
+def _lost(dropped: UnraisableHookArgs) -> None:
     """Python drops an exception, which it would otherwise only print: ours is raised again."""
-    if isinstance(told.exc_value, Stopped):
+    if isinstance(dropped.exc_value, Stopped):
         signal.setitimer(signal.ITIMER_REAL, _SOON, _AGAIN)
-    elif isinstance(told.exc_value, TimedOut):
+    elif isinstance(dropped.exc_value, TimedOut):
         signal.setitimer(signal.ITIMER_REAL, _SOON)
     else:
-        sys.__unraisablehook__(told)
+        sys.__unraisablehook__(dropped)
 
 
 def _insist(signum: int) -> None:

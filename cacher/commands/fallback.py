@@ -47,7 +47,7 @@ def deliver(run: Run, wanted: Download, place: Destination, *, store_it: bool) -
 def _fetch(
     run: Run, wanted: Download, place: Destination, progress: Progress
 ) -> tuple[str, origin.Fetched]:
-    """The URL that delivered and what it delivered; an error that speaks for all, if none did."""
+    """Return the URL that delivered, and the file; raise one error for all URLs if none did."""
     clockwork = run.clockwork()
     failures: list[CacherError] = []
 
@@ -82,7 +82,7 @@ def _fetch(
 
 
 def _store(run: Run, wanted: Download, fd: int, fetched: origin.Fetched) -> bool:
-    """Store what was delivered; whatever goes wrong with that is only a warning."""
+    """Store the delivered file; a failure is only a warning."""
     if not fetched.whole:
         # A cut would be a hit for everybody, for good.
         run.report.warn(

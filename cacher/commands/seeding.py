@@ -1,4 +1,4 @@
-"""Storing, for next time, what was got elsewhere: whatever goes wrong with it is only a warning."""
+"""Storing, for next time, what a fallback delivered: a failure is only a warning."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from cacher.errors import CacherError, TimedOut
 
 
 def seeded(run: Run, store: Callable[[], object]) -> bool:
-    """Whether `store` has stored it; if it raises, that is a warning.
+    """Return whether `store` has stored it; if it raises, that is a warning.
 
-    The build has what it wanted, so that a store which hangs may cost it less time than before.
+    The build has what it wanted by now, so a store that hangs gets less time than before.
     """
     run.hurry()
     try:
