@@ -132,7 +132,7 @@ def _look_up(run: Run, wanted: DockerDownload) -> tuple[Entry | None, Record | N
 
 
 def _read(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:
-    hint = "`cacher docker upload --force` replaces the entry"
+    hint = "run it again; if it fails again, use another KEY"
     return sealed.read_entry(wanted.key, hint, lambda: _loaded(run, wanted, engine))
 
 
@@ -204,7 +204,7 @@ def _require_inside(wanted: DockerDownload, told: Record | None) -> None:
         return
     raise AnotherImage(
         f"{wanted.key} holds {listed(told.images)}, not {wanted.image}",
-        "name what it holds, or let the key tell the tag; `docker upload --force` replaces it",
+        "name an image that it holds, or use another KEY, with the tag in it",
     )
 
 

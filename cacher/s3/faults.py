@@ -106,7 +106,7 @@ _TROUBLE_HINTS = {
     Trouble.PROXY: "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
     Trouble.SILENCE: "the store or the network hangs; a later run may succeed",
     Trouble.SLOW: "the store or the network hangs; a later run may succeed",
-    Trouble.BROKEN: "a later run may succeed; `cacher doctor` tells more",
+    Trouble.BROKEN: "a later run may succeed; `cacher doctor` shows more",
 }
 
 _ACCESS_HINTS = (
@@ -118,7 +118,7 @@ _ACCESS_HINTS = (
     ),
     (
         ("operation is not allowed",),
-        "this key lacks the permission on the bucket; `cacher doctor` tells which it has",
+        "this key lacks the permission on the bucket; `cacher doctor` shows which it has",
     ),
     (("expiredtoken", "expired"), "get new credentials"),
     (("invalidobjectstate",), "the object is archived; restore it in the store first"),
@@ -196,7 +196,7 @@ def _access_hint(fault: Fault) -> str:
     for words, hint in _ACCESS_HINTS:
         if any(word in said for word in words):
             return hint
-    return "check the credentials and their permissions; `cacher doctor` tells more"
+    return "check the credentials and their permissions; `cacher doctor` shows more"
 
 
 def status_text(status: int) -> str:

@@ -93,7 +93,7 @@ class CheckedReader:
         was recorded, and what the source raises.
         """
         if not buffer.nbytes:
-            raise ValueError("an empty buffer cannot tell the end from no room")
+            raise ValueError("an empty buffer has no room for the end")
         if self._proved:
             return 0
         self._refuse_other_size()
