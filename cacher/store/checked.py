@@ -161,7 +161,7 @@ class CheckedReader:
                 reason = (error.strerror or str(error)).lower()
                 raise LocalError(f"could not read back {self._entry.key}: {reason}") from error
             if not count:
-                raise LocalError(f"the file {self._entry.key} was saved to shrank meanwhile")
+                raise LocalError(f"the file that {self._entry.key} was saved to became shorter")
             self._take(piece[:count])
 
     def _take(self, data: memoryview) -> None:

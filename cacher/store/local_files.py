@@ -24,7 +24,7 @@ STALE = 3600
 _TRIES = 3
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_REFUSED = frozenset({errno.EACCES, errno.EPERM})
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
 """How a link, a socket or FIFO, and a directory refuse to be opened as a file."""
 
@@ -44,9 +44,13 @@ def store_fault(error: OSError, doing: str) -> CacherError:
     if error.errno in _NO_SPACE or error.errno in _EXHAUSTED:
         return local_fault(error, doing)
     reason = (error.strerror or str(error)).lower()
+    if error.errno == errno.EROFS:
+        return AccessError(
+            f"could not {doing}: {reason}", "mount the store's file system read-write"
+        )
     if error.errno in _REFUSED:
         return AccessError(
-            f"could not {doing}: {reason}", "check who owns the store's directory and its mode"
+            f"could not {doing}: {reason}", "check the owner and the mode of the store's directory"
         )
     return StoreError(f"could not {doing}: {reason}")
 

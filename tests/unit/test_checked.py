@@ -218,7 +218,7 @@ def test_a_file_that_shrinks(fd: int) -> None:
         def save(self, fd: int, landed: Callable[[int], None]) -> int:
             return len(self.data)
 
-    with pytest.raises(LocalError, match="shrank"):
+    with pytest.raises(LocalError, match="became shorter"):
         CheckedReader(Liar(DATA), entry()).save(fd)
 
 
