@@ -35,6 +35,10 @@ SLACK = 5.0
 """Seconds that a busy machine may add, and fewer than what went wrong took at this scale."""
 
 
+STARTING = 30.0
+"""Seconds that ten processes at once may take to start on a busy machine of two cores."""
+
+
 @pytest.fixture(autouse=True)
 def _files() -> None:
     Path("small").write_bytes(b"abc")
@@ -139,7 +143,7 @@ def test_with_the_limits_as_they_are(tmp_path: Path) -> None:
             )
             seconds = time.monotonic() - began
         fine = ended.returncode == row.status and re.search(row.said, ended.stderr)
-        fits = seconds < row.within(LIMITS) + 2 * SLACK
+        fits = seconds < row.within(LIMITS) + STARTING
         line = f"{row.name}: {seconds:.1f} s of {row.within(LIMITS):g} s"
         print(line)
         return "" if fine and fits else f"{line}, exit {ended.returncode}: {ended.stderr}"
