@@ -64,12 +64,15 @@ def catch(monotonic: Callable[[], float]) -> None:
 
 
 def _lost(dropped: UnraisableHookArgs) -> None:
-    """Python drops an exception, which it would otherwise only print: ours is raised again."""
+    """Python drops an exception, which it would otherwise only print: ours is raised again.
+
+    After a signal, others are those of objects that it left half made, and mean nothing.
+    """
     if isinstance(dropped.exc_value, Stopped):
         signal.setitimer(signal.ITIMER_REAL, _SOON, _AGAIN)
     elif isinstance(dropped.exc_value, TimedOut):
         signal.setitimer(signal.ITIMER_REAL, _SOON)
-    else:
+    elif not _struck:
         sys.__unraisablehook__(dropped)
 
 

@@ -16,6 +16,10 @@ from cacher.s3.quirks import FEW_PARTS, MAX_PART, MAX_PARTS, MIB
 UPLOAD = "cacher-upload"
 """The metadata name of a random token: after a lost reply it tells our object from another's."""
 
+LINGER = 0.8
+"""The share of the time for undoing in which the id of an upload that is being begun may still
+arrive: without it the upload would stay in the store. The rest is for aborting it."""
+
 
 def part_size_for(size: int, wanted: int) -> int:
     """The size of all parts but the last: `wanted` bytes, or more where `size` needs it.
@@ -120,8 +124,7 @@ class Multipart:
     def abort(self) -> None:
         """Stop, and leave nothing in the store. Does nothing after `complete`."""
         left = self._client.session.undoing()
-        # The id of an upload that is being begun: without it the upload would stay in the store.
-        self._crew.linger(lambda: bool(self._upload), left() / 2)
+        self._crew.linger(lambda: bool(self._upload), left() * LINGER)
         self._crew.stop(left() / 2)
         if self._upload:
             upload, self._upload = self._upload, ""

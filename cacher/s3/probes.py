@@ -18,6 +18,7 @@ from cacher.s3.crew import Crew
 from cacher.s3.documents import ErrorDocument, plain
 from cacher.s3.faults import Fault, trouble_hint
 from cacher.s3.heads import http_date
+from cacher.s3.multipart import LINGER
 from cacher.s3.quirks import MIN_PART, READ
 from cacher.s3.session import Proof, Request, no_document
 from cacher.s3.tls import client_context, mismatch_complaint
@@ -210,7 +211,7 @@ def _begin(client: Client, key: str) -> str:
         crew.join()
     except BaseException:
         left = client.session.undoing()
-        crew.linger(lambda: bool(begun), left() / 2)
+        crew.linger(lambda: bool(begun), left() * LINGER)
         crew.stop(left() / 2)
         for upload_id in begun:
             client.abort_upload(key, upload_id)

@@ -167,6 +167,36 @@ def test_what_else_is_dropped_is_shown() -> None:
     assert "ValueError: other" in done.stderr
 
 
+HALF_MADE = """
+import os, signal, sys, time
+from cacher import signals
+from cacher.errors import Stopped
+
+class Reader:
+    def __init__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(20)
+        self.socket = None
+    def __del__(self):
+        self.socket.close()  # which a signal in `__init__` has kept from being there
+
+signals.catch(time.monotonic)
+try:
+    Reader()
+except Stopped as stopped:
+    signals.release()
+    status = stopped.status
+sys.exit(status)
+"""
+
+
+def test_an_object_that_a_signal_left_half_made_says_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HALF_MADE], capture_output=True, text=True, timeout=600, check=False
+    )
+    assert (done.returncode, done.stderr) == (128 + 15, "")
+
+
 def test_cleaning_up_is_left_alone() -> None:
     assert run(CLEANING)[:2] == (128 + 15, "cleaned\n")
 
