@@ -543,7 +543,7 @@ class TestSharedWithTheShell:
         [
             (b"", "cut off"),
             (b"\0" * 512 + b"x" * 512, "follows the end"),
-            (b"not tar at all" * 100, "none"),
+            (b"not tar at all" * 100, "the header of a member is damaged"),
         ],
     )
     def test_what_is_no_archive(

@@ -745,7 +745,7 @@ class TestNames:
         fake_docker.add(name)
         done = cacher("docker", "upload", "k", name)
         assert done.status == 2
-        assert "is named by a digest, which no engine keeps" in done.err
+        assert "is named by a digest, which engines drop when they load an image" in done.err
         assert place.keys() == []
 
     def test_one_without_a_tag_is_not_all_tags(
