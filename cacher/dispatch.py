@@ -169,7 +169,8 @@ def _delete(run: Run, options: Namespace) -> Outcome:
     if options.stdin:
         keys: Iterable[str] = _stdin_keys(run, options)
     else:
-        keys = [run.key(text, options.hash_from, literal=options.literal) for text in options.keys]
+        once = dict.fromkeys(options.keys)
+        keys = [run.key(text, options.hash_from, literal=options.literal) for text in once]
     at_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
     wanted = Removal(keys, options.below, options.dry_run, options.yes)
     return delete(run, wanted, _ask if at_terminal else None)

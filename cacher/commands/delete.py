@@ -37,10 +37,11 @@ def delete(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Outc
     if keys is None:
         return Outcome("kept", "nothing was deleted", {"deleted": [], "missing": []})
     if wanted.dry_run:
-        return _rehearse(run, keys if listed else _present(run, keys))
+        return _rehearse(run, _once(keys), listed=listed)
     if listed:
         return _delete(run, keys, frozenset())
-    few = list(islice(keys := iter(keys), LOOKED_FOR + 1))
+    keys = _once(keys)
+    few = list(islice(keys, LOOKED_FOR + 1))
     return _delete(run, chain(few, keys), _absent(run, few))
 
 
@@ -51,16 +52,19 @@ def _delete(run: Run, keys: Iterable[str], absent: frozenset[str] | None) -> Out
         for answer in run.store.delete(keys):
             tally.add(answer.key, answer.error)
     except UsageError as error:  # a key that came from stdin
-        so_far = f"; {_counted(tally.deleted)} deleted before" if tally.deleted else ""
+        so_far = f"; {tally.text()}" if tally.deleted else ""
         raise UsageError(error.message + so_far, error.hint) from error
     if tally.failure:
         raise tally.error()
-    fields = {"deleted": tally.keys, "missing": None if absent is None else tally.missing}
+    if absent is None:
+        fields = {"deleted": None, "missing": None, "gone": tally.keys}
+        was = "it was" if tally.deleted == 1 else "they were"
+        return Outcome("gone", f"{tally.text()}; {was} not looked up before", fields)
+    fields = {"deleted": tally.keys, "missing": tally.missing}
     if tally.missing and not tally.deleted:
         return Outcome("missing", _not_there(tally.missing), fields)
     more = f"; {_not_there(tally.missing)}" if tally.missing else ""
-    what = tally.last if tally.deleted == 1 else _counted(tally.deleted)
-    return Outcome("deleted", f"deleted {what}{more}", fields)
+    return Outcome("deleted", f"{tally.text()}{more}", fields)
 
 
 class _Tally:
@@ -74,6 +78,7 @@ class _Tally:
         self.failure: CacherError | None = None
         self._failures = 0
         self._report = run.report
+        self._looked = absent is not None
         self._absent = absent or frozenset()
 
     def add(self, key: str, error: CacherError | None) -> None:
@@ -90,7 +95,15 @@ class _Tally:
             self.last = key
             if self._report.as_json:
                 self.keys.append(key)
-            self._report.note(f"deleted {key}")
+            self._report.note(f"deleted {key}" if self._looked else f"{key} is gone")
+
+    def text(self) -> str:
+        """What was deleted; of keys that nobody looked for, only that they are not there now."""
+        if self._looked:
+            return f"deleted {self.last if self.deleted == 1 else _counted(self.deleted)}"
+        if self.deleted == 1:
+            return f"{self.last} is not in the store now"
+        return f"{self.deleted} keys are not in the store now"
 
     def error(self) -> CacherError:
         """The first failure, which speaks for all."""
@@ -120,8 +133,13 @@ def _is_there(run: Run, key: str, *, sure: bool = False) -> bool:
         return True  # damaged, and so there
 
 
-def _present(run: Run, keys: Iterable[str]) -> Iterator[str]:
-    return (key for key in keys if _is_there(run, key, sure=True))
+def _once(keys: Iterable[str]) -> Iterator[str]:
+    """The keys without those that came before."""
+    seen: set[str] = set()
+    for key in keys:
+        if key not in seen:
+            seen.add(key)
+            yield key
 
 
 def _below(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Iterable[str] | None:
@@ -146,18 +164,26 @@ def _below(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Iter
     return keys
 
 
-def _rehearse(run: Run, keys: Iterable[str]) -> Outcome:
-    there = list(keys)
+def _rehearse(run: Run, keys: Iterable[str], *, listed: bool) -> Outcome:
+    there, missing = [], []
+    for key in keys:
+        if listed or _is_there(run, key, sure=True):
+            there.append(key)
+        else:
+            missing.append(key)
     if not run.report.as_json:
         for key in there:
             run.report.line(key)
     what = there[0] if len(there) == 1 else _counted(len(there))
-    return Outcome("rehearsed", f"would delete {what}", {"would_delete": there})
+    more = f"; {_not_there(missing, now=True)}" if missing else ""
+    fields = {"would_delete": there, "missing": missing}
+    return Outcome("rehearsed", f"would delete {what}{more}", fields)
 
 
-def _not_there(keys: list[str]) -> str:
+def _not_there(keys: list[str], *, now: bool = False) -> str:
     names = ", ".join(keys) if len(keys) <= _NAMED else f"{len(keys)} keys"
-    return f"{names} {'was' if len(keys) == 1 else 'were'} not there"
+    one, more = ("is", "are") if now else ("was", "were")
+    return f"{names} {one if len(keys) == 1 else more} not there"
 
 
 def _counted(count: int) -> str:

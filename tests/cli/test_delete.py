@@ -58,10 +58,43 @@ class TestMissing:
         keys = [f"n/{number:03}" for number in range(101)]
         bucket.server.seed(keys[:50])
         told = cacher("delete", *keys, "--json").json
-        assert (told["deleted"], told["missing"]) == (keys, None)
+        assert (told["outcome"], told["status"], told["gone"]) == ("gone", 0, keys)
+        assert (told["deleted"], told["missing"]) == (None, None)
         assert bucket.server.count(operation="HeadObject") == 0
         assert bucket.server.count(operation="DeleteObjects") == 1
         assert bucket.keys() == []
+
+    def test_of_many_that_never_were_none_is_said_to_be_deleted(
+        self, cacher: Run, place: Place
+    ) -> None:
+        keys = [f"n{number}" for number in range(150)]
+        ended = cacher("delete", *keys)
+        says = "cacher: 150 keys are not in the store now; they were not looked up before\n"
+        assert (ended.status, ended.err) == (0, says)
+        assert "deleted" not in cacher("delete", *keys, "-v").err
+
+    def test_a_key_that_is_given_twice_counts_once(self, cacher: Run, place: Place) -> None:
+        place.put("a", b"abc")
+        assert cacher("delete", "a", "a").err == "cacher: deleted a\n"
+        place.put("a", b"abc")
+        assert cacher("delete", "--stdin", stdin=b"a\nb\na\nb\n").last == (
+            "cacher: deleted a; b was not there"
+        )
+        assert cacher("delete", *["n"] * 150).err == "cacher: n was not there\n"
+        place.put("a", b"abc")
+        assert cacher("delete", "a", "a", "--dry-run").out == b"a\n"
+        assert len(cacher("delete", "{{", "{{").warnings) == 1
+
+    def test_a_dry_run_names_what_is_missing(self, cacher: Run, place: Place) -> None:
+        place.put("a", b"abc")
+        assert cacher("delete", "a", "b", "--dry-run").last == (
+            "cacher: would delete a; b is not there"
+        )
+        told = cacher("delete", "a", "b", "c", "--dry-run", "--json").json
+        assert (told["would_delete"], told["missing"]) == (["a"], ["b", "c"])
+        assert cacher("delete", "b", "c", "--dry-run").last == (
+            "cacher: would delete 0 entries; b, c are not there"
+        )
 
     def test_a_prefix_has_nothing_missing(self, cacher: Run, bucket: BucketPlace) -> None:
         bucket.put("a", b"abc")
@@ -76,8 +109,12 @@ class TestMissing:
             place = serve(keys=[replace(DEFAULT_KEY, read=False)])
             place.put("a", b"abc")
             told = cacher("delete", "a", "b", "--json").json
-            assert (told["status"], told["deleted"], told["missing"]) == (0, ["a", "b"], None)
+            assert (told["outcome"], told["status"], told["gone"]) == ("gone", 0, ["a", "b"])
+            assert (told["deleted"], told["missing"]) == (None, None)
             assert place.keys() == []
+            ended = cacher("delete", "a")
+            says = "cacher: a is not in the store now; it was not looked up before\n"
+            assert (ended.status, ended.err) == (0, says)
 
     def test_an_entry_whose_metadata_is_damaged_is_there(
         self, cacher: Run, local: LocalPlace
@@ -134,7 +171,10 @@ class TestStdin:
         bucket.server.seed(keys)
         bucket.put("other", b"abc")
         ended = cacher("delete", "--stdin", stdin="\n".join(keys).encode())
-        assert (ended.status, ended.last) == (0, "cacher: deleted 2500 entries")
+        assert (ended.status, ended.last) == (
+            0,
+            "cacher: 2500 keys are not in the store now; they were not looked up before",
+        )
         assert bucket.keys() == ["other"]
         assert bucket.server.count(operation="DeleteObjects") == 2500 / BULK_DELETE
 
@@ -165,7 +205,7 @@ class TestStdin:
         bucket.server.seed(keys)
         given = "\n".join([*keys[:-1], "a//b"]).encode()
         err = cacher("delete", "--stdin", stdin=given).failed(2)
-        assert f"; {BULK_DELETE} entries deleted before\n" in err
+        assert f"; {BULK_DELETE} keys are not in the store now\n" in err
         assert bucket.keys() == keys[BULK_DELETE:]
 
     def test_the_length_is_that_under_the_prefix(self, cacher: Run, bucket: BucketPlace) -> None:
@@ -178,6 +218,7 @@ class TestStdin:
         place.put("{a}", b"abc")
         ended = cacher("delete", "--stdin", "--dry-run", stdin=b"{a}\nnone\n")
         assert (ended.status, ended.out) == (0, b"{a}\n")
+        assert ended.last == "cacher: would delete {a}; none is not there"
         assert place.keys() == ["{a}"]
 
     @pytest.mark.parametrize(
