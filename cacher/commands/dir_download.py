@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Callable
 
-from cacher.commands import sealed
+from cacher.commands import own_store, sealed
 from cacher.commands.outcome import Outcome, entry_fields
 from cacher.commands.run import Run
 from cacher.commands.sealed import Opened
@@ -41,6 +41,7 @@ DAMAGED = (
 def dir_download(run: Run, wanted: DirDownload) -> Outcome:
     """The entry to DIR. Raises `Miss`, and whatever else makes DIR stay as it was."""
     _check_directory(wanted.directory)
+    own_store.refuse_directory(run, wanted.directory)
     return sealed.read_entry(wanted.key, DAMAGED, lambda: _restored(run, wanted))
 
 

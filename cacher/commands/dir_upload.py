@@ -6,7 +6,7 @@ import os
 import stat
 from contextlib import suppress
 
-from cacher.commands import sealed
+from cacher.commands import own_store, sealed
 from cacher.commands.outcome import Outcome, entry_fields
 from cacher.commands.run import Run
 from cacher.commands.wanted import DirUpload
@@ -23,7 +23,7 @@ KIND = "dir"
 def dir_upload(run: Run, wanted: DirUpload) -> Outcome:
     """DIR under KEY, unless there is an entry already: then nothing of DIR is read."""
     _check_directory(wanted.directory)
-    _refuse_store(run, wanted.directory)
+    own_store.refuse_directory(run, wanted.directory)
     compressor = Compressor(wanted.level)
     existing = None if wanted.force else run.existing(wanted.key)
     if existing:
@@ -60,12 +60,6 @@ def _check_directory(directory: str) -> None:
             f"{directory} is not a directory",
             "`cacher upload KEY FILE` stores a file" if is_file else "name the directory to store",
         )
-
-
-def _refuse_store(run: Run, directory: str) -> None:
-    store = run.local_directory
-    if store is not None and _identity(directory) == _identity(store):
-        raise UsageError(f"{directory} is the directory of the local store", "name another DIR")
 
 
 def _unreadable(directory: str, error: OSError) -> LocalError:

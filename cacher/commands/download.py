@@ -6,6 +6,7 @@ import hashlib
 import os
 
 from cacher import destination
+from cacher.commands import own_store
 from cacher.commands.outcome import Outcome, entry_fields
 from cacher.commands.rereading import read_again
 from cacher.commands.run import Run
@@ -27,6 +28,7 @@ def download(run: Run, wanted: Download) -> Outcome:
     streaming = destination.is_stream(wanted.dest)
     if not streaming:
         destination.check(wanted.dest)
+        own_store.refuse_file(run, wanted.dest)
     if not wanted.urls:
         outcome = _stream_hit(run, wanted) if streaming else _plain_hit(run, wanted)
         if outcome is None:

@@ -15,6 +15,7 @@ import pytest
 from tests.cli.conftest import Run
 from tests.cli.forest import fell, look, plant
 from tests.cli.stage import LocalPlace
+from tests.fakes.origin import Origin, Reply
 from tests.unit.streams import unzstd
 
 STORE = "proj/.cache/ci/store"
@@ -148,16 +149,72 @@ def test_an_entry_that_would_cut_the_way_to_it(
         assert (kept(inside), look(Path("proj"))) == (before, all_of_it)
 
 
-def test_the_store_itself_is_no_dir(cacher: Run, inside: LocalPlace) -> None:
+@pytest.mark.parametrize(
+    "command", [("upload", "l"), ("download", "k"), ("download", "k", "--clean")], ids=" ".join
+)
+@pytest.mark.parametrize("place", ["", ".cacher", ".cacher/meta", "sub", "link"])
+def test_no_dir_is_the_store_or_inside_it(
+    cacher: Run, inside: LocalPlace, command: tuple[str, ...], place: str
+) -> None:
     Path("tree").mkdir()
-    assert cacher("dir", "upload", "k", "tree").status == 0
+    for key in ("k", "sub/k"):
+        assert cacher("dir", "upload", key, "tree").status == 0
+    if place == "link":
+        Path("link").symlink_to(inside.root / "sub")
+        directory = "link"
+    else:
+        directory = os.path.join(STORE, place).rstrip("/")
     before = kept(inside)
-    for command in (("upload", "l"), ("download", "k"), ("download", "k", "--clean")):
-        verb, key, *flags = command
-        told = cacher("dir", verb, key, STORE, *flags).failed(2)
-        assert "is the directory of the local store" in told
-        assert kept(inside) == before
-    assert inside.keys() == ["k"]
+    verb, key, *flags = command
+    error = cacher("dir", verb, key, directory, *flags).failed(2)
+    kind = f"is inside the local store {inside.root}" if place else "is the directory of the local"
+    assert f"cacher: error: {directory} {kind}" in error
+    assert "cacher: hint: name a DIR outside the local store" in error
+    assert kept(inside) == before
+
+
+@pytest.mark.parametrize("url", [False, True])
+@pytest.mark.parametrize("place", ["k", "new", ".cacher/lock", "sub/new/k", "link/new"])
+def test_no_file_is_written_into_it(
+    cacher: Run, inside: LocalPlace, origin: Origin, place: str, url: bool
+) -> None:
+    inside.put("k", b"abc")
+    inside.put("sub/k", b"abc")
+    dest = os.path.join(STORE, place)
+    if place.startswith("link"):
+        Path("link").symlink_to(inside.root / "sub")
+        dest = place
+    before = kept(inside)
+    flags = ("--url", origin.script("/f", Reply(body=b"from the origin"))) if url else ()
+    error = cacher("download", "missing" if url else "k", dest, *flags).failed(2)
+    assert f"cacher: error: {dest} is inside the local store {inside.root}" in error
+    assert "cacher: hint: name a DEST outside the local store" in error
+    assert kept(inside) == before
+    assert not origin.seen
+
+
+def test_no_directory_is_made_in_it(cacher: Run, inside: LocalPlace) -> None:
+    inside.put("sub/k", b"abc")
+    before = kept(inside)
+    error = cacher("dir", "download", "k", f"{STORE}/sub/new").failed(2)
+    assert f"{STORE}/sub/new is inside the local store" in error
+    assert kept(inside) == before
+
+
+def test_a_store_that_is_not_there_yet_gets_no_file(cacher: Run, local: LocalPlace) -> None:
+    for dest in (local.root, local.root / "sub" / "f"):
+        cacher("download", "k", dest).failed(2)
+        cacher("dir", "download", "k", dest).failed(2)
+    assert not local.root.exists()
+
+
+def test_a_link_to_an_entry_is_replaced(cacher: Run, inside: LocalPlace) -> None:
+    inside.put("k", b"abc")
+    Path("link").symlink_to(inside.root / "k")
+    before = kept(inside)
+    assert cacher("download", "k", "link").status == 0
+    assert not Path("link").is_symlink()
+    assert kept(inside) == before
 
 
 def test_a_killed_clean_is_finished_without_it(
