@@ -12,9 +12,10 @@ from cacher.errors import AccessError, CacherError, StoreError
 from cacher.s3 import documents, quirks
 from cacher.s3.body import MemoryBody, SignedBody
 from cacher.s3.faults import Fault, explained, unanswered
-from cacher.s3.heads import ObjectHead, read_head, told_size
+from cacher.s3.heads import ObjectHead, is_whole, read_head, told_size
 from cacher.s3.retry import Attempts
 from cacher.s3.session import (
+    DONE,
     Proof,
     Reply,
     Request,
@@ -84,7 +85,7 @@ class Client:
             doing,
             key,
             headers=headers,
-            success=quirks.READ,
+            success=quirks.READ if span else DONE,
             proof=Proof.MARK,
             accept=(404, 412, 416),
         )
@@ -264,7 +265,7 @@ class Client:
             return known and known._replace(size=0)
         with reply.value as answer:
             size = told_size(answer)
-            if size < 0 and self.is_over(answer, doing):
+            if size < 0 and is_whole(answer) and self.is_over(answer, doing):
                 size = 0
         if size < 0:
             raise StoreError(f"{doing}: the store does not say how large it is")

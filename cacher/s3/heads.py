@@ -55,20 +55,28 @@ def read_head(headers: Mapping[str, str]) -> ObjectHead:
 
 def content_range(answer: Answer) -> tuple[int, int, int] | None:
     """The first byte, the last byte and the whole size that a 206 tells; None for all else."""
-    match = _CONTENT_RANGE.match(answer.headers.get("content-range", ""))
-    if answer.status != 206 or not match:
-        return None
-    return int(match[1]), int(match[2]), int(match[3])
+    return _part(answer) if answer.status == 206 else None
+
+
+def is_whole(answer: Answer) -> bool:
+    """Whether an answer is all of the object: 200, and no Content-Range that says otherwise."""
+    if answer.status != 200 or "content-range" not in answer.headers:
+        return answer.status == 200
+    part, length = _part(answer), read_head(answer.headers).size
+    return part is not None and part[:2] == (0, part[2] - 1) and length in (-1, part[2])
 
 
 def told_size(answer: Answer) -> int:
     """The size of the object that an answer is about, whole or a part of it; -1 if unknown."""
-    part = _CONTENT_RANGE.match(answer.headers.get("content-range", ""))
-    if part:
-        return int(part[3])
+    if part := _part(answer):
+        return part[2]
     # The length of a part says nothing of the whole.
-    is_whole = answer.status == 200 and "content-range" not in answer.headers
-    return read_head(answer.headers).size if is_whole else -1
+    return read_head(answer.headers).size if is_whole(answer) else -1
+
+
+def _part(answer: Answer) -> tuple[int, int, int] | None:
+    match = _CONTENT_RANGE.match(answer.headers.get("content-range", ""))
+    return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
 def http_date(text: str) -> float | None:

@@ -20,7 +20,7 @@ from cacher.s3.faults import Fault, trouble_hint
 from cacher.s3.heads import http_date
 from cacher.s3.multipart import LINGER
 from cacher.s3.quirks import MIN_PART, READ
-from cacher.s3.session import Proof, Request, no_document
+from cacher.s3.session import DONE, Proof, Request, no_document
 from cacher.s3.tls import client_context, mismatch_complaint
 from cacher.s3.transport import Host, certificate_names
 from cacher.s3.troubles import Trouble, translated
@@ -193,7 +193,7 @@ def _read(key: str, headers: Mapping[str, str]) -> Request:
         f"reading {key}",
         key,
         headers=headers,
-        success=READ,
+        success=READ if headers else DONE,
         proof=Proof.MARK,
         accept=(404,),
     )

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from cacher.errors import EntryChanged, StoreError
 from cacher.s3.client import Client
 from cacher.s3.crew import Crew
-from cacher.s3.faults import unanswered
-from cacher.s3.heads import LARGEST, ObjectHead, content_range, read_head
+from cacher.s3.faults import status_text, unanswered
+from cacher.s3.heads import LARGEST, ObjectHead, content_range, is_whole, read_head, told_size
 from cacher.s3.retry import Attempts
 from cacher.s3.transport import Answer
 from cacher.s3.troubles import TransportError, Trouble
@@ -23,6 +23,10 @@ RANGE = 8 * 1024 * 1024
 
 PIECE = 256 * 1024
 """Bytes of the buffer that a thread reads into, again and again."""
+
+_PARTS = (
+    "something between here and the store answers with other parts than are asked for: a cache?"
+)
 
 Meter = Callable[[int], None]
 
@@ -85,13 +89,17 @@ class Version(NamedTuple):
         if reply is None or reply.value is None:
             raise EntryChanged(f"reading {self.key}: it was replaced or deleted meanwhile")
         answer = reply.value
-        if ranged and content_range(answer) != (start, end - 1, self.head.size):
-            answer.close()
-            raise StoreError(f"reading {self.key}: the store answered with another range")
         if answer.headers.get("etag", "") != self.head.etag:
             answer.close()
             raise EntryChanged(f"reading {self.key}: it was replaced meanwhile")
+        if ranged and content_range(answer) != (start, end - 1, self.head.size):
+            answer.close()
+            raise StoreError(f"reading {self.key}: the store answered with another range", _PARTS)
+        if not ranged and told_size(answer) not in (-1, self.head.size):
+            answer.close()
+            raise EntryChanged(f"reading {self.key}: it was replaced meanwhile")
         if not ranged:
+            _require_whole(answer, self.key)
             _skip(answer, start)
         return answer
 
@@ -202,7 +210,11 @@ def first_answer(client: Client, key: str, meter: Meter) -> tuple[Version, Answe
     if reply is None:
         return None
     if reply.value is None:
-        raise StoreError(f"reading {key}: the store answered HTTP {reply.status}")
+        raise StoreError(
+            f"reading {key}: the store answered {status_text(reply.status)}",
+            "that belongs to a request for a part, and all was asked for: is there a proxy or a "
+            "cache before the store?",
+        )
     return _whole(client, key, reply.value, meter, ranged=has_ranges, size=size)
 
 
@@ -210,7 +222,10 @@ def _whole(
     client: Client, key: str, answer: Answer, meter: Meter, *, ranged: bool, size: int
 ) -> tuple[Version, Answer]:
     """An answer that is all of the object, which had `size` bytes before, if that is known."""
+    _require_whole(answer, key)
     head = read_head(answer.headers)
+    if (told := told_size(answer)) >= 0:
+        size = told
     if head.size < 0 <= size:
         if size == 0 and not client.is_over(answer, f"reading {key}"):
             answer.close()
@@ -238,6 +253,15 @@ def _version(
     raise StoreError(
         f"reading {key}: the store says that it has {head.size} bytes, more than any object has"
     )
+
+
+def _require_whole(answer: Answer, key: str) -> None:
+    """Refuse an answer that is a part, where all was asked for."""
+    if not is_whole(answer):
+        answer.close()
+        raise StoreError(
+            f"reading {key}: the store answered with a part, though all of it was asked for", _PARTS
+        )
 
 
 def _skip(answer: Answer, count: int) -> None:

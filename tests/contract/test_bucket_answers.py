@@ -15,11 +15,12 @@ from tests.contract.conftest import RigMaker
 from tests.contract.hands import Hands, blob, drain
 from tests.contract.rig import Rig
 from tests.fakes.faults import ChangeETag, CutAnswer, CutDocument, Replace, Respond
-from tests.fakes.profile import GARAGE
+from tests.fakes.profile import GARAGE, Profile
 from tests.fakes.request import Request
 from tests.fakes.s3server import FakeS3Server
 
 HTML = b"<html><body>Not the page you look for</body></html>"
+WITHOUT_RANGES = replace(GARAGE, ranges="ignored")
 BIG = blob(2 * RANGE + 1, 3)  # three ranges
 
 Take = Callable[[Hands, str], bytes]
@@ -226,6 +227,76 @@ class TestRanges:
         first, second = rig.server.requests
         assert first.headers["range"]
         assert "range" not in second.headers
+
+    @read_each_way
+    @pytest.mark.parametrize(
+        "told", ["bytes 5-9/10", "bytes 0-4/10", "bytes 0-4/*", "bytes 0-9/10", ""]
+    )
+    def test_a_part_is_never_the_whole(self, rig: Rig, take: Take, told: str) -> None:
+        """206 to a GET without Range, whatever it holds: `multipart/byteranges`, too."""
+        rig.server.put_object("k", b"0123456789")
+        odd = answer(rig, 206, 5, 10, "bytes 5-9/10")
+        rig.fault(odd, "GetObject")
+        second = answer(rig, 206, 5, 10, told)
+        fault = rig.fault(second, "GetObject", times=None)
+        with pytest.raises(NotAStore, match="HTTP 206 Partial Content"):
+            take(rig.hands, "k")
+        assert fault.hits == 1
+        assert rig.pauses.seconds == []
+
+    @read_each_way
+    @pytest.mark.parametrize(
+        "told", ["bytes 0-4/10", "bytes 5-9/10", "bytes 0-4/*", "bytes 0-9/10", "bytes 0-5/5", "x"]
+    )
+    def test_nor_is_one_under_200(self, rig: Rig, take: Take, told: str) -> None:
+        rig.server.put_object("k", b"0123456789")
+        fault = rig.fault(answer(rig, 200, 0, 5, told), "GetObject", times=None)
+        with pytest.raises(StoreError, match="answered with a part, though all"):
+            take(rig.hands, "k")
+        assert fault.hits == 2
+
+    @read_each_way
+    def test_all_of_it_may_say_so(self, rig: Rig, take: Take) -> None:
+        rig.server.put_object("k", b"0123456789")
+        rig.fault(answer(rig, 200, 0, 10, "bytes 0-9/10"), "GetObject", times=None)
+        assert take(rig.hands, "k") == b"0123456789"
+
+    @read_each_way
+    @pytest.mark.parametrize(
+        ("profile", "status", "told", "kind", "words"),
+        [
+            (GARAGE, 206, "bytes 500-999/2000", StoreError, "another range"),
+            (GARAGE, 206, "bytes 0-999/1000", StoreError, "another range"),
+            (WITHOUT_RANGES, 200, "bytes 500-999/1000", StoreError, "answered with a part"),
+            (WITHOUT_RANGES, 206, "bytes 500-999/1000", NotAStore, "HTTP 206"),
+        ],
+    )
+    def test_nor_the_rest_of_one_that_broke_off(
+        self,
+        make_rig: RigMaker,
+        take: Take,
+        profile: Profile,
+        status: int,
+        told: str,
+        kind: type[StoreError],
+        words: str,
+    ) -> None:
+        rig = make_rig(profile)
+        rig.server.put_object("k", BIG[:1000])
+        rig.fault(CutAnswer(500), "GetObject")
+        rig.fault(answer(rig, status, 500, 1000, told), "GetObject")
+        with pytest.raises(kind, match=words):
+            take(rig.hands, "k")
+
+    @read_each_way
+    @pytest.mark.parametrize("status", [412, 416])
+    def test_a_refusal_of_a_range_that_nobody_asked_for(
+        self, rig: Rig, take: Take, status: int
+    ) -> None:
+        rig.fault(Respond(status, "InvalidRange"), "GetObject", times=None)
+        with pytest.raises(StoreError, match=f"answered HTTP {status} ") as caught:
+            take(rig.hands, "k")
+        assert "proxy" in caught.value.hint
 
     @read_each_way
     def test_without_an_etag_ranges_are_not_put_together(self, rig: Rig, take: Take) -> None:
