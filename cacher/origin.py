@@ -144,6 +144,7 @@ class _Fetching:
         self._digest = hashlib.sha256(usedforsecurity=False)
         self._position = self._furthest = 0
         self._validator = ""
+        self._resumes = True
         self._size: int | None = None
         self._whole = proved
 
@@ -153,7 +154,7 @@ class _Fetching:
         while True:
             try:
                 with self._open(attempts) as answer:
-                    if answer.status in (200, 206):
+                    if answer.status in (200, 206) or (answer.status == 416 and self._resuming):
                         self._take(answer, attempts)
                         self._sink.end(self._position)
                         return Fetched(self._position, self._digest.hexdigest(), self._whole)
@@ -222,7 +223,7 @@ class _Fetching:
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        if self._position and self._validator:
+        if self._resuming:
             headers["range"] = f"bytes={self._position}-"
             headers["if-range"] = self._validator
         # Characters that are not legal in a request line are encoded; an encoding stays as it is.
@@ -250,12 +251,19 @@ class _Fetching:
             sent=headers,
         )
 
+    @property
+    def _resuming(self) -> bool:
+        """Whether only the rest of the file is asked for."""
+        return bool(self._resumes and self._position and self._validator)
+
     def _take(self, answer: Answer, attempts: Attempts) -> None:
         """Append the body of the answer, or begin again where the answer does."""
-        if answer.status == 206:
+        if answer.status == 200:
+            self._begin(answer)
+        elif self._resuming:
             self._check_resumed(answer)
         else:
-            self._begin(answer)
+            raise self._failure(f"{status_text(answer.status)}, and the whole file was asked for")
         buffer = memoryview(bytearray(PIECE))
         while count := answer.readinto(buffer):
             # Only what is new counts: an origin may cut every answer at the same place.
@@ -272,9 +280,8 @@ class _Fetching:
         self._digest = hashlib.sha256(usedforsecurity=False)
         self._sink.begin()
         etag = answer.headers.get("etag", "")
-        weak = etag.startswith("W/")
         # Only a strong validator proves that two pieces are of one file (RFC 9110, 13.1.5).
-        self._validator = etag if etag and not weak else ""
+        self._validator = "" if etag in ("", '""') or etag.startswith("W/") else etag
         if answer.headers.get("accept-ranges", "").lower() == "none":
             self._validator = ""
         length = answer.headers.get("content-length", "")
@@ -285,16 +292,30 @@ class _Fetching:
             self._sized(self._size)
 
     def _check_resumed(self, answer: Answer) -> None:
+        """Raise `TransportError` unless the answer is the rest of the file that has begun.
+
+        The ETag is compared, since a CDN may ignore `If-Range`; a 206 has it if the 200 had
+        (RFC 9110, section 15.3.7). What fails once is not asked for again.
+        """
         given = re.match(
-            r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)$", answer.headers.get("content-range", "")
+            r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19}|\*)$",
+            answer.headers.get("content-range", ""),
         )
-        same_size = given and (self._size is None or given[2] in ("*", str(self._size)))
-        asked = bool(self._position and self._validator)
-        if not asked or not given or int(given[1]) != self._position or not same_size:
-            self._validator = ""  # the next try begins with the first byte
-            raise TransportError(Trouble.BROKEN, "the answer is another part of the file")
-        if given[2] != "*":
-            self._size = int(given[2])
+        size = self._size
+        if given and given[2] != "*":
+            size = int(given[2])
+        is_rest = (
+            answer.status == 206
+            and given is not None
+            and int(given[1]) == self._position
+            and size is not None
+            and size == (self._size or size)
+            and answer.headers.get("etag", "") == self._validator
+        )
+        if not is_rest:
+            self._resumes = False
+            raise TransportError(Trouble.BROKEN, "the answer is not the rest of the same file")
+        self._size = size
 
     def _write(self, piece: memoryview) -> None:
         self._sink.write(piece, self._position)

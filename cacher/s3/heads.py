@@ -35,9 +35,9 @@ class ObjectHead(NamedTuple):
         """The ETag, if ranges of one version can be told by it from another's; or empty.
 
         A weak one (a proxy that compresses makes it so) never matches `If-Match` (RFC 9110,
-        section 13.1.1), and two versions may have the same.
+        section 13.1.1), and two versions may have the same, or an empty one.
         """
-        return "" if self.etag.startswith("W/") else self.etag
+        return "" if self.etag == '""' or self.etag.startswith("W/") else self.etag
 
 
 def read_head(headers: Mapping[str, str]) -> ObjectHead:

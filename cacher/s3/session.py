@@ -246,9 +246,8 @@ class Session:
             if fault.status == 404 and request.method != "HEAD" and is_foreign(fault):
                 raise self._explained(fault, request)
             return fault
-        if answer.status not in request.success or (
-            request.proof is Proof.MARK and not any(map(answer.headers.get, quirks.MARKS))
-        ):
+        marks = (answer.headers.get(name, "").strip('"') for name in quirks.MARKS)
+        if answer.status not in request.success or (request.proof is Proof.MARK and not any(marks)):
             raise self._foreign(request, answer, _beginning(answer), attempts)
         try:
             return receive(answer)

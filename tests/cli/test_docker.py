@@ -656,6 +656,29 @@ class TestFallback:
         assert place.keys() == []
         assert quiet(fake_docker)
 
+    def test_a_url_whose_rest_is_of_another_version(
+        self, cacher: Run, place: Place, fake_docker: FakeDocker, origin: Origin
+    ) -> None:
+        """A CDN that ignores `If-Range`: what was read already cannot be taken back."""
+        fake_docker.add("app:1", size=BIG)
+        fake_docker.add("app:2", size=BIG)
+        first, second, at = saved(fake_docker, "app:1"), saved(fake_docker, "app:2"), 6 * MIB
+        told = {"Content-Range": f"bytes {at}-{len(first) - 1}/{len(first)}"}
+        replies = [
+            Reply(body=first, cut=at, etag='"v1"'),
+            Reply(206, second[at:], told, etag='"v2"'),
+            Reply(body=second, etag='"v2"'),
+        ]
+        fake_docker.forget()
+        url = origin.script("/app", *replies)
+        done = cacher("docker", "download", "k", "--url", url)
+        assert done.status == 6
+        assert f"fetching {url}: it was replaced meanwhile" in done.err
+        assert [seen.header("range") for seen in origin.seen] == ["", f"bytes={at}-", ""]
+        assert fake_docker.images == {}
+        assert place.keys() == []
+        assert quiet(fake_docker)
+
     @pytest.mark.parametrize(
         ("wound", "status", "reason"),
         [

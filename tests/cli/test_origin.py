@@ -151,10 +151,77 @@ class TestBrokenConnections:
         assert Path("f").read_bytes() == local.get("k") == BIG
         assert [seen.header("range") for seen in origin.seen] == ["", f"bytes={MIB}-", ""]
 
+    @pytest.mark.parametrize(
+        ("etag", "content_range"),
+        [
+            pytest.param('"v2"', "bytes {at}-{last}/{size}", id="another-etag"),
+            pytest.param("", "bytes {at}-{last}/{size}", id="no-etag"),
+            pytest.param('W/"v1"', "bytes {at}-{last}/{size}", id="a-weak-etag"),
+            pytest.param('"v1"', "bytes {at}-{last}/{more}", id="another-size"),
+            pytest.param('"v1"', "bytes 0-{last}/{size}", id="from-elsewhere"),
+            pytest.param('"v1"', "", id="no-range"),
+        ],
+    )
+    def test_two_versions_are_never_put_together(
+        self,
+        cacher: Run,
+        local: LocalPlace,
+        origin: Origin,
+        etag: str,
+        content_range: str,
+    ) -> None:
+        """A CDN that ignores `If-Range`."""
+        size, new = len(FILE), blob(len(FILE), 1)
+        told = content_range.format(at=1000, last=size - 1, size=size, more=size + 1)
+        first = Reply(body=FILE, cut=1000, etag='"v1"')
+        rest = Reply(206, new[1000:], {"Content-Range": told} if told else {}, etag=etag)
+        again = Reply(body=new, cut=2000, etag='"v2"')
+        url = origin.script("/f", first, rest, again, Reply(body=new, etag='"v2"'))
+        assert cacher("download", "k", "f", "--url", url).status == 0
+        assert Path("f").read_bytes() == local.get("k") == new
+        assert [seen.header("range") for seen in origin.seen] == ["", "bytes=1000-", "", ""]
+
+    def test_two_versions_in_chunks(self, cacher: Run, local: LocalPlace, origin: Origin) -> None:
+        new, told = blob(len(FILE), 1), {"Content-Range": f"bytes 1000-299999/{len(FILE)}"}
+        first = Reply(body=FILE, cut=1000, etag='"v1"', framing="chunked")
+        rest = Reply(206, new[1000:], told, etag='"v2"', framing="chunked")
+        url = origin.script("/f", first, rest, Reply(body=new, etag='"v2"', framing="chunked"))
+        assert cacher("download", "k", "f", "--url", url).status == 0
+        assert Path("f").read_bytes() == local.get("k") == new
+
+    def test_the_rest_of_a_file_that_got_shorter(
+        self, cacher: Run, local: LocalPlace, origin: Origin
+    ) -> None:
+        first = Reply(body=FILE, cut=1000)
+        url = origin.script("/f", first, Reply(416), Reply(body=b"short"))
+        assert cacher("download", "k", "f", "--url", url).status == 0
+        assert Path("f").read_bytes() == local.get("k") == b"short"
+
+    def test_a_range_of_a_file_whose_size_nobody_tells(
+        self, cacher: Run, local: LocalPlace, origin: Origin
+    ) -> None:
+        first = Reply(body=FILE, cut=1000, etag='"x"', framing="chunked")
+        some = Reply(206, FILE[1000:2000], {"Content-Range": "bytes 1000-1999/*"}, etag='"x"')
+        url = origin.script("/f", first, some, Reply(body=FILE, etag='"x"'))
+        assert cacher("download", "k", "f", "--url", url).status == 0
+        assert Path("f").read_bytes() == local.get("k") == FILE
+
+    def test_an_empty_etag_proves_nothing(
+        self, cacher: Run, local: LocalPlace, origin: Origin
+    ) -> None:
+        url = origin.script("/f", Reply(body=FILE, cut=9, etag='""'), Reply(body=FILE, etag='""'))
+        assert cacher("download", "k", "f", "--url", url).status == 0
+        assert [seen.header("range") for seen in origin.seen] == ["", ""]
+        assert Path("f").read_bytes() == local.get("k") == FILE
+
     def test_a_part_that_nobody_asked_for(self, cacher: Run, place: Place, origin: Origin) -> None:
         part = Reply(206, FILE[:100], {"Content-Range": "bytes 0-99/300000"})
         url = origin.script("/f", part)
-        assert "another part" in cacher("download", "k", "f", "--url", url).failed(6)
+        err = cacher("download", "k", "f", "--url", url).failed(6)
+        assert (
+            f"fetching {url}: HTTP 206 Partial Content, and the whole file was asked for\n" in err
+        )
+        assert len(origin.seen) == 1
         assert place.keys() == os.listdir() == []
 
     def test_a_cut_every_time(self, cacher: Run, place: Place, origin: Origin) -> None:
