@@ -5,7 +5,7 @@ Knows names of variables, and shows no value of one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from cacher.config import Settings, source_text
 from cacher.errors import UsageError
@@ -28,10 +28,38 @@ _KNOWN = frozenset(
 )
 
 
+_ALIASES = {
+    # Names that other tools have for it, too far from ours for `_nearest`.
+    "ACCESS_KEY": "S3_KEY_ID",
+    "ACCESS_KEY_ID": "S3_KEY_ID",
+    "AWS_ACCESS_KEY_ID": "S3_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY": "S3_SECRET",
+    "CACERT": "CA_FILE",
+    "CA_BUNDLE": "CA_FILE",
+    "CA_CERT": "CA_FILE",
+    "CONCURRENCY": "JOBS",
+    "HOST": "ENDPOINT",
+    "KEY": "S3_KEY_ID",
+    "KEY_ID": "S3_KEY_ID",
+    "S3_ACCESS_KEY": "S3_KEY_ID",
+    "S3_ACCESS_KEY_ID": "S3_KEY_ID",
+    "S3_HOST": "ENDPOINT",
+    "S3_SECRET_ACCESS_KEY": "S3_SECRET",
+    "S3_TOKEN": "S3_SESSION_TOKEN",
+    "S3_URL": "ENDPOINT",
+    "SECRET": "S3_SECRET",
+    "SECRET_ACCESS_KEY": "S3_SECRET",
+    "SECRET_KEY": "S3_SECRET",
+    "SERVER": "ENDPOINT",
+    "TOKEN": "S3_SESSION_TOKEN",
+    "URL": "ENDPOINT",
+}
+
+
 def unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     """A warning for every `CACHER_*` variable that is not read, with the name it is nearest to."""
     for name in _unknown(environ):
-        near = _nearest(name, sorted(_KNOWN))
+        near = _meant(name)
         yield f"cacher reads no variable {name}" + (f"; did you mean {near}?" if near else "")
 
 
@@ -48,16 +76,22 @@ def check_endpoint(settings: Settings, environ: Mapping[str, str]) -> None:
     """
     if not is_default(settings):
         return
-    meant = next(_signs_of_a_bucket(settings, environ), "")
+    misspelt = next((name for name in _unknown(environ) if _is_misspelt(name, environ)), "")
+    meant = next(_signs_of_a_bucket(settings, environ), misspelt)
     if not meant:
         return
     state = "empty" if "CACHER_ENDPOINT" in environ else "not set"
-    misspelt = _nearest("CACHER_ENDPOINT", _unknown(environ))
-    if misspelt:
+    hint = "set CACHER_ENDPOINT=https://HOST, or =file:///DIRECTORY to use a local store"
+    if meant == misspelt:
+        hint = f"is CACHER_ENDPOINT meant? without {misspelt}, the local store would be used"
+    elif misspelt:
         hint = f"there is a variable {misspelt}: is CACHER_ENDPOINT meant?"
-    else:
-        hint = "set CACHER_ENDPOINT=https://HOST, or =file:///DIRECTORY to use a local store"
     raise UsageError(f"{meant} is set, but CACHER_ENDPOINT is {state}", hint)
+
+
+def _is_misspelt(name: str, environ: Mapping[str, str]) -> bool:
+    """Whether a variable that is not read holds what was meant to be the endpoint."""
+    return bool(environ[name].strip()) and _meant(name) == "CACHER_ENDPOINT"
 
 
 def _signs_of_a_bucket(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
@@ -72,20 +106,23 @@ def _signs_of_a_bucket(settings: Settings, environ: Mapping[str, str]) -> Iterat
 
 
 def _unknown(environ: Mapping[str, str]) -> list[str]:
+    """The variables that look like ours, and are not read. Their case matters."""
     return sorted(
         name
         for name in environ
-        if name.startswith(_OURS) and name not in _KNOWN and not name.startswith(_TESTS)
+        if (name.startswith(_OURS) or name.upper() in _KNOWN)
+        and name not in _KNOWN
+        and not name.startswith(_TESTS)
     )
 
 
-def _nearest(name: str, names: Sequence[str]) -> str:
-    """The one of `names` that is most like `name`; empty if none is."""
-    if not names:
-        return ""
+def _meant(name: str) -> str:
+    """The variable that was probably meant by one that is not read; empty if none is near."""
+    # What all of them begin with would make every two of them alike.
+    ending = name.upper().removeprefix(_OURS)
+    if ending in _ALIASES:
+        return _OURS + _ALIASES[ending]
     from difflib import get_close_matches  # takes long to load, and only a mistake needs it
 
-    # What all of them begin with would make every two of them alike.
-    endings = {other.removeprefix(_OURS): other for other in names}
-    near = get_close_matches(name.removeprefix(_OURS), endings, n=1)
-    return endings[near[0]] if near else ""
+    near = get_close_matches(ending, sorted(known.removeprefix(_OURS) for known in _KNOWN), n=1)
+    return _OURS + near[0] if near else ""

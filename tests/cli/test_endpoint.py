@@ -114,6 +114,37 @@ class TestForgotten:
         assert ended.warnings == [f"cacher reads no variable {name}; did you mean CACHER_ENDPOINT?"]
         assert not default.exists()
 
+    @pytest.mark.parametrize("name", ["CACHER_ENDPOIN", "CACHER_Endpoint", "CACHER_URL"])
+    @pytest.mark.parametrize("argv", COMMANDS, ids=" ".join)
+    def test_a_misspelt_endpoint_alone_is_no_default(
+        self,
+        cacher: Run,
+        default: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        argv: tuple[str, ...],
+        name: str,
+    ) -> None:
+        monkeypatch.setenv(name, "http://MARKED")
+        err = cacher(*argv).failed(2)
+        assert f"{name} is set, but CACHER_ENDPOINT is not set\n" in err
+        assert (
+            f"hint: is CACHER_ENDPOINT meant? without {name}, the local store would be used\n"
+            in err
+        )
+        assert "MARKED" not in err
+        assert not default.exists()
+
+    def test_a_misspelt_endpoint_that_is_empty_or_not_needed(
+        self, cacher: Run, default: Path, local: LocalPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CACHER_ENDPOIN", "http://127.0.0.1:9")
+        assert cacher("upload", "k", "f").status == 0
+        assert local.keys() == ["k"]
+        monkeypatch.setenv("CACHER_ENDPOIN", "")
+        monkeypatch.delenv("CACHER_ENDPOINT")
+        assert cacher("exists", "k").status == 1
+        assert not default.exists()
+
     def test_doctor_fails_at_the_settings(
         self, cacher: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -242,7 +273,16 @@ class TestUnknownVariables:
             ("CACHER_BUKET", "CACHER_BUCKET"),
             ("CACHER_PARTSIZE", "CACHER_PART_SIZE"),
             ("CACHER_S3_KEYID", "CACHER_S3_KEY_ID"),
-            ("CACHER_jobs", ""),
+            ("CACHER_jobs", "CACHER_JOBS"),
+            ("cacher_bucket", "CACHER_BUCKET"),
+            ("CACHER_Endpoint", "CACHER_ENDPOINT"),
+            ("CACHER_URL", "CACHER_ENDPOINT"),
+            ("CACHER_ACCESS_KEY", "CACHER_S3_KEY_ID"),
+            ("CACHER_ACCESS_KEY_ID", "CACHER_S3_KEY_ID"),
+            ("CACHER_SECRET_KEY", "CACHER_S3_SECRET"),
+            ("CACHER_SECRET_ACCESS_KEY", "CACHER_S3_SECRET"),
+            ("CACHER_TOKEN", "CACHER_S3_SESSION_TOKEN"),
+            ("CACHER_CA_BUNDLE", "CACHER_CA_FILE"),
             ("CACHER_ZZZ", ""),
         ],
     )
