@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from cacher.errors import UsageError
 from cacher.options import SETTINGS, SWITCHES
 from cacher.parser import HelpAsked, Parser, UnknownWord
 
@@ -11,8 +12,6 @@ TYPE_CHECKING = False  # importing typing costs more than parsing
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
-
-    from cacher.errors import UsageError
 
 _LATE = {
     # What each command may still take behind its options, where argparse has given up by then.
@@ -31,7 +30,7 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
     """
     root = build()
     try:
-        options, rest = root.parse_known_args(given)
+        options, rest = root.parse_known_args(_without_delimiter(given))
     except HelpAsked as asked:
         return argparse.Namespace(command="help", page=asked.parser, json=False)
     except UnknownWord as error:
@@ -45,6 +44,27 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
         is_options = options.topic == ["options"]
         options.page = "options" if is_options else _find(root, options.topic)
     return options
+
+
+def _without_delimiter(given: Sequence[str]) -> list[str]:
+    """The words without the `/` of `--delimiter /` and `--delimiter=/`, as `aws s3api` has it.
+
+    Raises `UsageError` for another delimiter.
+    """
+    words: list[str] = []
+    ended = False
+    for word in given:
+        ended = ended or word == "--"
+        if ended or not (word.startswith("--delimiter=") or words[-1:] == ["--delimiter"]):
+            words.append(word)
+        elif word.startswith("--delimiter="):
+            value = word.partition("=")[2]
+            if value != "/":
+                raise UsageError(f"--delimiter {value!r}: it is always /", "leave the value out")
+            words.append("--delimiter")
+        elif word != "/":
+            words.append(word)
+    return words
 
 
 def _take_late(parser: Parser, options: argparse.Namespace, rest: Sequence[str]) -> None:

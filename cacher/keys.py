@@ -90,6 +90,20 @@ def brace_warning(key: str) -> tuple[str, str] | None:
     )
 
 
+def prefix_warning(prefix: str) -> tuple[str, str] | None:
+    """A warning and its hint, if a prefix is probably not what was meant."""
+    if "{" in prefix or "}" in prefix:
+        return (
+            f"the prefix {_shown(prefix)} holds braces, and a prefix is not a template",
+            "placeholders stand in KEY; write their values into the prefix",
+        )
+    for start in ("/", "./", "s3://"):
+        if prefix.startswith(start):
+            hint = "begin PREFIX as `cacher list` shows the keys"
+            return f"no key begins with '{start}': {_shown(prefix)} matches nothing", hint
+    return None
+
+
 def check_literal(key: str, hash_from: Sequence[str], prefix: str = "") -> str:
     """A key that is no template. Raises `UsageError` as `check_key` does."""
     if hash_from:

@@ -145,6 +145,7 @@ def _once(keys: Iterable[str]) -> Iterator[str]:
 def _below(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Iterable[str] | None:
     """The keys to delete; None if whoever was asked said no."""
     prefix = wanted.prefix or ""
+    run.doubt_prefix(prefix)
     if not prefix and ask is None and not wanted.dry_run:
         raise UsageError(
             "delete --prefix '' would delete everything",

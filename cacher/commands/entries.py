@@ -50,6 +50,7 @@ def list_entries(run: Run, wanted: Listing) -> Outcome:
     """Print entries as they come: a table for people, tab-separated or JSON lines for machines."""
     if wanted.root:
         run.leave_prefix()
+    run.doubt_prefix(wanted.prefix)
     entries: Iterable[Entry] = run.store.list(wanted.prefix)
     if wanted.sort or wanted.reverse:
         entries = sorted(entries, key=_SORTS[wanted.sort or "key"], reverse=wanted.reverse)

@@ -76,10 +76,16 @@ class Run:
         if environment.is_default(settings):
             self.report.fields["default_store"] = settings.directory
             self.report.say(f"no endpoint is set: using the local store {settings.directory}")
+        self.doubt_prefix(settings.prefix)
         if settings.timeout:
             self.arm(settings.timeout)
         self.__dict__["settings"] = settings
         return settings
+
+    def doubt_prefix(self, prefix: str) -> None:
+        """Warn of a prefix that is probably not what was meant."""
+        if warning := keys.prefix_warning(prefix):
+            self.report.warn(*warning)
 
     def leave_prefix(self) -> None:
         """Ignore the configured prefix from now on. Comes before the store is opened."""

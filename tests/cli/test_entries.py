@@ -162,6 +162,45 @@ class TestList:
             {"prefix": "ä b/"},
         ]
 
+    def test_a_delimiter_may_be_written_as_elsewhere(self, cacher: Run, place: Place) -> None:
+        for key in ("a-b", "a/1", "b/2/c"):
+            place.put(key, b"abc")
+        for argv in (["--delimiter", "/"], ["--delimiter=/"]):
+            ended = cacher("list", *argv)
+            assert (names(ended.out), ended.warnings) == (["a-b", "a/", "b/"], [])
+            assert names(cacher("list", *argv, "b/").out) == ["b/2/"]
+            assert names(cacher("list", "b/", *argv).out) == ["b/2/"]
+        err = cacher("list", "--delimiter=,").failed(2)
+        assert "error: --delimiter ',': it is always /\n" in err
+
+    @pytest.mark.parametrize("prefix", ["/", "/a", "./a", "s3://bucket/a"])
+    def test_a_prefix_that_no_key_has_is_a_warning(
+        self, cacher: Run, place: Place, prefix: str
+    ) -> None:
+        place.put("a", b"abc")
+        for argv in (["list", prefix], ["delete", "--prefix", prefix, "--yes"]):
+            ended = cacher(*argv)
+            assert ended.status == 0
+            (text,) = ended.warnings
+            assert text.startswith("no key begins with '")
+            assert text.endswith(f"': '{prefix}' matches nothing")
+        assert place.keys() == ["a"]
+
+    def test_a_prefix_with_braces_is_a_warning(
+        self, cacher: Run, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for argv in (
+            ["--prefix", "x{os}", "exists", "k"],
+            ["list", "x{os}"],
+            ["delete", "--prefix", "x{os}", "--yes"],
+        ):
+            text = "the prefix 'x{os}' holds braces, and a prefix is not a template"
+            assert cacher(*argv).warnings == [text]
+        monkeypatch.setenv("CACHER_PREFIX", "{week}")
+        text = "the prefix '{week}' holds braces, and a prefix is not a template"
+        assert cacher("list", "a").warnings == [text]
+        assert cacher("exists", "a", "--json").json["warnings"] == [text]
+
     def test_groups_are_sorted_by_what_is_in_them(self, cacher: Run, place: Place) -> None:
         for key, size in (("a/1", 1), ("b", 5), ("c/2", 9)):
             place.put(key, b"x" * size)
@@ -240,7 +279,9 @@ class TestDelete:
         place.put("a", b"abc")
         place.put("b", b"abc")
         ended = cacher("delete", "--dry-run", *argv)
-        assert (ended.status, ended.out, ended.err) == (0, b"a\n", "cacher: would delete a\n")
+        more = "; none is not there" if "none" in argv else ""
+        says = f"cacher: would delete a{more}\n"
+        assert (ended.status, ended.out, ended.err) == (0, b"a\n", says)
         assert place.keys() == ["a", "b"]
 
     def test_a_prefix_wants_yes(self, cacher: Run, place: Place) -> None:
