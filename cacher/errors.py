@@ -39,6 +39,14 @@ class StoreError(CacherError):
     kind = "store"
 
 
+class Unanswered(StoreError):
+    """The store gave no answer, or not all of it; the next request would most likely get none."""
+
+
+class Silent(Unanswered):
+    """The store cannot be reached, or says nothing: no connection that was made has broken."""
+
+
 class EntryChanged(StoreError):
     """The entry was replaced or deleted while it was read; reading it anew may succeed."""
 

@@ -44,10 +44,11 @@ class Limits(NamedTuple):
     """An answer must bring `RATE` bytes for each second of this time, or it is given up."""
 
     write: float = 120.0
-    """For the answer to a body that was sent: the store may be writing it to slow disks."""
+    """For the answer to a body that was sent: the store may be writing it to slow disks. And for
+    that to the deletion of 100 entries, of fewer in proportion."""
 
     commit: float = 300.0
-    """For what a store does in one go over many blocks. Garage's own limit is 300."""
+    """For an upload's completion, in one go over many blocks. Garage's own limit is 300."""
 
     undo: float = 5.0
     """To undo what was begun, in all: people wait for it, and CI services kill after 10."""

@@ -28,7 +28,7 @@ class Removal(NamedTuple):
 
 
 def delete(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Outcome:
-    """Remove entries; every failure is reported, the first one is raised at the end.
+    """Remove entries; every failure is reported, an error of the first one's kind ends it.
 
     `ask` puts a question to whoever sits at the terminal; None where nobody does.
     """
@@ -51,9 +51,10 @@ def _delete(run: Run, keys: Iterable[str], absent: frozenset[str] | None) -> Out
     try:
         for answer in run.store.delete(keys):
             tally.add(answer.key, answer.error)
-    except UsageError as error:  # a key that came from stdin
+    except CacherError as error:  # of the store, or of a key that came from stdin
+        tally.warn()
         so_far = f"; {tally.text()}" if tally.deleted else ""
-        raise UsageError(error.message + so_far, error.hint) from error
+        raise type(error)(error.message + so_far, error.hint) from error
     if tally.failure:
         raise tally.error()
     if absent is None:
@@ -77,16 +78,18 @@ class _Tally:
         self.missing: list[str] = []
         self.failure: CacherError | None = None
         self._failures = 0
+        self._unsaid: tuple[str, CacherError] | None = None
         self._report = run.report
         self._looked = absent is not None
         self._absent = absent or frozenset()
 
     def add(self, key: str, error: CacherError | None) -> None:
         """One answer of the store."""
+        self.warn()
         if error is not None:
             self.failure = self.failure or error
             self._failures += 1
-            self._report.warn(f"{key} was not deleted: {error.message}")
+            self._unsaid = key, error
         elif key in self._absent:
             self.missing.append(key)
             self._report.note(f"{key} was not there")
@@ -105,11 +108,21 @@ class _Tally:
             return f"{self.last} is not in the store now"
         return f"{self.deleted} keys are not in the store now"
 
+    def warn(self) -> None:
+        """Report the last failure, unless it is the only answer: the closing error says it then."""
+        if self._unsaid:
+            key, error = self._unsaid
+            self._report.warn(f"{key} was not deleted: {error.message}")
+            self._unsaid = None
+
     def error(self) -> CacherError:
         """The first failure, which speaks for all."""
         assert self.failure is not None  # noqa: S101 - the caller has looked
         whole = self._failures + self.deleted + len(self.missing)
-        text = f"{self._failures} of {whole} not deleted; {self.failure.message}"
+        if whole == 1:
+            return self.failure
+        self.warn()
+        text = f"{self._failures} of {whole} entries not deleted"
         return type(self.failure)(text, self.failure.hint)
 
 

@@ -6,7 +6,8 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from cacher.errors import AccessError, CacherError, StoreError
+from cacher.errors import AccessError, CacherError, StoreError, Unanswered
+from cacher.limits import Limits
 from cacher.s3 import documents, quirks
 from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
@@ -15,7 +16,11 @@ from cacher.s3.session import Request
 
 
 def delete_many(client: Client, keys: Iterable[str]) -> Iterator[tuple[str, CacherError | None]]:
-    """Delete objects, many in one request where the store can; an answer for each key."""
+    """Delete objects, many in one request where the store can; an answer for each key.
+
+    Raises `NotAStore`, and `Unanswered`: the other keys would fare no better, and each would take
+    as long.
+    """
     bulk = True
     for batch in _batches(keys, quirks.BULK_DELETE):
         together = [key for key in batch if documents.fits_xml(key)]
@@ -25,16 +30,19 @@ def delete_many(client: Client, keys: Iterable[str]) -> Iterator[tuple[str, Cach
             yield (
                 (key, answers[key])
                 if answers and key in answers
-                else (key, _delete_one(client, key))
+                else (key, _delete_one(client, key, more=key is not batch[-1]))
             )
 
 
-def _delete_one(client: Client, key: str) -> CacherError | None:
-    """What went wrong with one key. Raises `NotAStore`: the other keys would fare no better."""
+def _delete_one(client: Client, key: str, *, more: bool) -> CacherError | None:
+    """What went wrong with one key. `more`: others come after it."""
     try:
         client.delete(key)
     except NotAStore:
         raise
+    except Unanswered as error:
+        rest = "; the keys after it were not tried" if more else ""
+        raise type(error)(error.message + rest, error.hint) from error
     except CacherError as error:
         return error
     return None
@@ -52,15 +60,24 @@ def _delete_batch(client: Client, keys: list[str]) -> dict[str, CacherError | No
         headers={"content-md5": base64.b64encode(md5).decode()},
         body=MemoryBody(body),
         accept=quirks.NO_BULK_DELETE,
-        answer_within=client.session.limits.commit,
+        answer_within=_patience(client.session.limits, len(keys)),
     )
-    reply = client.session.call(request, documents.read_deleted)
+    try:
+        reply = client.session.call(request, documents.read_deleted)
+    except Unanswered as silence:
+        text = f"{silence.message}; it is not known which of these {len(keys)} are deleted"
+        raise type(silence)(text, silence.hint) from silence
     if reply.value is None:
         return None
     answers: dict[str, CacherError | None] = dict.fromkeys(reply.value.deleted)
     for key, error in reply.value.errors:
         answers[key] = None if error.code == "NoSuchKey" else _refused(key, error)
     return answers
+
+
+def _patience(limits: Limits, count: int) -> float:
+    """Seconds for the answer: a store that deletes one by one gets its time for each key."""
+    return max(limits.silent, limits.write * count / quirks.BULK_DELETE)
 
 
 def _refused(key: str, error: documents.ErrorDocument) -> CacherError:

@@ -13,7 +13,14 @@ from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
+from cacher.errors import (
+    AccessError,
+    CacherError,
+    IntegrityError,
+    Silent,
+    StoreError,
+    Unanswered,
+)
 from cacher.s3.documents import ErrorDocument, plain
 from cacher.s3.quirks import REDIRECTIONS, clock_is_off, quota_is_reached
 from cacher.s3.retry import CORRUPTED_CODES, Attempts, worth_retrying
@@ -169,9 +176,10 @@ def is_foreign(fault: Fault) -> bool:
     return fault.status in _BARE
 
 
-def unanswered(error: TransportError, doing: str, where: str, attempts: Attempts) -> StoreError:
+def unanswered(error: TransportError, doing: str, where: str, attempts: Attempts) -> Unanswered:
     """A dead connection as an error: `where` is the host."""
-    return StoreError(f"{doing}: {where}: {tried(error, attempts)}", trouble_hint(error.trouble))
+    kind = Unanswered if error.trouble in (Trouble.BROKEN, Trouble.MALFORMED) else Silent
+    return kind(f"{doing}: {where}: {tried(error, attempts)}", trouble_hint(error.trouble))
 
 
 def trouble_hint(trouble: Trouble) -> str:

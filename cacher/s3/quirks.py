@@ -39,8 +39,8 @@ MAX_PARTS = 10_000
 MAX_PART = 5 * 1024 * MIB
 """The largest part and the largest plain PUT (AWS)."""
 
-BULK_DELETE = 250
-"""Keys in one DeleteObjects. AWS allows 1000; Garage deletes one by one, within our time-out."""
+BULK_DELETE = 100
+"""Keys in one DeleteObjects. AWS allows 1000; Garage deletes them one by one before it answers."""
 
 NO_BULK_DELETE = frozenset([400, 405, 501])
 """How stores without DeleteObjects refuse it (GCS: 400; others 405 or 501)."""

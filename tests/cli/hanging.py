@@ -223,6 +223,11 @@ def _rows() -> Iterator[Row]:
         lambda at: at.write + at.undo,
         rf"part \d\): .*: {unanswered}",
     )
+    for name, operation, said in (
+        ("looking before deleting", "HeadObject", r"looking for k: .*: no answer for"),
+        ("DeleteObjects", "DeleteObjects", "; it is not known which of these 3 are deleted"),
+    ):
+        yield Row(name, _stalling(operation), ("delete", "k", "l", "m"), _at("silent"), said)
     complete = ("upload", "k", "big")
     yield Row(
         "Complete that has happened",

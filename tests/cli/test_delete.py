@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,9 @@ from tests.cli.charts import servers
 from tests.cli.configs import new_bucket
 from tests.cli.conftest import Run
 from tests.cli.stage import BucketPlace, LocalPlace, Place
-from tests.fakes.faults import Fault, Respond
+from tests.cli.test_hanging import SCALED, SLACK
+from tests.cli.test_signals import LONG
+from tests.fakes.faults import Fault, Reset, Respond, Stall
 from tests.fakes.profile import DEFAULT_KEY
 from tests.servers.base import Server
 
@@ -132,6 +136,93 @@ class TestMissing:
         bucket.server.inject(Fault(Respond(500), times=None))
         cacher("delete", "a").failed(3)
         assert bucket.server.count(operation="DeleteObject") == 0
+
+
+class TestUnanswered:
+    """Seconds are checked by the requests that were sent: each costs at most its limit."""
+
+    def test_many_at_once(self, cacher: Run, bucket: BucketPlace) -> None:
+        keys = [f"n/{number:03}" for number in range(3 * BULK_DELETE)]
+        bucket.server.seed(keys)
+        hang = bucket.server.inject(Fault(Stall(LONG), operation="DeleteObjects", nth=2))
+        began = time.monotonic()
+        err = cacher("delete", *keys, limits=SCALED).failed(3)
+        assert SCALED.write <= time.monotonic() - began < SCALED.write + SLACK
+        assert re.search(
+            r"error: deleting 100 entries: http\S+: no answer for [\d.]+ s; "
+            "it is not known which of these 100 are deleted; 100 keys are not in the store now\n",
+            err,
+        )
+        assert hang.hits == 1
+        assert bucket.server.count(operation="DeleteObjects") == 2
+        assert bucket.server.count(operation="DeleteObject") == 0
+
+    def test_few_at_once_get_less_time(self, cacher: Run, bucket: BucketPlace) -> None:
+        limits = SCALED._replace(write=30.0)
+        bucket.server.inject(Fault(Stall(LONG), operation="DeleteObjects", times=None))
+        began = time.monotonic()
+        err = cacher("delete", "a", "b", "c", limits=limits).failed(3)
+        assert time.monotonic() - began < limits.silent + SLACK
+        assert err.count("deleting 3 entries") == err.count("not known") == 1
+        assert "; deleted" not in err
+        assert bucket.server.count(operation="DeleteObjects") == 1
+
+    def test_after_the_first_of_several_nothing_is_tried(
+        self, cacher: Run, bucket: BucketPlace
+    ) -> None:
+        bucket.server.seed("abcd")
+        empty = Respond(200, body=b"<DeleteResult/>")
+        bucket.server.inject(Fault(empty, operation="DeleteObjects", times=None))
+        bucket.server.inject(Fault(Stall(LONG), operation="DeleteObject", nth=2, times=None))
+        err = cacher("delete", *"abcd", limits=SCALED).failed(3)
+        assert re.search(
+            r"^cacher: error: deleting b: http\S+: no answer for [\d.]+ s \(2 tries\); "
+            "the keys after it were not tried; deleted a\n",
+            err,
+        )
+        asked = {record.key for record in bucket.server.select(operation="DeleteObject")}
+        assert asked == {"a", "b"}
+
+    def test_looking_for_them(self, cacher: Run, bucket: BucketPlace) -> None:
+        bucket.server.inject(Fault(Stall(LONG), operation="HeadObject", times=None))
+        err = cacher("delete", *"abc", limits=SCALED).failed(3)
+        assert err.startswith("cacher: error: looking for a: ")
+        assert {record.key for record in bucket.server.requests} == {"a"}
+
+    def test_connections_that_break(self, cacher: Run, bucket: BucketPlace) -> None:
+        bucket.server.inject(Fault(Respond(501), operation="DeleteObjects"))
+        bucket.server.inject(Fault(Reset(), operation="DeleteObject", times=None))
+        assert "; the keys after it were not tried\n" in cacher("delete", *"abc").failed(3)
+        assert {record.key for record in bucket.server.select(operation="DeleteObject")} == {"a"}
+
+
+class TestRefused:
+    @pytest.mark.parametrize("action", [Respond(403, "AccessDenied"), Stall(LONG)])
+    def test_one_is_said_once(
+        self, cacher: Run, bucket: BucketPlace, action: Respond | Stall
+    ) -> None:
+        bucket.server.inject(Fault(action, operation="DeleteObject", times=None))
+        ended = cacher("delete", "k", limits=SCALED)
+        assert (ended.status, ended.warnings) == (4 if isinstance(action, Respond) else 3, [])
+        assert ended.err.startswith("cacher: error: deleting k: ")
+        assert ended.err.count("deleting k") == 1
+
+    def test_of_several_each_is_said_once(self, cacher: Run, bucket: BucketPlace) -> None:
+        bucket.server.inject(Fault(Respond(501), operation="DeleteObjects"))
+        denied = Respond(403, "AccessDenied")
+        bucket.server.inject(Fault(denied, operation="DeleteObject", times=None))
+        ended = cacher("delete", "a", "b")
+        assert "cacher: error: 2 of 2 entries not deleted\n" in ended.err
+        assert [len(re.findall(f"deleting {key}: ", ended.err)) for key in "ab"] == [1, 1]
+
+    def test_a_refusal_before_silence_is_said(self, cacher: Run, bucket: BucketPlace) -> None:
+        bucket.server.inject(Fault(Respond(501), operation="DeleteObjects"))
+        denied = Respond(403, "AccessDenied")
+        bucket.server.inject(Fault(denied, operation="DeleteObject", key="a"))
+        bucket.server.inject(Fault(Reset(), operation="DeleteObject", key="b", times=None))
+        ended = cacher("delete", "a", "b")
+        ended.failed(3)
+        assert [warning.split(":")[0] for warning in ended.warnings] == ["a was not deleted"]
 
 
 class TestStdin:

@@ -368,7 +368,7 @@ class TestDelete:
             "a was not deleted",
             "c was not deleted",
         ]
-        assert "2 of 3 not deleted" in ended.err
+        assert "error: 2 of 3 entries not deleted\n" in ended.err
         assert bucket.keys() == ["a", "c"]
 
     def test_looking_makes_no_store(self, cacher: Run, local: LocalPlace) -> None:

@@ -116,6 +116,7 @@ def test_the_manual_says_so() -> None:
         (LIMITS.silent, "no byte comes"),
         (2 * LIMITS.slow, "an answer trickles: less than 1 KiB/s over 30 s"),
         (LIMITS.write, "a PUT or a part is sent, and not answered"),
+        (LIMITS.silent, "the deletion of several entries is sent, and not answered"),
         (LIMITS.commit + LIMITS.silent, "the completion of an upload is not answered"),
         (LIMITS.silent, "storing what a fallback has delivered makes no progress"),
         (LIMITS.undo, "after a signal, `--timeout` or a failure: what was begun is undone"),
