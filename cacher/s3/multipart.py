@@ -146,7 +146,7 @@ class Multipart:
             head = self._client.head(self._key, sure=False, pause=self._crew.pause)
         except AccessError:
             raise gone from None  # a key that may only write cannot know
-        if head is None or head == self._replaced:
+        if head is None or _identity(head) == _identity(self._replaced):
             raise gone
         self._overtaken = True
 
@@ -204,3 +204,8 @@ class Multipart:
             except UploadGone as gone:
                 self._yield(gone)
         return ""
+
+
+def _identity(head: ObjectHead | None) -> tuple[str, int, str] | None:
+    """What two looks at one object have in common. Its date is not: some stores touch it."""
+    return head and (head.etag, head.size, head.metadata.get(UPLOAD, ""))

@@ -219,6 +219,24 @@ class TestOvertaken:
         refused(rig, how)
         assert rig.server.objects["k"].body == b"older"
 
+    @store_each_way
+    @pytest.mark.parametrize("metadata", [{}, {"cacher-upload": "0123456789abcdef"}])
+    def test_nor_where_its_date_advances(
+        self, rig: Rig, how: str, metadata: dict[str, str]
+    ) -> None:
+        """A gateway may touch the object when an upload of its key begins."""
+        old = rig.server.put_object("k", b"older", metadata)
+        self.vanish(rig, COMPLETE)
+        told = {f"X-Amz-Meta-{name}": value for name, value in metadata.items()}
+        told |= {"ETag": f'"{old.etag}"'}
+        touched = told | {"Last-Modified": "Fri, 01 Jan 2100 00:00:00 GMT"}
+        looks = rig.fault(
+            Respond(200, headers=touched, body=b"older"), "HeadObject", nth=2, times=None
+        )
+        with pytest.raises(StoreError, match="dropped the upload"):
+            _ = rig.hands.put("k", DATA) if how == "file" else rig.hands.create("k", DATA)
+        assert looks.hits >= 1
+
     def test_a_key_that_may_not_look_stores_nothing(self, rig: Rig) -> None:
         self.replaced(rig)
         self.vanish(rig, COMPLETE)
