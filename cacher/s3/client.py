@@ -92,7 +92,7 @@ class Client:
         reply = self.session.open(request, pause, attempts)
         if reply.status != 404:
             return reply
-        if reply.fault and reply.code == "NoSuchBucket":
+        if reply.fault and reply.code not in quirks.MISSING:
             raise self.explained(reply.fault, doing)
         self.looked_up = (key, None)
         return None
@@ -109,7 +109,7 @@ class Client:
                 proof=Proof.MARK,
                 answer_within=self.session.limits.write,
             ),
-            no_document,
+            documents.read_nothing,
         )
         self.looked_up = None
         return reply.headers.get("etag", "")
@@ -141,7 +141,7 @@ class Client:
             accept=(404,),
             answer_within=self.session.limits.write,
         )
-        reply = self.session.call(request, no_document, pause)
+        reply = self.session.call(request, documents.read_nothing, pause)
         if reply.fault:
             raise self._lost(reply.fault, doing)
         return reply.headers.get("etag", "")
@@ -231,7 +231,11 @@ class Client:
             if not page.token:
                 return
             if page.token == query.get("continuation-token"):
-                raise StoreError("listing: the store gives the same page again and again")
+                raise StoreError(
+                    "listing: the store gives the same page again and again",
+                    "this is a fault of the store, or of a cache before it; `delete` and "
+                    "`download` of single keys work without lists",
+                )
             query = {**query, "continuation-token": page.token}
 
     def delete(self, key: str) -> None:
@@ -239,7 +243,7 @@ class Client:
         doing = f"deleting {key}"
         request = Request("DELETE", doing, key, success=quirks.DELETED, accept=(404,))
         reply = self.session.call(request, documents.read_nothing)
-        if reply.fault and reply.code == "NoSuchBucket":
+        if reply.fault and reply.code not in quirks.MISSING:
             raise self.explained(reply.fault, doing)
         if reply.status == 200 and not reply.headers.get("x-amz-request-id"):
             self._prove_deleted(key, doing)

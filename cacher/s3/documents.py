@@ -38,12 +38,19 @@ class MalformedDocument(Exception):
     """Not the document that was asked for: perhaps an `<Error>` under a status of success."""
 
     def __init__(
-        self, reason: str, error: ErrorDocument | None = None, *, is_foreign: bool = False
+        self,
+        reason: str,
+        error: ErrorDocument | None = None,
+        *,
+        is_foreign: bool = False,
+        is_final: bool = False,
     ) -> None:
         super().__init__(reason)
         self.error = error or ErrorDocument()
         self.is_foreign = is_foreign
         """Whether no S3 store says such a thing, not even one whose answer was cut off."""
+        self.is_final = is_final
+        """Whether it came whole, so that the next one would be the same."""
 
 
 class ListedObject(NamedTuple):
@@ -91,12 +98,16 @@ def read_list_page(body: bytes) -> ListPage:
         )
         for item in _children(root, "Contents")
     ]
-    if _text(root, "IsTruncated") != "true":
+    if not all(entry.key for entry in objects):
+        raise MalformedDocument("an entry of the list has no Key", is_final=True)
+    if not _flag(root, "IsTruncated"):
         return ListPage(objects, "")
     # The token is opaque: it is never encoded in the answer, and Garage's may hold a `+`.
     token = _text(root, "NextContinuationToken")
     if not token:
-        raise MalformedDocument("there is more to list, but no NextContinuationToken")
+        raise MalformedDocument(
+            "there is more to list, but no NextContinuationToken", is_final=True
+        )
     return ListPage(objects, token)
 
 
@@ -106,7 +117,7 @@ def read_upload_id(body: bytes) -> str:
     root = _parse(body, "InitiateMultipartUploadResult", "InitiateMultipartUpload")
     upload_id = _text(root, "UploadId")
     if not upload_id:
-        raise MalformedDocument("no UploadId")
+        raise MalformedDocument("no UploadId", is_final=True)
     return upload_id
 
 
@@ -122,7 +133,7 @@ def read_parts(body: bytes) -> tuple[dict[int, str], str]:
     """A ListParts answer: ETags by part number, and the marker of the next page or an empty one."""
     root = _parse(body, "ListPartsResult")
     parts = {_number(p, "PartNumber"): _text(p, "ETag") for p in _children(root, "Part")}
-    more = _text(root, "IsTruncated") == "true"
+    more = _flag(root, "IsTruncated")
     return parts, _text(root, "NextPartNumberMarker") if more else ""
 
 
@@ -145,9 +156,15 @@ def read_location(body: bytes) -> str:
 
 
 def read_nothing(body: bytes) -> None:
-    """Raises `MalformedDocument` for an answer that has a body where none belongs."""
-    if body:
-        raise MalformedDocument("a body where none belongs", is_foreign=True)
+    """Raises `MalformedDocument` for an answer that has a body where none belongs.
+
+    It may be an `<Error>`; it may be blanks.
+    """
+    if body.strip():
+        error = read_error(body)
+        raise MalformedDocument(
+            "a body where none belongs", error, is_foreign=error == ErrorDocument()
+        )
 
 
 def write_complete(parts: Iterable[tuple[int, str]]) -> bytes:
@@ -186,12 +203,12 @@ def _parse(body: bytes, *names: str) -> ET.Element:
     # The latter two are for encodings that it does not know, or cannot read.
     except (ET.ParseError, LookupError, ValueError) as error:
         raise MalformedDocument(
-            f"not XML: {error}", is_foreign=not _may_begin(body, names)
+            f"not XML: {plain(str(error), 100)}", is_foreign=not _may_begin(body, names)
         ) from error
     if _name(root) == "Error" and "Error" not in names:
-        raise MalformedDocument(f"<Error> in place of <{names[0]}>", _error(root))
+        raise MalformedDocument(f"Error in place of {names[0]}", _error(root))
     if _name(root) not in names:
-        raise MalformedDocument(f"another document in place of <{names[0]}>", is_foreign=True)
+        raise MalformedDocument(f"another document in place of {names[0]}", is_foreign=True)
     return root
 
 
@@ -247,8 +264,15 @@ def _number(element: ET.Element, name: str, missing: int | None = None) -> int:
     if not text and missing is not None:
         return missing
     if not re.fullmatch("[0-9]{1,19}", text):
-        raise MalformedDocument(f"<{name}> is not a number")
+        raise MalformedDocument(f"{name} is not a number", is_final=True)
     return int(text)
+
+
+def _flag(element: ET.Element, name: str) -> bool:
+    text = _text(element, name).strip().lower()
+    if text not in ("true", "false", ""):
+        raise MalformedDocument(f"{name} is neither true nor false", is_final=True)
+    return text == "true"
 
 
 def _decoded(name: str, encoded: bool) -> str:

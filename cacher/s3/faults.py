@@ -59,15 +59,20 @@ class Fault(NamedTuple):
     broken: str = ""
     """Why the document that was asked for could not be read, if it came."""
 
+    came_as: int = 0
+    """The status that it came with, where `status` is the one that was meant."""
+
     @property
     def said(self) -> str:
         """The refusal in a few words."""
-        what = f"HTTP {self.status} {self.error.code}"
+        what = f"HTTP {self.came_as or self.status} {self.error.code}".rstrip()
         if self.error.message:
             return f"{self.error.message.rstrip('.')} ({what})"
+        if self.error.code:
+            return what
         if self.broken:
-            return f"its answer is damaged: {plain(self.broken, 100)}"
-        return what if self.error.code else described(self.status, self.headers, self.body)
+            return f"its answer is damaged: {self.broken}"
+        return described(self.status, self.headers, self.body)
 
 
 def described(status: int, headers: Mapping[str, str], body: bytes | None) -> str:

@@ -15,7 +15,7 @@ from cacher.limits import LIMITS
 from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
 from cacher.s3.crew import Crew
-from cacher.s3.documents import ErrorDocument, plain
+from cacher.s3.documents import ErrorDocument, plain, read_nothing
 from cacher.s3.faults import Fault, trouble_hint
 from cacher.s3.heads import http_date
 from cacher.s3.multipart import LINGER
@@ -167,7 +167,7 @@ def conditional_put(client: Client, key: str) -> str:
         proof=Proof.MARK,
         accept=(400, 409, 412, 501),
     )
-    reply = client.session.call(request, no_document)
+    reply = client.session.call(request, read_nothing)
     if reply.fault is None:
         return "ignored"
     return "enforced" if reply.status in (409, 412) else "unsupported"

@@ -45,6 +45,9 @@ BULK_DELETE = 100
 NO_BULK_DELETE = frozenset([400, 405, 501])
 """How stores without DeleteObjects refuse it (GCS: 400; others 405 or 501)."""
 
+MISSING = frozenset(["NoSuchKey", "NoSuchVersion"])
+"""Codes of a 404 that make a miss: there is no such object, or no version of it."""
+
 READ = frozenset([200, 206])
 """GetObject: 206 for a range; rclone answers 200 for one."""
 
@@ -55,6 +58,8 @@ DELETED = frozenset([200, 204])
 MARKS = ("etag", "x-amz-request-id")
 """Headers of which an S3 store sends one at least with each object that it gives or takes. Garage
 sends no request id, and JuiceFS' gateway no ETag unless it runs with --keep-etag."""
+
+_PAGES = re.compile("text/|application/(json|xhtml)")
 
 _REGION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -72,6 +77,16 @@ _MEANT = {
 }
 
 METADATA_PREFIX = "x-amz-meta-"
+
+
+def may_be_a_page(headers: Mapping[str, str]) -> bool:
+    """Whether an object may as well be a page of any web server: those have ETags, too.
+
+    All stores but Garage name the request in each answer, and what we store has metadata.
+    """
+    if any(name.lower().startswith("x-amz-") for name in headers):
+        return False
+    return bool(_PAGES.match(headers.get("content-type", "").lower()))
 
 
 def region_of_host(host: str) -> str:

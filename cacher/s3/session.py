@@ -15,7 +15,7 @@ from cacher.errors import CacherError, StoreError
 from cacher.limits import LIMITS, Limits
 from cacher.s3 import quirks
 from cacher.s3.body import SignedBody
-from cacher.s3.documents import MalformedDocument, read_error
+from cacher.s3.documents import MalformedDocument, read_error, read_list_page
 from cacher.s3.faults import Fault, NotAStore, explained, foreign, is_foreign, unanswered
 from cacher.s3.heads import http_date
 from cacher.s3.retry import (
@@ -126,6 +126,8 @@ class Session:
         self._struck = struck
         self._trace = trace
         self._keys = keys
+        self._is_store = False
+        """Whether that was proved by more than the answer to a look-up."""
 
     def call(
         self,
@@ -249,12 +251,32 @@ class Session:
         marks = (answer.headers.get(name, "").strip('"') for name in quirks.MARKS)
         if answer.status not in request.success or (request.proof is Proof.MARK and not any(marks)):
             raise self._foreign(request, answer, _beginning(answer), attempts)
+        if request.method in ("GET", "HEAD") and request.proof is Proof.MARK:
+            self._require_store(request, answer, attempts)
         try:
             return receive(answer)
         except MalformedDocument as malformed:
             # A success with an error for a body, or cut off: AWS and Swift do so.
-            status = quirks.status_meant(malformed.error)
-            return Fault(status, malformed.error, answer.headers, broken=str(malformed))
+            came = answer.status
+            status = came if malformed.is_final else quirks.status_meant(malformed.error)
+            return Fault(
+                status, malformed.error, answer.headers, broken=str(malformed), came_as=came
+            )
+
+    def _require_store(self, request: Request, answer: Answer, attempts: Attempts) -> None:
+        """Ask for proof once, where an object may as well be a page: a store lists, or says no."""
+        if self._is_store or not quirks.may_be_a_page(answer.headers):
+            return
+        query = {"list-type": "2", "max-keys": "1"}
+        try:
+            listed = self._transmit(Request("GET", request.doing, query=query), attempts)
+            body = _beginning(listed)
+        except BaseException:
+            answer.close()
+            raise
+        self._is_store = _is_listing(body) or bool(read_error(body).code)
+        if not self._is_store:
+            raise self._foreign(request, answer, _beginning(answer), attempts)
 
     def _explained(self, fault: Fault, request: Request) -> CacherError:
         return explained(fault, request.doing, self.endpoint.bucket, str(self.endpoint.host))
@@ -363,6 +385,14 @@ def _beginning(answer: Answer) -> bytes:
     if len(body) > ERROR_LIMIT:
         answer.close()
     return body[:ERROR_LIMIT]
+
+
+def _is_listing(body: bytes) -> bool:
+    try:
+        read_list_page(body)
+    except MalformedDocument as malformed:
+        return not malformed.is_foreign
+    return True
 
 
 def no_document(_body: bytes) -> None:

@@ -22,6 +22,14 @@ HTML = {"Content-Type": "text/html; charset=utf-8"}
 
 ANSWERS = {
     "page": (Respond(200, headers=HTML, body=PAGE), f'HTTP 200 OK, text/html, title "{TITLE}"'),
+    "tagged page": (
+        Respond(200, headers={**HTML, "ETag": '"67a1b2c3-264"'}, body=PAGE),
+        f'HTTP 200 OK, text/html, title "{TITLE}"',
+    ),
+    "weakly tagged page": (
+        Respond(200, headers={**HTML, "ETag": 'W/"1d-abc"'}, body=PAGE),
+        f'HTTP 200 OK, text/html, title "{TITLE}"',
+    ),
     "empty": (Respond(200), "HTTP 200 OK, empty"),
     "missing": (
         Respond(404, headers=HTML, body=PAGE),
@@ -110,7 +118,7 @@ def test_a_url_goes_on(cacher: Run, bucket: BucketPlace, origin: Origin, kind: s
     assert Path("dest").read_bytes() == b"abc"
     assert came in ended.warnings[0]
     assert "continuing without the cache" in ended.warnings[0]
-    assert bucket.server.count() == 1
+    assert bucket.server.count() == (2 if "tagged" in kind else 1)  # for proof
     assert bucket.keys() == []
 
 
@@ -126,6 +134,61 @@ def test_a_put_that_is_answered_by_something_else_is_not_stored(
     assert f"HTTP {status} " in err
     assert fault.hits == 1
     assert bucket.keys() == []
+
+
+CONTENTS = "<Contents><Key>k</Key><Size>{}</Size></Contents>"
+
+
+@pytest.mark.parametrize(
+    ("inner", "words"),
+    [
+        (CONTENTS.format("x"), "Size is not a number"),
+        (CONTENTS.replace("Key>", "Name>").format(1), "an entry of the list has no Key"),
+        ("<IsTruncated>maybe</IsTruncated>", "IsTruncated is neither true nor false"),
+    ],
+)
+@pytest.mark.parametrize("argv", [("list",), ("delete", "--prefix", "k", "--yes")], ids=" ".join)
+def test_a_list_that_is_damaged_is_not_an_empty_one(
+    cacher: Run, bucket: BucketPlace, argv: tuple[str, ...], inner: str, words: str
+) -> None:
+    bucket.put("k", b"abc")
+    answer = Respond(200, body=f"<ListBucketResult>{inner}</ListBucketResult>".encode())
+    fault = bucket.server.inject(Fault(answer, times=None))
+    err = cacher(*argv).failed(3)
+    assert f"listing: the store failed: its answer is damaged: {words}\n" in err
+    assert fault.hits == 1
+    assert bucket.keys() == ["k"]
+
+
+def test_the_same_page_of_a_list_again(cacher: Run, bucket: BucketPlace) -> None:
+    inner = "<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
+    answer = Respond(200, body=f"<ListBucketResult>{inner}</ListBucketResult>".encode())
+    fault = bucket.server.inject(Fault(answer, times=None))
+    err = cacher("list").failed(3)
+    assert "listing: the store gives the same page again and again\n" in err
+    assert "cacher: hint: " in err
+    assert fault.hits == 2
+
+
+def test_an_error_under_200_is_named(cacher: Run, bucket: BucketPlace) -> None:
+    Path("f").write_bytes(b"abc")
+    answer = Respond(200, body=b"<Error><Code>SomeCode</Code></Error>", headers={"ETag": '"1"'})
+    bucket.server.inject(Fault(answer, times=None))
+    for argv in (("list",), ("upload", "k", "f", "--force")):
+        assert "the store failed: HTTP 200 SomeCode" in cacher(*argv).failed(3)
+
+
+@pytest.mark.parametrize("code", ["Foo", "NoSuchUpload"])
+def test_a_404_about_something_else_is_not_a_miss(
+    cacher: Run, bucket: BucketPlace, origin: Origin, code: str
+) -> None:
+    bucket.server.inject(Fault(Respond(404, code), times=None))
+    for argv in (("exists", "k"), ("download", "k", "dest"), ("delete", "k")):
+        assert f"HTTP 404 {code}" in cacher(*argv).failed(3)
+    url = origin.script("/f", Reply(body=b"abc"))
+    ended = cacher("download", "k", "dest", "--url", url)
+    assert ended.status == 0
+    assert f"HTTP 404 {code}" in ended.warnings[0]
 
 
 def test_a_tls_port_is_told(cacher: Run, bucket: BucketPlace) -> None:

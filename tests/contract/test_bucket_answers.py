@@ -12,7 +12,7 @@ from cacher.s3.body import MemoryBody
 from cacher.s3.faults import NotAStore
 from cacher.s3.ranges import RANGE
 from tests.contract.conftest import RigMaker
-from tests.contract.hands import Hands, blob, drain
+from tests.contract.hands import Hands, blob, digest, drain
 from tests.contract.rig import Rig
 from tests.fakes.faults import ChangeETag, CutAnswer, CutDocument, Replace, Respond
 from tests.fakes.profile import GARAGE, Profile
@@ -426,6 +426,73 @@ class TestNotAStore:
             assert rig.server.count() <= 2
         assert rig.pauses.seconds == []
         assert rig.server.objects == {}
+
+    PAGES = (
+        {"ETag": '"67a1b2c3-264"', "Content-Type": "text/html"},
+        {"ETag": 'W/"1d-abc"', "Content-Type": "text/html; charset=utf-8"},
+        {"ETag": 'W/"f-abc"', "Content-Type": "application/json"},
+        {"ETag": '"1"', "Content-Type": "text/plain"},
+    )
+
+    @pytest.mark.parametrize("headers", PAGES, ids=lambda headers: headers["Content-Type"])
+    def test_a_page_with_an_etag(self, rig: Rig, headers: dict[str, str]) -> None:
+        client, body = rig.store.client, MemoryBody(b"abc")
+        for operation in (
+            lambda: rig.store.head("k"),
+            lambda: rig.store.open("k"),
+            lambda: rig.hands.put("k", b"abc"),
+            lambda: client.put_part("k", "1", 1, body, rig.pauses),
+            lambda: list(rig.store.delete("k")),
+        ):
+            rig.server.clear_faults()
+            rig.server.forget()
+            rig.fault(Respond(200, headers=headers, body=HTML), times=None)
+            with pytest.raises(NotAStore, match=f"HTTP 200 OK, {headers['Content-Type'][:9]}"):
+                operation()
+            assert rig.server.count() <= 3
+        assert rig.pauses.seconds == []
+        assert rig.server.objects == {}
+
+    @pytest.mark.parametrize("listing", [200, 403])
+    def test_an_entry_that_is_a_page(self, rig: Rig, listing: int) -> None:
+        """A store proves once that it is one: it lists, or says in its words that it does not."""
+        stored = rig.server.put_object("k", HTML)
+        told = {"ETag": f'"{stored.etag}"', "Content-Type": "text/html"}
+        rig.fault(Respond(200, headers=told, body=HTML), "GetObject", times=None)
+        if listing == 403:
+            rig.fault(Respond(403, "AccessDenied"), "ListObjectsV2", times=None)
+        assert rig.hands.read("k") == rig.hands.read("k") == HTML
+        seen = [("GetObject", 200), ("ListObjectsV2", listing), ("GetObject", 200)]
+        assert rig.seen() == seen
+
+    @pytest.mark.parametrize("name", ["X-Amz-Request-Id", "x-amz-meta-cacher-sha256"])
+    def test_an_entry_that_is_a_page_of_most_stores(self, rig: Rig, name: str) -> None:
+        told = {"ETag": '"1"', "Content-Type": "text/html", name: digest(HTML)}
+        rig.fault(Respond(200, headers=told, body=HTML), "GetObject", times=None)
+        assert rig.hands.read("k") == HTML
+        assert rig.seen() == [("GetObject", 200)]
+
+    def test_blanks_are_nothing(self, rig: Rig) -> None:
+        told = {"ETag": '"900150983cd24fb0d6963f7d28e17f72"'}
+        rig.fault(Respond(200, headers=told, body=b" \r\n", executed=True), "PutObject")
+        rig.hands.put("k", b"abc")
+        assert rig.seen() == [("PutObject", 200)]
+
+    @pytest.mark.parametrize("data", [b"abc", BIG])
+    def test_an_error_under_200(self, rig: Rig, data: bytes) -> None:
+        operation = "PutObject" if len(data) < RANGE else "UploadPart"
+        told = {"ETag": '"1"'}
+        fault = rig.fault(Respond(200, "SlowDown", headers=told), operation)
+        rig.hands.put("k", data)
+        assert fault.hits == 1
+        assert rig.server.objects["k"].body == data
+        rig.fault(Respond(200, "SlowDown", headers=told), operation, times=None)
+        with pytest.raises(StoreError, match="HTTP 200 SlowDown"):
+            rig.hands.put("k", data)
+        rig.server.clear_faults()
+        fault = rig.fault(Respond(200, "AccessDenied", headers=told), operation, times=None)
+        with pytest.raises(AccessError, match="HTTP 200 AccessDenied"):
+            rig.hands.put("k", data)
 
     def test_a_document_of_another_kind(self, rig: Rig) -> None:
         fault = rig.fault(Respond(200, body=b"<ListAllMyBucketsResult/>"), times=None)
