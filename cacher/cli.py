@@ -12,7 +12,7 @@ import time
 
 from cacher import __version__, arguments, signals, stdio
 from cacher.errors import CacherError, LocalError, Stopped, StoreError, TimedOut, UsageError
-from cacher.options import SETTINGS, SWITCHES, attribute, is_on
+from cacher.options import SETTINGS, SWITCHES, attribute, is_on, is_unclear
 from cacher.unforeseen import limit_hint, reason, translated
 
 TYPE_CHECKING = False  # importing typing costs more than parsing
@@ -79,7 +79,7 @@ def _answered(options: Namespace) -> bool:
     if getattr(options, "version", False):
         _print("version", "shown", options, None, version=__version__)
     elif options.command == "help":
-        stdio.print_line(_help(options.page))
+        _print("help", "shown", options, None, text=_help(options.page))
     elif options.command == "version":
         from cacher.edition import bundled
 
@@ -331,7 +331,15 @@ def _remarks(options: Namespace, key: str) -> dict[str, Any]:
 
 
 def _apply_switches(options: Namespace, environ: Mapping[str, str]) -> None:
-    """Give every switch a value: from the command line, or else from its variable."""
+    """Give every switch a value: from the command line, or else from its variable.
+
+    Raises `UsageError` for a variable that is neither yes nor no.
+    """
+    unclear = []
     for _, name, variable, _ in SWITCHES:
         if not hasattr(options, name):
             setattr(options, name, is_on(variable, environ))
+            unclear += [variable] if is_unclear(variable, environ) else []
+    if unclear and options.command not in (None, "help"):
+        name = unclear[0]
+        raise UsageError(f"{name}: {environ[name]!r} is neither yes nor no", "use 1 or 0")

@@ -48,9 +48,18 @@ SWITCHES = (
 )
 
 
+_YES = ("1", "true", "yes", "on")
+_NO = ("", "0", "false", "no", "off")
+
+
 def is_on(variable: str, environ: Mapping[str, str]) -> bool:
-    """Whether a switch's variable turns it on."""
-    return environ.get(variable, "").lower() not in ("", "0", "false", "no", "off")
+    """Whether a switch's variable turns it on; what is neither yes nor no does."""
+    return environ.get(variable, "").strip().lower() not in _NO
+
+
+def is_unclear(variable: str, environ: Mapping[str, str]) -> bool:
+    """Whether the value of a switch's variable is neither yes nor no."""
+    return environ.get(variable, "").strip().lower() not in (*_YES, *_NO)
 
 
 def attribute(name: str) -> str:

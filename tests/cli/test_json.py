@@ -35,6 +35,19 @@ class TestSuccess:
                 "warnings": [],
             }
 
+    @pytest.mark.parametrize("topic", [[], ["options"], ["download"], ["dir", "upload"]], ids=str)
+    def test_help(self, cacher: Run, topic: list[str]) -> None:
+        assert cacher("help", *topic, "--json").json == {
+            "command": "help",
+            "outcome": "shown",
+            "status": 0,
+            "text": cacher("help", *topic).text.removesuffix("\n"),
+            "warnings": [],
+        }
+
+    def test_the_option_for_help_shows_text(self, cacher: Run) -> None:
+        assert cacher("--json", "exists", "--help").text == cacher("help", "exists").text
+
     def test_key(self, cacher: Run) -> None:
         assert cacher("key", "{k}", "--literal", "--json").json == {
             "command": "key",

@@ -250,6 +250,25 @@ class TestSwitches:
             monkeypatch.setenv(f"CACHER_{name}", off)
         assert cacher("exists", "k").err == "cacher: miss k\n"
 
+    @pytest.mark.parametrize("name", ["JSON", "QUIET", "VERBOSE", "DEBUG"])
+    def test_a_variable_that_says_neither(
+        self, cacher: Run, place: Place, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        monkeypatch.setenv(f"CACHER_{name}", "maybe")
+        for argv in (("exists", "k"), ("version",), ("key", "k")):
+            ended = cacher(*argv)
+            assert ended.status == 2
+            line = f"cacher: error: CACHER_{name}: 'maybe' is neither yes nor no\n"
+            assert ended.err == f"{line}cacher: hint: use 1 or 0\n"
+        assert cacher("--help").status == 0
+
+    @pytest.mark.parametrize("on", ["1", "true", "YES", "On", " 1 "])
+    def test_a_variable_can_say_yes(
+        self, cacher: Run, place: Place, monkeypatch: pytest.MonkeyPatch, on: str
+    ) -> None:
+        monkeypatch.setenv("CACHER_QUIET", on)
+        assert cacher("exists", "k").err == ""
+
 
 class TestHelp:
     @pytest.mark.parametrize("argv", [["--version"], ["-V"], ["version"], ["version", "-q"]])
