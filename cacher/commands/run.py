@@ -17,6 +17,7 @@ from cacher.limits import LIMITS, Limits
 from cacher.report import Report
 from cacher.store.base import Entry, Store
 from cacher.store.local import LocalStore
+from cacher.unforeseen import reason
 
 if TYPE_CHECKING:
     from cacher.commands.tracing import Tracer
@@ -96,17 +97,14 @@ class Run:
         """The one set of connections, for the store and for origins."""
         from cacher.s3.pace import Pace
         from cacher.s3.proxies import Proxies
+        from cacher.s3.tls import hold_key_log
         from cacher.s3.transport import Transport
 
         settings = self.settings
         if settings.ca_file and not os.path.isfile(settings.ca_file):
-            source = settings.sources.get("ca_file", "--ca-file")
-            if os.path.isdir(settings.ca_file):
-                raise UsageError(
-                    f"{source}: is a directory: {settings.ca_file}",
-                    "it takes a file of PEM certificates",
-                )
-            raise UsageError(f"{source}: no such file: {settings.ca_file}")
+            raise _no_certificates(settings)
+        if log := self.environ.get("SSLKEYLOGFILE"):
+            hold_key_log(log)
         return Transport(
             ca_files=(settings.ca_file,) if settings.ca_file else (),
             proxies=Proxies(self.environ),
@@ -224,3 +222,18 @@ class Run:
         for name in ("store", "bucket", "transport"):
             if name in self.__dict__:
                 self.__dict__[name].close()
+
+
+def _no_certificates(settings: Settings) -> UsageError:
+    """Say why the file of certificates, which is not a regular file, cannot be used."""
+    file, source = settings.ca_file, settings.sources.get("ca_file", "--ca-file")
+    hint = "it takes a file of PEM certificates"
+    if os.path.isdir(file):
+        return UsageError(f"{source}: is a directory: {file}", hint)
+    try:
+        os.stat(file)
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            return UsageError(f"{source}: {reason(error)}: {file}", hint)
+        return UsageError(f"{source}: no such file: {file}")
+    return UsageError(f"{source}: is not a regular file: {file}", hint)

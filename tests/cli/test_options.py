@@ -188,6 +188,20 @@ class TestValues:
     def test_a_certificate_file_that_is_not_there(self, cacher: Run, bucket: BucketPlace) -> None:
         assert "--ca-file: no such file" in cacher("exists", "k", "--ca-file", "none").failed(2)
 
+    @pytest.mark.parametrize("source", ["--ca-file", "SSL_CERT_FILE", "AWS_CA_BUNDLE"])
+    def test_a_certificate_file_that_is_a_fifo(
+        self, cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch, source: str
+    ) -> None:
+        os.mkfifo("ff")
+        flags = []
+        if source.startswith("--"):
+            flags = [source, "ff"]
+        else:
+            monkeypatch.setenv(source, "ff")
+        error = cacher("exists", "k", *flags).failed(2)
+        assert f"{source}: is not a regular file: ff" in error
+        assert "hint: it takes a file of PEM certificates" in error
+
     def test_a_certificate_file_that_is_a_directory(
         self, cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
