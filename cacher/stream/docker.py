@@ -154,7 +154,9 @@ def find(program: str | None, environ: Mapping[str, str]) -> Engine:
         if found := shutil.which(name, path=path):
             return Engine(found, _without_secrets(environ))
     if program:
-        raise LocalError(f"{program} was not found", "--docker (CACHER_DOCKER) names the program")
+        is_there = os.path.dirname(program) and os.path.exists(program)
+        problem = "is not a program that can be run" if is_there else "was not found"
+        raise LocalError(f"{program} {problem}", "--docker (CACHER_DOCKER) names the program")
     raise LocalError(
         f"none of {', '.join(PROGRAMS)} was found on PATH",
         "install one, or let --docker (CACHER_DOCKER) name the program",

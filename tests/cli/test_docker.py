@@ -465,7 +465,17 @@ class TestEngine:
         done = cacher("docker", verb, "k", "app:1", "--docker", "dokker")
         assert (done.status, done.err.splitlines()[0]) == (7, "cacher: error: dokker was not found")
         monkeypatch.setenv("CACHER_DOCKER", "/not/there")
-        assert cacher("docker", verb, "k", "app:1").status == 7
+        assert "error: /not/there was not found" in cacher("docker", verb, "k", "app:1").failed(7)
+
+    @pytest.mark.parametrize("verb", ["upload", "download"])
+    def test_a_program_that_cannot_be_run(self, cacher: Run, place: Place, verb: str) -> None:
+        Path("directory").mkdir()
+        os.mkfifo("fifo")
+        Path("file").touch()
+        for name in ("directory", "fifo", "file"):
+            error = cacher("docker", verb, "k", "app:1", "--docker", f"./{name}").failed(7)
+            assert f"error: ./{name} is not a program that can be run" in error
+            assert "hint: --docker (CACHER_DOCKER) names the program" in error
 
     @pytest.mark.parametrize("verb", ["upload", "download"])
     def test_no_daemon(
