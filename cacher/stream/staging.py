@@ -188,12 +188,12 @@ class Staging:
         """
         old = target.status()
         if beside and (old is None or not _is_elsewhere(target.path, old, target.parent)):
-            with _unless_refused():
+            with _unless_refused(), _turn_in(os.path.dirname(target.path), beside):
                 self._turn = beside, beside.take_turn(self._wait)
                 return None
         inside = self._open_inside(target, old)
         if inside:
-            with _unless_refused():
+            with _unless_refused(), _turn_in(target.path, inside):
                 self._turn = inside, inside.take_turn(self._wait)
         return inside
 
@@ -264,6 +264,20 @@ def _unless_refused() -> Iterator[None]:
     except OSError as error:
         if error.errno not in _REFUSED:
             raise
+
+
+@contextmanager
+def _turn_in(directory: str, yard: Yard) -> Iterator[None]:
+    """Name what is in the place of the directory that serves as a lock."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        path = os.path.join(directory, os.fsdecode(yard.turn_name))
+        raise LocalError(
+            f"{path} is not a directory", "remove it: cacher makes a new lock"
+        ) from error
 
 
 def _hint(error: OSError, target: str) -> str:

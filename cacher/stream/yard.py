@@ -59,6 +59,11 @@ class Yard:
         self.is_inside = is_inside
         self._prefix = prefix
 
+    @property
+    def turn_name(self) -> bytes:
+        """The name of the directory that only one run at a time has."""
+        return self._prefix + TURN
+
     def make(self) -> Claim:
         """A new and empty directory of mode 0700, locked."""
         for _ in range(_ATTEMPTS):
@@ -81,7 +86,7 @@ class Yard:
 
         Whoever has it removes it in the end, and if they were killed the next run does.
         """
-        name = self._prefix + TURN
+        name = self.turn_name
         is_new = False
         try:
             while True:

@@ -240,3 +240,29 @@ class TestTurns:
             assert process.wait(SOON) == 128 + signal.SIGTERM
             assert sorted(os.listdir()) == before
         assert os.listdir() == ["d"]
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["beside", "inside"])
+@pytest.mark.parametrize("kind", ["file", "fifo", "link", "dangling link"])
+def test_a_lock_that_is_not_a_directory(
+    cacher: Run, local: LocalPlace, monkeypatch: pytest.MonkeyPatch, kind: str, inside: bool
+) -> None:
+    Path("tree").mkdir()
+    Path("tree/f").touch()
+    assert cacher("dir", "upload", "k", "tree").status == 0
+    Path("d").mkdir()
+    if inside:
+        monkeypatch.setattr("cacher.stream.staging._is_elsewhere", lambda *_: True)
+    lock = Path("d/.cacher-lock" if inside else ".d.cacher-lock")
+    if kind == "file":
+        lock.touch()
+    elif kind == "fifo":
+        os.mkfifo(lock)
+    else:
+        lock.symlink_to("none" if "dangling" in kind else Path("tree").absolute())
+    error = cacher("dir", "download", "k", "d").failed(7)
+    assert f"error: {lock.absolute()} is not a directory\n" in error
+    assert "hint: remove it: cacher makes a new lock\n" in error
+    assert os.listdir("d") == ([lock.name] if inside else [])
+    lock.unlink()
+    assert cacher("dir", "download", "k", "d").status == 0
