@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import os
@@ -17,12 +18,15 @@ from cacher.errors import IntegrityError, LocalError, UsageError
 from cacher.report import transfer_text
 from cacher.store.base import SHA256, Entry
 from cacher.store.content import Content
+from cacher.unforeseen import reason
 
 PIECE = 256 * 1024
 """Bytes read from a stream at once."""
 
 IN_MEMORY = 16 * 1024 * 1024
 """Bytes of a stream that are kept in memory; a longer one goes to a temporary file."""
+
+_MORE_SPACE = "set TMPDIR to a disk with more space; with --sha256 no temporary file is needed"
 
 
 def upload(run: Run, wanted: Upload) -> Outcome:
@@ -189,8 +193,8 @@ def _spool(fd: int, data: memoryview, position: int) -> None:
         try:
             count = os.pwrite(fd, data, position)
         except OSError as error:
+            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise LocalError(
-                f"writing a temporary file: {(error.strerror or '').lower()}",
-                "set TMPDIR to a disk with more space; with --sha256 no temporary file is needed",
+                f"writing a temporary file: {reason(error)}", _MORE_SPACE if is_full else ""
             ) from error
         data, position = data[count:], position + count

@@ -23,12 +23,13 @@ STALE = 3600
 
 _TRIES = 3
 
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM})
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
 """How a link, a socket or FIFO, and a directory refuse to be opened as a file."""
 
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_LIMITED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG})
+"""What is said where a limit of this machine or process is reached, whatever the store."""
 
 
 def local_fault(error: OSError, doing: str) -> LocalError:
@@ -41,7 +42,7 @@ def local_fault(error: OSError, doing: str) -> LocalError:
 
 def store_fault(error: OSError, doing: str) -> CacherError:
     """What `error` means in the store's directory, while `doing` (an infinitive)."""
-    if error.errno in _NO_SPACE or error.errno in _EXHAUSTED:
+    if error.errno in _NO_SPACE or error.errno in _LIMITED:
         return local_fault(error, doing)
     reason = (error.strerror or str(error)).lower()
     if error.errno == errno.EROFS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -169,6 +170,27 @@ class TestFiles:
         assert b": file too large\n" in err
         assert b"cacher: hint: " in err
         assert os.listdir() == []
+
+    @pytest.mark.parametrize("argv", [("upload", "k"), ("dir", "upload", "k")], ids=" ".join)
+    def test_a_large_entry(self, spawn: Spawn, local: LocalPlace, argv: tuple[str, ...]) -> None:
+        Path("tree").mkdir()
+        Path("tree/f").write_bytes(blob(2 * MIB))
+        source = "tree" if argv[0] == "dir" else "tree/f"
+        process = spawn(*argv, source, preexec_fn=limit("FSIZE", MIB))
+        _, err = process.communicate()
+        assert process.returncode == 7
+        error, hint = err.decode().splitlines()
+        assert error == f"cacher: error: could not store k in {local.root}: file too large"
+        assert "hint: files may not become that large here: see `ulimit -f`" in hint
+        assert local.keys() == local.leftovers() == []
+
+    def test_a_large_stream(self, spawn: Spawn, local: LocalPlace) -> None:
+        process = spawn("upload", "k", "-", stdin=subprocess.PIPE, preexec_fn=limit("FSIZE", MIB))
+        _, err = process.communicate(blob(BIG))
+        assert process.returncode == 7
+        assert b"error: writing a temporary file: file too large\n" in err
+        assert b"hint: files may not become that large here: see `ulimit -f`" in err
+        assert local.keys() == local.leftovers() == []
 
 
 class TestMemory:
