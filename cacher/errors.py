@@ -89,18 +89,21 @@ class OutOfThreads(LocalError):
     def __init__(
         self,
         message: str = "cannot start a thread: the limit of this machine is reached",
-        hint: str = "--jobs 1 needs fewer threads; see `ulimit -u` and the cgroup's pids.max",
+        hint: str = "see `ulimit -u` and the cgroup's pids.max",
     ) -> None:
         super().__init__(message, hint)
 
     @classmethod
-    def meant_by(cls, error: RuntimeError) -> BaseException:
-        """What it means that a thread could not be started.
+    def meant_by(cls, error: RuntimeError, *, jobs: int = 1) -> BaseException:
+        """What it means that a thread could not be started, the first of so many `jobs`.
 
         Starting waits for the thread to run. If a signal's exception comes then, it breaks a lock,
         and the complaint about that hides it.
         """
-        return error.__context__ or cls()
+        meant = cls()
+        if jobs > 1:
+            meant.hint = f"--jobs 1 needs fewer threads; {meant.hint}"
+        return error.__context__ or meant
 
 
 class Stopped(BaseException):

@@ -41,7 +41,7 @@ class Crew:
             try:
                 thread.start()
             except RuntimeError as error:
-                meant = OutOfThreads.meant_by(error)
+                meant = OutOfThreads.meant_by(error, jobs=count)
                 if isinstance(meant, OutOfThreads):
                     self._threads.remove(thread)
                     if number:

@@ -67,7 +67,11 @@ def failure(complaint: str) -> CacherError:
     """What it means that a library cannot compress: the data cannot be the reason."""
     reason = complaint.lower()
     if "not enough memory" in reason or "allocation" in reason:
-        return LocalError("compressing: not enough memory", "a lower --level needs less")
+        # zstd says the same where it cannot start its threads.
+        return LocalError(
+            "compressing: not enough memory, or no more threads",
+            "see `ulimit -u` and the cgroup's pids.max; a lower --level needs less memory",
+        )
     return LocalError(f"compressing: {reason}")
 
 

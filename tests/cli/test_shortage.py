@@ -62,8 +62,10 @@ class TestThreads:
         for dest in ("f", "-"):
             ended = cacher("download", "k", dest)
             assert "cannot start a thread: the limit of this machine is reached" in ended.failed(7)
+            assert "hint: --jobs 1 needs fewer threads; see `ulimit -u`" in ended.err
             assert ended.out == b""
         assert os.listdir() == []
+        assert cacher("download", "k", "f", "--jobs=1").status == 0
 
     def test_a_download_with_one(self, cacher: Run, bucket: BucketPlace, allow: Allow) -> None:
         bucket.put("k", blob(BIG))
@@ -82,6 +84,7 @@ class TestThreads:
         digest = ("--sha256", sha256(blob(BIG))) if known else ()
         ended = cacher("upload", "k", "-", "--part-size=5MiB", *digest, "-q", stdin=blob(BIG))
         assert "cannot start a thread: the limit of this machine is reached" in ended.failed(7)
+        assert "hint: see `ulimit -u`" in ended.err  # no other --jobs would help
         assert bucket.keys() == bucket.leftovers() == []
 
     @pytest.mark.parametrize("known", [True, False])
@@ -102,11 +105,20 @@ class TestThreads:
         assert cacher("upload", "k", "f", "--part-size=5MiB").status == 0
         assert bucket.get("k") == blob(BIG)
 
+    def test_a_directory(self, cacher: Run, local: LocalPlace, allow: Allow) -> None:
+        Path("tree").mkdir()
+        Path("tree/f").write_bytes(blob(MIB))
+        allow(0)
+        ended = cacher("dir", "upload", "k", "tree")
+        assert "cannot start a thread: the limit of this machine is reached" in ended.failed(7)
+        assert "hint: see `ulimit -u` and the cgroup's pids.max\n" in ended.err
+        assert local.keys() == local.leftovers() == []
+
     def test_doctor_goes_on(self, cacher: Run, bucket: BucketPlace, allow: Allow) -> None:
         allow(0)
         ended = cacher("doctor")
         assert "checks failed; the first: cannot start a thread" in ended.failed(7)
-        assert "--jobs 1 needs fewer threads" in ended.err
+        assert "hint: see `ulimit -u` and the cgroup's pids.max\n" in ended.err
         assert "fail  multipart" in ended.text
         assert "ok    delete" in ended.text
         assert bucket.keys() == bucket.leftovers() == []

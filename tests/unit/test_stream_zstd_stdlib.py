@@ -76,8 +76,9 @@ def test_too_little_memory_is_this_machine(
     name = "_chunker" if module is ours else "_compressor"
     setattr(compressor, name, Starved(error))
     for ask in (lambda: compressor.compress(memoryview(b"x")), compressor.finish):
-        with pytest.raises(LocalError, match="compressing: not enough memory") as told:
+        with pytest.raises(LocalError, match="not enough memory, or no more threads") as told:
             list(ask())
+        assert "`ulimit -u`" in told.value.hint
         assert "--level" in told.value.hint
 
 
