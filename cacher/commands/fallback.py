@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from cacher import origin
 from cacher.commands.outcome import Outcome, entry_fields
@@ -10,12 +11,16 @@ from cacher.commands.run import Run
 from cacher.commands.seeding import seeded
 from cacher.commands.wanted import Download
 from cacher.destination import Destination
-from cacher.errors import CacherError, IntegrityError, SourceError, TimedOut
+from cacher.errors import CacherError, IntegrityError, LocalError, SourceError, TimedOut
 from cacher.report import Progress, transfer_text
 from cacher.sinks import FileSink
 from cacher.store.base import SHA256
 from cacher.store.content import Content
 from cacher.urls import shown
+
+
+class _TooLarge(LocalError):
+    """An origin announces more bytes than this machine has room for."""
 
 
 def check(wanted: Download) -> None:
@@ -50,11 +55,6 @@ def _fetch(
     """Return the URL that delivered, and the file; raise one error for all URLs if none did."""
     clockwork = run.clockwork()
     failures: list[CacherError] = []
-
-    def sized(size: int) -> None:
-        progress.total = size
-        place.require(size)
-
     for url in wanted.urls:
         progress.add(-progress.count)
         os.ftruncate(place.fd, 0)
@@ -66,9 +66,9 @@ def _fetch(
                 clockwork,
                 sha256=wanted.sha256,
                 meter=progress.add,
-                sized=sized,
+                sized=partial(_sized, place, progress, url),
             )
-        except (SourceError, IntegrityError) as error:
+        except (SourceError, IntegrityError, _TooLarge) as error:
             failures.append(error)
             if len(wanted.urls) > 1:
                 run.report.warn(error.message, error.hint)
@@ -76,9 +76,31 @@ def _fetch(
             raise SourceError(
                 f"fetching {shown(url)}: not done after {error.seconds:g} s (--timeout)"
             ) from error
-    # A wrong digest is the graver news than a server that does not answer.
-    failures.sort(key=lambda error: not isinstance(error, IntegrityError))
-    raise failures[0]
+    raise _gravest(failures)
+
+
+def _sized(place: Destination, progress: Progress, url: str, size: int) -> None:
+    """The file that is fetched has `size` bytes."""
+    progress.total = size
+    try:
+        place.require(size)
+    except LocalError as error:
+        # Another URL may have another file: this size may be nonsense.
+        raise _TooLarge(f"fetching {shown(url)}: {error.message}", error.hint) from error
+
+
+def _gravest(failures: list[CacherError]) -> CacherError:
+    """One error for all URLs.
+
+    A wrong digest is graver news than a server that does not answer; a file that is too large
+    counts only if nothing else was found after it.
+    """
+    for error in failures:
+        if isinstance(error, IntegrityError):
+            return error
+    if isinstance(failures[-1], _TooLarge):
+        return failures[-1]
+    return next(error for error in failures if not isinstance(error, _TooLarge))
 
 
 def _store(run: Run, wanted: Download, fd: int, fetched: origin.Fetched) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, blob, sha256
 from tests.fakes.certificates import write_certificate
 from tests.fakes.faults import Fault, Respond
 from tests.fakes.origin import Origin, Reply
+from tests.unit.wire import Recorder, listening
 
 FILE = blob(300_000)
 
@@ -125,6 +127,45 @@ class TestSeveralUrls:
         bad = origin.script("/bad", Reply(body=FILE))
         urls = [f"--url={origin.url('/none')}", f"--url={bad}", f"--url={origin.url('/none')}"]
         cacher("download", "k", "f", *urls, "--sha256", "0" * 64).failed(5)
+        assert place.keys() == os.listdir() == []
+
+
+class TestSizesBeyondTheDisk:
+    HUGE = 9_000_000_000_000_000
+
+    @pytest.fixture
+    def huge(self) -> Iterator[str]:
+        """An origin that announces more than any disk has."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nabc" % self.HUGE
+        with listening(Recorder(lambda _seen: head).serve) as host:
+            yield f"http://127.0.0.1:{host.port}/f"
+
+    def test_the_next_url_is_tried(
+        self, cacher: Run, place: Place, origin: Origin, huge: str
+    ) -> None:
+        good = origin.script("/f", Reply(body=FILE))
+        ended = cacher("download", "k", "f", "--url", huge, "--url", good)
+        assert ended.status == 0
+        (warning,) = ended.warnings
+        says = f"fetching {huge}: no space for f: {self.HUGE} bytes are needed, "
+        assert warning.startswith(says)
+        assert Path("f").read_bytes() == place.get("k") == FILE
+
+    @pytest.mark.parametrize("dest", ["f", "-"])
+    def test_nothing_else_is_there(self, cacher: Run, place: Place, huge: str, dest: str) -> None:
+        err = cacher("download", "k", dest, "--url", huge).failed(7)
+        assert f"fetching {huge}: no space for " in err
+        assert "cacher: hint: free some space\n" in err
+        assert place.keys() == os.listdir() == []
+
+    def test_the_last_reason_counts(
+        self, cacher: Run, place: Place, origin: Origin, huge: str
+    ) -> None:
+        none = origin.url("/none")
+        err = cacher("download", "k", "f", "--url", none, "--url", huge).failed(7)
+        assert "cacher: hint: free some space\n" in err
+        err = cacher("download", "k", "f", "--url", huge, "--url", none).failed(6)
+        assert err.splitlines()[-2] == f"cacher: error: fetching {none}: HTTP 404 Not Found"
         assert place.keys() == os.listdir() == []
 
 
