@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsp
 from cacher.errors import IntegrityError, SourceError, UsageError
 from cacher.limits import LIMITS, Limits
 from cacher.s3.faults import status_text
-from cacher.s3.retry import Attempts, retry_after, worth_retrying
+from cacher.s3.retry import Attempts, retry_after, wish, worth_retrying
 from cacher.s3.tls import advice
 from cacher.s3.trace import Trace, traced
 from cacher.s3.transport import Answer, Host, Transport
@@ -65,12 +65,13 @@ class Fetched(NamedTuple):
 class Clockwork(NamedTuple):
     """Where waiting comes from: `pause` sleeps seconds, `random` gives floats in [0, 1).
 
-    `monotonic` gives seconds.
+    `monotonic` gives seconds, `clock` POSIX seconds.
     """
 
     pause: Callable[[float], None]
     random: Callable[[], float]
     monotonic: Callable[[], float]
+    clock: Callable[[], float]
     limits: Limits = LIMITS
     trace: Trace | None = None
 
@@ -159,20 +160,20 @@ class _Fetching:
                         self._sink.end(self._position)
                         return Fetched(self._position, self._digest.hexdigest(), self._whole)
                     reason, hint = status_text(answer.status), _HINTS.get(answer.status, "")
-                    asked = retry_after(answer.headers.get("retry-after"))
+                    asked = retry_after(answer.headers, self._clockwork.clock)
                     lasting = not worth_retrying(answer.status, "")
                     wait = None
                     if not lasting:
                         wait = attempts.delay(limits.silent, retry_after=asked)
                         if wait is None and asked:
-                            reason += f"; it asks to wait {asked:g} s"
+                            reason += f"; {wish(asked)}"
             except TransportError as error:
                 hint = ""
                 if error.hopeless:
                     wait, hint = None, _TROUBLE_HINTS.get(error.trouble) or advice()
                 else:
                     within = error.within(limits, limits.silent)
-                    wait = attempts.delay(within, dropped=error.dropped)
+                    wait = attempts.delay(within, dropped=error.dropped, silence=error.silence)
                 reason = tried(error, attempts)
             if wait is None:
                 raise self._failure(reason, hint)

@@ -161,7 +161,12 @@ class Run:
         from cacher.origin import Clockwork
 
         return Clockwork(
-            pause or self.pause, self.random, self.report.monotonic, self.limits, self._trace
+            pause or self.pause,
+            self.random,
+            self.report.monotonic,
+            self.clock,
+            self.limits,
+            self._trace,
         )
 
     @property

@@ -148,7 +148,7 @@ class Cursor:
         """Wait for the next try. Raises `StoreError` if there is none."""
         limits = self._session.limits
         within = error.within(limits, limits.silent)
-        wait = self._attempts.delay(within, dropped=error.dropped)
+        wait = self._attempts.delay(within, dropped=error.dropped, silence=error.silence)
         if wait is None:
             doing, host = f"reading {self._version.key}", str(self._session.endpoint.host)
             raise unanswered(error, doing, host, self._attempts) from error

@@ -7,7 +7,7 @@ restic and s5cmd repeat.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from cacher.limits import RATE, Limits
 
@@ -41,6 +41,9 @@ _THROTTLED = re.compile("^Throttl")
 
 _LEAST = 0.1
 """The share of a limit that must be left for another try: less is not worth it."""
+
+
+_DAY = 86400.0
 
 
 def worth_retrying(status: int, code: str) -> bool:
@@ -82,15 +85,22 @@ class Attempts:
         return max(within - self.spent, within * _LEAST)
 
     def delay(
-        self, within: float, *, dropped: bool = False, retry_after: float | None = None
+        self,
+        within: float,
+        *,
+        dropped: bool = False,
+        silence: float = 0.0,
+        retry_after: float | None = None,
     ) -> float | None:
         """Seconds to wait before the next try, or None when it is enough.
 
         `within`: the seconds since the last progress that failures of this kind may cost in all.
         `dropped`: a kept-alive connection was closed under us, which servers may do at any time,
-        so the first one is repeated at once. `retry_after`: the seconds that the server asked for;
-        where they are more than what is left, it is enough.
+        so the first one is repeated at once. `silence`: the seconds before the failure in which no
+        byte came, whenever progress was reported. `retry_after`: the seconds that the server asked
+        for; where they are more than what is left, it is enough.
         """
+        self._spent += max(silence - self.spent, 0.0)
         if dropped and not self._dropped and self._tries > 1:
             self._dropped = True
             return 0.0
@@ -109,15 +119,15 @@ class Attempts:
         return wait if wait <= left else None
 
     def progress(self, count: int) -> None:
-        """So many bytes have moved that had never moved before.
+        """So many bytes have moved that had never moved before; 0 or less if none has.
 
         They are worth the seconds that they take at `RATE`: a server that gives one byte, and is
         silent then, cannot go on for ever.
         """
+        now = self._monotonic()
+        self._spent = max(self._spent + now - self._since - max(count, 0) / RATE, 0.0)
+        self._since = now
         if count > 0:
-            now = self._monotonic()
-            self._spent = max(self._spent + now - self._since - count / RATE, 0.0)
-            self._since = now
             self.failed = 0
 
     def resume(self) -> None:
@@ -125,6 +135,33 @@ class Attempts:
         self._since = self._monotonic()
 
 
-def retry_after(header: str | None) -> float | None:
-    """The seconds in a `Retry-After` header; its other form, a date, is not worth a parser."""
-    return float(header) if header and re.fullmatch(r"\d{1,6}", header.strip()) else None
+def retry_after(headers: Mapping[str, str], clock: Callable[[], float]) -> float | None:
+    """The seconds that `Retry-After` asks for, as a number or as a date; None for neither.
+
+    A date is compared with the server's own (RFC 9110, section 10.2.3), or with `clock`.
+    """
+    text = headers.get("retry-after", "").strip()
+    if re.fullmatch("[0-9]+", text):
+        return float(text)
+    until = _http_date(text)
+    if until is None:
+        return None
+    now = _http_date(headers.get("date", ""))
+    return max(until - (clock() if now is None else now), 0.0)
+
+
+def wish(seconds: float) -> str:
+    """Say what a server asked for."""
+    return f"it asks to wait {f'{seconds:.0f} s' if seconds <= _DAY else 'for more than a day'}"
+
+
+def _http_date(text: str) -> float | None:
+    """POSIX seconds; a date without a zone is in UTC."""
+    from datetime import UTC  # needed by few, and every start would load it
+    from email.utils import parsedate_to_datetime
+
+    try:
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None

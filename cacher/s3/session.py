@@ -22,6 +22,7 @@ from cacher.s3.retry import (
     CORRUPTED_CODES,
     Attempts,
     retry_after,
+    wish,
     worth_retrying,
 )
 from cacher.s3.sigv4 import EMPTY_SHA256, Keys, encode_path, encode_query, sign
@@ -213,7 +214,9 @@ class Session:
         if request.body and not request.body.is_sent:
             silent = min(silent, self.limits.silent)  # the store does not even take it
         within = failure.within(self.limits, silent)
-        wait = None if failure.hopeless else attempts.delay(within, dropped=failure.dropped)
+        wait = None
+        if not failure.hopeless:
+            wait = attempts.delay(within, dropped=failure.dropped, silence=failure.silence)
         error = unanswered(failure, request.doing, str(self.endpoint.host), attempts)
         error.__cause__ = failure
         return wait, error
@@ -225,10 +228,10 @@ class Session:
         error = self._explained(fault, request)
         if attempts is None:
             return None, error
-        asked = retry_after(fault.headers.get("retry-after"))
+        asked = retry_after(fault.headers, self.clock)
         wait = attempts.delay(self._silent(request), retry_after=asked)
         if wait is None and asked:
-            return None, StoreError(f"{error.message}; it asks to wait {asked:g} s", error.hint)
+            return None, StoreError(f"{error.message}; {wish(asked)}", error.hint)
         return wait, error
 
     def _silent(self, request: Request) -> float:

@@ -71,8 +71,9 @@ class Host(NamedTuple):
 class Answer:
     """The head of an HTTP answer, and its body to be read."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+    def __init__(self, response: urllib3.BaseHTTPResponse, patience: float) -> None:
         self._response = response
+        self._patience = patience
         # urllib3's own ways to read make a new buffer for each piece: over TLS, where a piece is
         # 16 KiB, that cost more than all the rest.
         body = getattr(response, "_fp", None)
@@ -100,7 +101,10 @@ class Answer:
             count = self._body.fill(buffer)
         except (HTTPError, HTTPException, OSError, ValueError) as error:
             self.close()
-            raise translated(error) from origin_of(error)
+            failure = translated(error)
+            if failure.trouble is Trouble.SILENCE:
+                failure.silence = self._patience
+            raise failure from origin_of(error)
         if self._body.isclosed():
             self._response.release_conn()  # it was read to its end
         return count
@@ -183,6 +187,7 @@ class Transport:
         if body is not None:
             sent["content-length"] = str(body.size)
         self._state.fresh = False
+        patience = patience or self._stall_timeout
         try:
             pool, is_forwarded = self._pool(host)
             response = pool.urlopen(
@@ -197,16 +202,14 @@ class Transport:
                 assert_same_host=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=urllib3.Timeout(
-                    connect=connect or self._connect_timeout, read=patience or self._stall_timeout
-                ),
+                timeout=urllib3.Timeout(connect=connect or self._connect_timeout, read=patience),
             )
         except (HTTPError, OSError, ValueError) as error:
             failure = translated(error, reused=not self._state.fresh)
             if failure.trouble is Trouble.MISMATCH:
                 failure = self._mismatch(host)
             raise failure from origin_of(error)
-        return Answer(response)
+        return Answer(response, patience)
 
     def interrupt(self) -> None:
         """Wake every thread that waits on a socket; their requests fail at once."""

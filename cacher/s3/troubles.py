@@ -75,6 +75,8 @@ class TransportError(Exception):
         self.detail = detail
         self.dropped = dropped
         """The connection had answered before: it was closed while it was idle."""
+        self.silence = 0.0
+        """Seconds without a byte before it, where those ended an answer that had begun."""
 
     def within(self, limits: Limits, silent: float) -> float:
         """The seconds that failures of this kind may cost in all; `silent` are those of silence.

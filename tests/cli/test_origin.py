@@ -253,6 +253,33 @@ class TestBrokenConnections:
         assert len(origin.seen) == 2
         assert place.keys() == os.listdir() == []
 
+    def test_the_same_half_again_and_again(self, cacher: Run, place: Place, origin: Origin) -> None:
+        """An origin that ignores ranges, and is silent in the middle of every answer."""
+        half = Reply(body=FILE[:3000], ranges=False, stall=60, stall_after=1500)
+        url = origin.script("/f", half)
+        err = cacher("download", "k", "f", "--url", url, limits=IMPATIENT).failed(6)
+        assert re.search(r"no answer for 2\.\d s \(2 tries\)", err)
+        assert len(origin.seen) == 2
+        assert place.keys() == os.listdir() == []
+
+    @pytest.mark.parametrize(
+        ("asked", "says"),
+        [
+            ("3600", "it asks to wait 3600 s"),
+            ("9" * 23, "it asks to wait for more than a day"),
+            ("Fri, 27 Nov 2026 13:00:00 GMT", "it asks to wait 3600 s"),
+        ],
+    )
+    def test_it_asks_for_too_much_time(
+        self, cacher: Run, place: Place, origin: Origin, asked: str, says: str
+    ) -> None:
+        busy = {"Retry-After": asked, "Date": "Fri, 27 Nov 2026 12:00:00 GMT"}
+        url = origin.script("/f", Reply(503, headers=busy))
+        err = cacher("download", "k", "f", "--url", url).failed(6)
+        assert f"fetching {url}: HTTP 503 Service Unavailable; {says}\n" in err
+        assert len(origin.seen) == 1
+        assert place.keys() == os.listdir() == []
+
     def test_slow_and_steady_is_no_silence(
         self, cacher: Run, local: LocalPlace, origin: Origin, impatient: None
     ) -> None:

@@ -12,6 +12,7 @@ from cacher.s3.retry import (
     RETRY_CODES,
     Attempts,
     retry_after,
+    wish,
     worth_retrying,
 )
 
@@ -224,6 +225,10 @@ def test_limits_in_another_time() -> None:
     )
 
 
+NOON = "Fri, 27 Nov 2026 12:00:00 GMT"
+NOON_SECONDS = 1795780800.0
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
@@ -235,9 +240,57 @@ def test_limits_in_another_time() -> None:
         ("-1", None),
         ("1.5", None),
         ("1e3", None),
-        ("9999999", None),
-        ("Fri, 31 Dec 1999 23:59:59 GMT", None),
+        ("9999999", 9999999.0),
+        ("9" * 23, 1e23),
+        ("9" * 5000, float("inf")),
+        ("²", None),
+        ("Fri, 27 Nov 2026 12:01:30 GMT", 90.0),
+        ("Friday, 27-Nov-26 12:01:30 GMT", 90.0),
+        ("Fri Nov 27 12:01:30 2026", 90.0),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0),
+        ("Fri, 99 Nov 2026 12:01:30 GMT", None),
+        ("tomorrow", None),
     ],
 )
 def test_retry_after(header: str | None, seconds: float | None) -> None:
-    assert retry_after(header) == seconds
+    headers = {} if header is None else {"retry-after": header}
+    assert retry_after(headers, lambda: NOON_SECONDS) == seconds
+    wrong_clock = retry_after(headers | {"date": NOON}, lambda: 0.0)
+    assert wrong_clock == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"),
+    [(3600.0, "it asks to wait 3600 s"), (1e23, "it asks to wait for more than a day")],
+)
+def test_what_a_server_asks_for_is_said(seconds: float, says: str) -> None:
+    assert wish(seconds) == says
+
+
+def test_the_same_bytes_again_are_no_progress() -> None:
+    """A server that ignores ranges gives its first half again and again, and is silent then."""
+    clock = Clock()
+    counted = Attempts(LIMITS, lambda: 0.5, clock)
+    new = 1500
+    wait: float | None = 0.0
+    while wait is not None:
+        clock.now += wait
+        counted.progress(new)
+        counted.resume()
+        clock.now += min(LIMITS.stall, counted.left(LIMITS.silent))
+        new, wait = 0, counted.delay(LIMITS.silent)
+    assert (counted.failed, counted.spent) == (2, clock.now)
+    assert clock.now < LIMITS.silent + 4
+
+
+def test_silence_counts_from_the_last_byte_and_not_from_the_report_of_it() -> None:
+    """What came before a silence is handed over after it."""
+    clock = Clock()
+    counted = Attempts(LIMITS, lambda: 0.0, clock)
+    clock.now += LIMITS.stall
+    counted.progress(1 << 20)
+    assert counted.delay(LIMITS.silent, silence=LIMITS.stall) == 0.0
+    assert counted.spent == LIMITS.stall
+    clock.now += LIMITS.stall
+    assert counted.delay(LIMITS.silent, silence=LIMITS.stall) is None
+    assert (counted.failed, counted.spent) == (2, 2 * LIMITS.stall)
