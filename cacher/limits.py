@@ -59,7 +59,17 @@ class Limits(NamedTuple):
 
     def curious(self) -> Limits:
         """For a diagnosis, which tells how things are and not how they may become."""
-        return self._replace(tries=2, silent=self.stall, unreachable=self.connect)
+        return self._replace(
+            tries=2,
+            silent=self.stall,
+            unreachable=self.connect,
+            write=self.stall,
+            commit=self.stall,
+        )
+
+    def hasty(self) -> Limits:
+        """For a request that undoes something, at a store that has left another unanswered."""
+        return self._replace(tries=1, stall=self.undo, silent=self.undo)
 
     def impatient(self) -> Limits:
         """For work that nobody waits for: all of it ends `silent` seconds after the last progress.

@@ -10,7 +10,7 @@ from cacher.commands.bucket import require_bucket
 from cacher.commands.chart import FAIL, OK, WARN, Chart, Doubtful, Skipped, canary_key
 from cacher.commands.network_doctor import examine_network
 from cacher.commands.run import Run
-from cacher.errors import AccessError, StoreError
+from cacher.errors import AccessError, Silent, StoreError
 from cacher.s3 import probes
 from cacher.s3.client import Client
 from cacher.s3.faults import NotAStore
@@ -40,14 +40,14 @@ def examine_bucket(run: Run, chart: Chart) -> None:
     client.session.limits = client.session.limits.curious()
     prefix = f"{run.settings.prefix}/" if run.settings.prefix else ""
     assumed = client.session.region
-    chart.run("clock", lambda: _clock(client))
-    chart.run("region", lambda: _region(run, client, assumed, chart))
+    chart.ask("clock", lambda: _clock(client))
+    chart.ask("region", lambda: _region(run, client, assumed, chart))
     if isinstance(chart.checks[-1].error, NotAStore):
         return
-    chart.run("bucket", lambda: _bucket(client))
+    chart.ask("bucket", lambda: _bucket(client))
     if isinstance(chart.checks[-1].error, _NoBucket):
         return
-    chart.run("list", lambda: _list(client, prefix))
+    chart.ask("list", lambda: _list(client, prefix))
     _examine_writing(chart, client, prefix + canary_key())
     _diagnose_permissions(chart)
 
@@ -128,14 +128,9 @@ def _clock(client: Client) -> str:
 
 
 def _region(run: Run, client: Client, assumed: str, chart: Chart) -> str:
-    """The region that requests are signed for, once some have been answered."""
+    """The region that requests are signed for, if the store accepts one that is."""
     wanted = run.settings.region
-    try:
-        told = client.location()
-    except NotAStore:
-        raise
-    except (AccessError, StoreError):
-        told = ""  # not every key may ask, and not every store answers
+    told = _told_region(client)
     # A refusal tells the region that is wanted; a name that it merely has may be another (Ceph).
     region = client.session.region
     source = run.settings.sources["region"]
@@ -147,9 +142,31 @@ def _region(run: Run, client: Client, assumed: str, chart: Chart) -> str:
         raise AccessError(f"the store's region is {region}, not {wanted}", f"set --region {region}")
     if region != assumed:
         return f"{region} (learned from the store)"
+    if told is None and not _accepts(client):
+        raise Skipped(f"{region}; the store accepted no request that could prove it")
     if told and told != region:
         return f"{region} (the store accepts it; its own is {told})"
     return region if wanted else f"{region} (not set; the store accepts it)"
+
+
+def _told_region(client: Client) -> str | None:
+    """What the store says; None if it does not: not every key may ask, nor every store answers."""
+    try:
+        return client.location()
+    except (NotAStore, Silent):
+        raise
+    except (AccessError, StoreError):
+        return None
+
+
+def _accepts(client: Client) -> bool:
+    """Whether the store accepts a request, and so the region that it is signed for."""
+    try:
+        return probes.bucket_refusal(client) is None
+    except (NotAStore, Silent):
+        raise
+    except (AccessError, StoreError):
+        return False  # the next checks say why
 
 
 def _bucket(client: Client) -> str:
@@ -182,7 +199,10 @@ def _list(client: Client, prefix: str) -> str:
 
 
 def _examine_writing(chart: Chart, client: Client, key: str) -> None:
+    tried: list[str] = []
+
     def write() -> str:
+        tried.append(key)
         with _needing("write", client):
             probes.canary(client, key)
         return "a test entry was written"
@@ -214,24 +234,29 @@ def _examine_writing(chart: Chart, client: Client, key: str) -> None:
         _need(chart, "write")
         return probes.aborted(client, key)
 
-    def delete() -> str:
-        try:
-            client.delete(key)
-        except AccessError as error:
-            if "write" in _refused(chart, AccessError):
-                raise Skipped("nothing was written") from error
-            raise
-        return "everything was deleted"
-
     try:
-        chart.run("write", write)
-        chart.run("read", read)
-        chart.run("conditional", conditional)
-        chart.run("multipart", multipart)
-        chart.run("range", ranged)
-        chart.run("abort", abort)
+        chart.ask("write", write)
+        chart.ask("read", read)
+        chart.ask("conditional", conditional)
+        chart.ask("multipart", multipart)
+        chart.ask("range", ranged)
+        chart.ask("abort", abort)
     finally:
-        chart.run("delete", delete)
+        # What went unanswered may have been written all the same.
+        look = chart.run if tried else chart.ask
+        look("delete", lambda: _delete(chart, client, key))
+
+
+def _delete(chart: Chart, client: Client, key: str) -> str:
+    if chart.is_silent:
+        client.session.limits = client.session.limits.hasty()
+    try:
+        client.delete(key)
+    except AccessError as error:
+        if "write" in _refused(chart, AccessError):
+            raise Skipped("nothing was written") from error
+        raise
+    return "everything was deleted"
 
 
 def _need(chart: Chart, name: str) -> None:
@@ -246,6 +271,8 @@ def _refused(chart: Chart, kind: type[AccessError]) -> set[str]:
 
 def _diagnose_permissions(chart: Chart) -> None:
     """Say what the refusals have in common: a key that may only read, or only write."""
+    if chart.is_silent:
+        return
     refused = _refused(chart, _Forbidden)
     writes = "write" not in refused
     # Where nothing could be written there was nothing to read.

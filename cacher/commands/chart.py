@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cacher.errors import CacherError, LocalError
+from cacher.errors import CacherError, LocalError, Silent
 
 OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
 
@@ -56,6 +56,21 @@ class Chart:
         else:
             return True
         return False
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether a check got no answer, so that others would get none after as long a time."""
+        return any(isinstance(check.error, Silent) for check in self.checks)
+
+    def ask(self, name: str, look: Callable[[], str]) -> bool:
+        """The same for a check that needs the store's answer."""
+
+        def asked() -> str:
+            if self.is_silent:
+                raise Skipped("needs an answer")
+            return look()
+
+        return self.run(name, asked)
 
     def failed(self, name: str) -> bool:
         """Whether a check of that name failed."""

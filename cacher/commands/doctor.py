@@ -13,7 +13,7 @@ from cacher.commands.chart import FAIL, WARN, Chart, Check, Skipped, canary_key
 from cacher.commands.outcome import Outcome
 from cacher.commands.run import Run
 from cacher.config import Settings
-from cacher.errors import IntegrityError, StoreError
+from cacher.errors import CacherError, IntegrityError, StoreError
 from cacher.report import size_text
 from cacher.store.local_traces import none_left
 from cacher.unforeseen import translated
@@ -45,8 +45,13 @@ def doctor(run: Run) -> Outcome:
         return Outcome("healthy", f"everything works{more}", fields)
     failures = sum(check.state == FAIL for check in chart.checks)
     text = f"{failures} of {len(chart.checks)} checks failed; the first: {error.message}"
-    hint = error.hint or "fix this first; other failures may come from it"
+    hint = _hint(error) or "fix this first; other failures may come from it"
     return Outcome("unhealthy", fields=fields, error=type(error)(text, hint))
+
+
+def _hint(error: CacherError) -> str:
+    """The error's hint without those to run what runs already."""
+    return "; ".join(hint for hint in error.hint.split("; ") if "`cacher doctor`" not in hint)
 
 
 def _zstd() -> str:

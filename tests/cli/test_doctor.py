@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from tests.cli.charts import CHECKS, Chart
 from tests.cli.conftest import Run, Spawn
 from tests.cli.stage import BucketPlace, LocalPlace
+from tests.cli.test_hanging import SCALED, SLACK
 from tests.cli.test_signals import LONG, SIGNALS, stop, until
 from tests.fakes.faults import CutAnswer, Fault, Replace, Reset, Respond, Stall
 
@@ -206,6 +209,115 @@ class TestBucket:
         assert {line.state for line in Chart(ended).lines} == {"fail", "warn"}
         assert Chart(ended).names("fail") == ["write"]
         assert Chart(ended).names("warn") == ["permissions"]
+
+
+def leave_unanswered(bucket: BucketPlace, operation: str | None) -> None:
+    bucket.server.inject(Fault(Stall(LONG), operation=operation, times=None))
+
+
+class TestSilence:
+    def test_the_first_check_without_an_answer_is_the_last(
+        self, cacher: Run, bucket: BucketPlace
+    ) -> None:
+        leave_unanswered(bucket, None)
+        began = time.monotonic()
+        ended = cacher("doctor", limits=SCALED)
+        assert time.monotonic() - began < SCALED.stall + SLACK
+        assert "hint: the store or the network hangs" in ended.failed(3)
+        chart = Chart(ended)
+        assert chart.names("fail") == ["clock"]
+        asking = CHECKS[CHECKS.index("clock") + 1 :]
+        assert chart.names("skip") == ["tls", *asking]
+        assert {chart[name].text for name in asking} == {"needs an answer"}
+        assert bucket.server.count() == 1
+
+    @pytest.mark.parametrize(
+        ("operation", "check"),
+        [
+            ("GetBucketLocation", "region"),
+            ("ListObjectsV2", "list"),
+            ("PutObject", "write"),
+            ("GetObject", "read"),
+            ("CompleteMultipartUpload", "multipart"),
+            ("UploadPart", "multipart"),
+        ],
+    )
+    def test_what_may_have_been_written_is_deleted(
+        self, cacher: Run, bucket: BucketPlace, operation: str, check: str
+    ) -> None:
+        leave_unanswered(bucket, operation)
+        limits = SCALED._replace(write=LONG, commit=LONG)  # for those who store something
+        began = time.monotonic()
+        ended = cacher("doctor", limits=limits)
+        assert time.monotonic() - began < limits.stall + limits.undo + SLACK
+        ended.failed(3)
+        chart = Chart(ended)
+        assert chart.names("fail") == [check]
+        skipped = CHECKS[CHECKS.index(check) + 1 : -1]
+        assert [chart[name].state for name in skipped] == ["skip"] * len(skipped)
+        wrote = check not in ("region", "list")
+        assert chart["delete"].state == ("ok" if wrote else "skip")
+        assert bucket.server.count(operation="DeleteObject") == wrote
+        assert "permissions" not in chart
+        assert bucket.keys() == bucket.leftovers() == []
+
+    def test_deleting_has_little_time_then(self, cacher: Run, bucket: BucketPlace) -> None:
+        for operation in ("PutObject", "DeleteObject"):
+            leave_unanswered(bucket, operation)
+        began = time.monotonic()
+        ended = cacher("doctor", limits=SCALED)
+        assert time.monotonic() - began < SCALED.stall + SCALED.undo + SLACK
+        ended.failed(3)
+        assert Chart(ended).names("fail") == ["write", "delete"]
+        assert bucket.server.count(operation="DeleteObject") == 1
+
+
+class TestHints:
+    @pytest.mark.parametrize(
+        "action",
+        [
+            Respond(403, "Odd"),
+            Respond(409, "Odd"),
+            Respond(403, "AccessDenied", "Operation is not allowed for this key"),
+            Respond(500, "InternalError"),
+            Reset(),
+        ],
+    )
+    @pytest.mark.parametrize("operation", [None, "GetObject", "DeleteObject"])
+    def test_none_is_to_run_what_runs(
+        self,
+        cacher: Run,
+        bucket: BucketPlace,
+        action: Respond | Reset,
+        operation: str | None,
+    ) -> None:
+        bucket.server.inject(Fault(action, operation=operation, times=None))
+        ended = cacher("doctor")
+        assert ended.status in (3, 4)
+        (hint,) = re.findall("^cacher: hint: (.*)$", ended.err, re.MULTILINE)
+        assert hint
+        assert "`cacher doctor`" not in ended.err + ended.text
+
+
+class TestRegion:
+    def test_a_page_proves_none(self, cacher: Run, bucket: BucketPlace) -> None:
+        headers = {"Content-Type": "text/html"}
+        for status in (401, 403):
+            page = Respond(status, headers=headers, body=b"<html><title>Log in</title></html>")
+            bucket.server.inject(Fault(page, times=None))
+            ended = cacher("doctor")
+            assert ended.status in (3, 4)
+            assert Chart(ended)["region"].state in ("fail", "skip")
+            assert "accepts it" not in ended.text
+
+    def test_a_key_that_may_not_ask_for_it(self, cacher: Run, bucket: BucketPlace) -> None:
+        denied = Respond(403, "AccessDenied")
+        bucket.server.inject(Fault(denied, operation="GetBucketLocation", times=None))
+        ended = cacher("doctor")
+        assert ended.status == 0
+        assert Chart(ended)["region"].state == "ok"
+        bucket.server.inject(Fault(denied, operation="HeadBucket", nth=2))
+        assert Chart(cacher("doctor"))["region"].state == "skip"
 
 
 class TestCleaning:
