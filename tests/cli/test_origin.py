@@ -62,6 +62,15 @@ class TestRedirects:
         err = cacher("download", "k", "f", "--url", url).failed(6)
         assert "(redirected to http://127.0.0.1:1/mirror?…): connection refused" in err
 
+    def test_to_an_endless_address(self, cacher: Run, local: LocalPlace, origin: Origin) -> None:
+        """The whole is asked for, and only its beginning is shown."""
+        path = "/" + "a" * 60_000
+        url = origin.script("/a", redirect(path))
+        err = cacher("download", "k", "f", "--url", url).failed(6)
+        assert re.search(r"\(redirected to http://127\.0\.0\.1:\d+/a{100,190}…\): HTTP 4", err)
+        assert len(err) < 600
+        assert local.keys() == os.listdir() == []
+
     def test_from_https_to_http_only_with_a_digest(
         self, cacher: Run, local: LocalPlace, origin: Origin, tmp_path: Path
     ) -> None:
