@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from http.client import (
+    BadStatusLine,
     HTTPException,
     HTTPMessage,
     HTTPResponse,
@@ -33,9 +34,24 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 _LENGTH = re.compile("[0-9]{1,19}")
 
+_STATUS = re.compile(r"(HTTP/[0-9](?:\.[0-9])?)[ \t]+([1-9][0-9]{2})(?:[ \t](.*))?", re.DOTALL)
+
+_CHUNK = re.compile(rb"(?=[0-9A-Fa-f])0*([0-9A-Fa-f]{0,15})[ \t]*(?:;[^\n]*)?\r?\n")
+"""The line before a chunk: its size, and extensions that nobody uses (RFC 9112, section 7.1)."""
+
+_LINE = 64 * 1024
+"""Bytes of a status line, or of the line before a chunk."""
+
 
 class MalformedHead(HTTPException):
     """The head of an answer cannot be read whole, so that its body cannot be trusted."""
+
+
+class BadChunk(HTTPException):
+    """The chunks of a body are not as they must be."""
+
+    def __init__(self) -> None:
+        super().__init__("the chunks of the answer are damaged")
 
 
 class Response(HTTPResponse):
@@ -50,7 +66,7 @@ class Response(HTTPResponse):
         Raises `MalformedHead`, and what http.client raises.
         """
         for _ in range(_MOST_INTERIM):
-            version, status, reason = self._read_status()  # type: ignore[attr-defined]
+            version, status, reason = self._read_status()
             headers = read_fields(self.fp)
             if not 100 <= status < 200 or status == 101:
                 break
@@ -93,7 +109,7 @@ class Response(HTTPResponse):
             return 0
         left: int | None = self.length
         if self.chunked:
-            left = self._get_chunk_left()  # type: ignore[attr-defined]
+            left = self._get_chunk_left()
             if left is None:
                 return 0  # that was the last chunk
         count = self.fp.readinto1(buffer[:left]) if left != 0 else 0
@@ -108,6 +124,43 @@ class Response(HTTPResponse):
             if not left and (left is not None or not count):
                 self._close_conn()  # type: ignore[attr-defined]
         return count
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """In http.client's place, for which `+200` and `2_00` are statuses, too."""
+        line = self.fp.readline(_LINE).decode("latin-1")
+        if not line:
+            raise RemoteDisconnected("before a head")
+        match = _STATUS.fullmatch(line.rstrip("\r\n"))
+        if not match:
+            raise BadStatusLine(line)
+        return match[1], int(match[2]), match[3] or ""
+
+    def _get_chunk_left(self) -> int | None:
+        """In http.client's place, which takes any two bytes for the end of a chunk's data.
+
+        The bytes that are left of a chunk; None after the last one.
+        """
+        left: int | None = self.chunk_left
+        if not left:
+            if left is not None and self._line() not in (b"\r\n", b"\n"):
+                raise BadChunk
+            match = _CHUNK.fullmatch(self._line())
+            if not match:
+                raise BadChunk
+            left = int(match[1] or b"0", 16)
+            if not left:
+                self._read_and_discard_trailer()  # type: ignore[attr-defined]
+                self._close_conn()  # type: ignore[attr-defined]
+                left = None
+            self.chunk_left = left
+        return left
+
+    def _line(self) -> bytes:
+        """A line between chunks, with its end."""
+        line: bytes = self.fp.readline(_LINE)
+        if not line.endswith(b"\n") and len(line) < _LINE:
+            raise IncompleteRead(b"")
+        return line
 
 
 def read_fields(stream: BinaryIO) -> HTTPMessage:

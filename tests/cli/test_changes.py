@@ -43,7 +43,7 @@ def test_times_that_are_put_back(cacher: Run, bucket: BucketPlace) -> None:
     os.close(fd)
 
 
-@pytest.mark.parametrize("etag", ["", 'W/"x"'])
+@pytest.mark.parametrize("etag", ["", 'W/"x"', '""'])
 def test_an_origin_that_always_cuts_is_given_up(
     cacher: Run, bucket: BucketPlace, etag: str
 ) -> None:

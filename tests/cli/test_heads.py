@@ -117,6 +117,15 @@ class TestOrigins:
         assert ranges == [[], ["bytes=600-"], []]
         assert Path("f").read_bytes() == local.get("k") == BODY
 
+    @pytest.mark.parametrize("chunks", [CHUNKS.replace(b"\r\n0", b"XX0"), b"0x" + CHUNKS])
+    def test_damaged_chunks(
+        self, cacher: Run, local: LocalPlace, recorder: Recorder, url: str, chunks: bytes
+    ) -> None:
+        recorder.answer = ok(b"Transfer-Encoding: chunked\r\n", chunks)
+        err = cacher("download", "k", "f", "--url", f"{url}/f").failed(6)
+        assert "the chunks of the answer are damaged" in err
+        assert local.keys() == os.listdir() == []
+
     @pytest.mark.parametrize("header", [b"Retry-After", b"Date", b"Last-Modified", b"Age"])
     def test_numbers_that_are_too_long_mean_nothing(
         self, cacher: Run, local: LocalPlace, recorder: Recorder, url: str, header: bytes
@@ -170,4 +179,15 @@ class TestStores:
             assert "the answer is not proper HTTP: a header line has no colon" in err
             assert "cacher: hint: check --endpoint" in err
             assert len(recorder.seen) == 1
+        assert os.listdir() == ["f"]
+
+    @pytest.mark.parametrize("etag", [b"", b'ETag: ""\r\n', b"ETag:\r\n"])
+    def test_an_empty_etag_proves_nothing(
+        self, cacher: Run, recorder: Recorder, store: str, etag: bytes
+    ) -> None:
+        recorder.answer = ok(etag + b"Content-Length: 1600\r\n")
+        Path("f").write_bytes(BODY)
+        for argv in (("download", "k", "g"), ("upload", "--force", "k", "f")):
+            err = cacher(*argv).failed(3)
+            assert "answered, but not as an S3 store does" in err
         assert os.listdir() == ["f"]

@@ -160,6 +160,14 @@ def test_no_head_is_so_odd_that_it_fails_otherwise(lines: list[bytes]) -> None:
         pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", "the answer is not HTTP", id="another-protocol"),
         pytest.param(b"HTTP/1.1 2x0 OK\r\n\r\n", "the answer is not HTTP", id="no-status"),
         pytest.param(b"HTTP/2.0 200 OK\r\n\r\n", "the answer is not HTTP", id="another-version"),
+        *(
+            pytest.param(
+                b"HTTP/1.1 " + status + b" OK\r\nContent-Length: 2\r\n\r\nok",
+                "the answer is not HTTP",
+                id=f"status-{status.decode('latin-1')}",
+            )
+            for status in (b"+200", b"2_00", b"0200", b"20", b"2000", b"-200", b"200OK", b"\xb200")
+        ),
         pytest.param(b"\0\1\2\3\n", "the answer is not HTTP", id="bytes"),
     ],
 )
@@ -270,12 +278,60 @@ def test_an_answer_that_has_no_body(
     assert recorder.connections == 1
 
 
-@pytest.mark.parametrize("size", [b"F" * 5000, b"", b"x", b"-3"])
+@pytest.mark.parametrize("kept", [b"HTTP/1.1 200", b"HTTP/1.1 200 ", b"HTTP/1.0 \t200 O K "])
+def test_a_status_line_without_a_reason(
+    recorder: Recorder, host: Host, transport: Transport, kept: bytes
+) -> None:
+    recorder.answer = lambda _seen: kept + b"\r\nContent-Length: 2\r\n\r\nok"
+    assert get(transport, host) == b"ok"
+
+
+NO_SIZES = [b"F" * 5000, b"", b"x", b"-3", b"0x3", b"0_3", b"+3", b" 3", b"3_", b"3 4", b"3x", b";"]
+
+
+@pytest.mark.parametrize("size", NO_SIZES)
 def test_a_chunk_without_a_size_that_can_be_is_broken(transport: Transport, size: bytes) -> None:
     rest = b"Transfer-Encoding: chunked\r\n\r\n" + size + b"\r\nabc\r\n0\r\n\r\n"
     with listening(giving(answered(rest=rest))) as host, pytest.raises(TransportError) as caught:
         get(transport, host)
     assert caught.value.trouble is Trouble.BROKEN
+    assert caught.value.detail == "the chunks of the answer are damaged"
+
+
+@pytest.mark.parametrize("after", [b"", b"X", b"XX", b"\r", b"\rX", b"X\r\n", b"\n\r", b"  "])
+def test_data_after_a_chunk_is_broken(transport: Transport, after: bytes) -> None:
+    rest = b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc" + after + b"2\r\nde\r\n0\r\n\r\n"
+    with listening(giving(answered(rest=rest))) as host, pytest.raises(TransportError) as caught:
+        get(transport, host)
+    assert caught.value.trouble is Trouble.BROKEN
+    assert caught.value.detail == "the chunks of the answer are damaged"
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"3\nabc\n2\nde\n0\n\n",
+        b"3  \r\nabc\r\n02\t;a=b\r\nde\r\n0;\r\n\r\n",
+        b'3;x="y; z"\r\nabc\r\n2 ; q\r\nde\r\n000\r\nA: b\r\n\r\n',
+    ],
+)
+def test_chunks_as_some_servers_send_them(
+    recorder: Recorder, host: Host, transport: Transport, chunks: bytes
+) -> None:
+    recorder.answer = lambda _seen: answered(rest=b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+    for _ in range(2):
+        assert get(transport, host) == b"abcde"
+    assert recorder.connections == 1
+
+
+@pytest.mark.parametrize("kept", range(1, 19))
+def test_chunks_that_are_cut_off(transport: Transport, kept: int) -> None:
+    chunks = b"3\r\nabc\r\n2;x\r\nde\r\n0\r\n\r\n"[:kept]
+    rest = b"Transfer-Encoding: chunked\r\n\r\n" + chunks
+    with listening(giving(answered(rest=rest))) as host, pytest.raises(TransportError) as caught:
+        get(transport, host)
+    assert caught.value.trouble is Trouble.BROKEN
+    assert "closed before the end" in caught.value.detail
 
 
 # --- bodies --------------------------------------------------------------------------------------
