@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 
@@ -15,7 +16,12 @@ from tests.fakes.s3server import FakeS3Server
 
 FILE = blob(300_000)
 
-SECRETS = ("Passw0rdOfTheOrigin", "QuerySecret", "SignedQuery", "CookieOfTheStore", "Pr0xyPassw0rd")
+PROXY_LOGIN = base64.b64encode(b"user:Pr0xyPassw0rd").decode()
+
+SECRETS = (
+    *("Passw0rdOfTheOrigin", "QuerySecret", "SignedQuery", "CookieOfTheStore"),
+    *("Pr0xyPassw0rd", PROXY_LOGIN),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +104,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("proxied", [False, True])
 @pytest.mark.parametrize("refused", [False, True])
 def test_no_secret_is_shown(
     cacher: Run,
@@ -106,6 +113,7 @@ def test_no_secret_is_shown(
     monkeypatch: pytest.MonkeyPatch,
     command: tuple[str, ...],
     refused: bool,
+    proxied: bool,
 ) -> None:
     place = BucketPlace(server)
     for name, value in place.environment.items():
@@ -120,7 +128,14 @@ def test_no_secret_is_shown(
     origin.script("/real", Reply(body=FILE))
     url = origin.url("/f?x=QuerySecret", login="user:Passw0rdOfTheOrigin")
     argv = [url if arg == "ORIGIN" else arg for arg in command]
-    ended = cacher(*argv, "--debug", "-v", "--json")
+    with Origin(forwards=True) as proxy:
+        if proxied:
+            for name in ("no_proxy", "NO_PROXY"):
+                monkeypatch.delenv(name, raising=False)
+            monkeypatch.setenv("http_proxy", proxy.url(login="user:Pr0xyPassw0rd"))
+        ended = cacher(*argv, "--debug", "-v", "--json")
+    logins = {request.headers.get("proxy-authorization") for request in proxy.seen}
+    assert logins == ({f"Basic {PROXY_LOGIN}"} if proxied else set())
     shown = ended.err + ended.text
     assert re.search(r"^cacher:   [<>] ", shown, re.MULTILINE)
     signatures = [
