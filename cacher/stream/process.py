@@ -193,8 +193,11 @@ class Child:
             if process.poll() is None:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(GRACE)
-            for thread in self._threads:
-                thread.join(_LAST_WORDS)
+            # Of one that stays nobody waits for the words: the upload that it was for is aborted
+            # after this, and that must not come too late.
+            if process.poll() is not None:
+                for thread in self._threads:
+                    thread.join(_LAST_WORDS)
 
 
 def _signal(group: int, number: signal.Signals) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cacher.errors import LocalError
+from cacher.limits import LIMITS
 from cacher.stream import process
 from cacher.stream.process import KEPT, PIPE, Child, InputClosed
 
@@ -183,6 +184,19 @@ def test_what_cannot_be_killed_gets_the_end_of_its_input(monkeypatch: pytest.Mon
         start = time.monotonic()
     assert time.monotonic() - start < 30  # there is no more to be done
     child._running.kill()
+
+
+def test_stopping_leaves_time_to_undo_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    longest = max(3 * process.GRACE, process.GRACE + 2 * process._LAST_WORDS)
+    assert longest <= LIMITS.undo - 1
+    monkeypatch.setattr(process, "GRACE", 0.1)
+    monkeypatch.setattr(process, "_LAST_WORDS", LONG)
+    monkeypatch.setattr(process, "_signal", lambda *_: None)  # and nothing ends it
+    with sh("exec sleep 600") as child:
+        start = time.monotonic()
+    assert time.monotonic() - start < LONG / 2
+    child._running.kill()
+    child._running.wait()
 
 
 def test_a_pipe_that_a_grandchild_holds_does_not_keep_us(monkeypatch: pytest.MonkeyPatch) -> None:
