@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from cacher.errors import AccessError, CacherError, StoreError
 from cacher.s3 import documents, quirks
 from cacher.s3.body import MemoryBody, SignedBody
-from cacher.s3.faults import Fault, explained, unanswered
+from cacher.s3.faults import Fault, explained, sizeless, unanswered
 from cacher.s3.heads import ObjectHead, is_whole, read_head, told_size
 from cacher.s3.retry import Attempts
 from cacher.s3.session import (
@@ -272,7 +272,7 @@ class Client:
             if size < 0 and is_whole(answer) and self.is_over(answer, doing):
                 size = 0
         if size < 0:
-            raise StoreError(f"{doing}: the store does not say how large it is")
+            raise sizeless(doing, str(self.session.endpoint.host))
         return read_head(reply.headers)._replace(size=size)
 
     def is_over(self, answer: Answer, doing: str) -> bool:

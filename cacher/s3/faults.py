@@ -21,8 +21,8 @@ from cacher.errors import (
     StoreError,
     Unanswered,
 )
+from cacher.s3 import quirks
 from cacher.s3.documents import ErrorDocument, plain
-from cacher.s3.quirks import REDIRECTIONS, clock_is_off, quota_is_reached
 from cacher.s3.retry import CORRUPTED_CODES, Attempts, worth_retrying
 from cacher.s3.tls import advice
 from cacher.s3.troubles import TransportError, Trouble, tried
@@ -39,8 +39,12 @@ _WANTS_TLS = re.compile(
     rb"HTTP request to an HTTPS|sent to HTTPS port|plain HTTP to an SSL|requires TLS"
 )
 
-_BARE = frozenset([*range(300, 400), 400, 404, 405, 501])
+_BARE = frozenset([*range(300, 400), 400, 404, 405, 501, 511])
 """Statuses that S3 stores give only with an error document, or with the region of the bucket."""
+
+
+_LOGINS = (401, 403)
+"""Statuses of proxies that want a login. A store says in a document why it refuses."""
 
 
 class NotAStore(StoreError):
@@ -100,6 +104,10 @@ def foreign(
     hint = "check --endpoint: it must be the address of the S3 API"
     if status == 400 and body and _WANTS_TLS.search(body):
         hint = f"is it {host.replace('http:', 'https:')}?"
+    elif status in _LOGINS:
+        hint += ", and no login may stand before it"
+    elif status == 511:
+        hint = "this is the login page of the network: log in there, or use another network"
     return NotAStore(f"{doing}: {host} answered, but not as an S3 store does: {came}", hint)
 
 
@@ -137,8 +145,11 @@ _ACCESS_HINTS = (
 )
 
 
-def explained(fault: Fault, doing: str, bucket: str, host: str) -> CacherError:
-    """The refusal as an error: `doing` is what was tried ("reading go.tar.gz")."""
+def explained(fault: Fault, doing: str, bucket: str, host: str, *, sent: int = 0) -> CacherError:
+    """The refusal as an error: `doing` is what was tried ("reading go.tar.gz").
+
+    `sent` is the size of the request's body.
+    """
     code, status = fault.error.code, fault.status
     if is_foreign(fault):
         return foreign(doing, host, status, fault.headers, fault.body)
@@ -147,17 +158,17 @@ def explained(fault: Fault, doing: str, bucket: str, host: str) -> CacherError:
             f"{doing}: the bucket {bucket!r} does not exist",
             "check --bucket, or make the bucket; cacher does not make buckets",
         )
-    if quota_is_reached(status, fault.error):
+    if quirks.quota_is_reached(status, fault.error):
         return AccessError(
             f"{doing}: the store is full: {fault.said}",
             "delete entries (`cacher delete --prefix`), or raise the quota",
         )
-    if clock_is_off(fault.error):
+    if quirks.clock_is_off(fault.error):
         return AccessError(
             f"{doing}: the store refused this machine's clock: {fault.said}",
             "set the clock of this machine",
         )
-    if code in REDIRECTIONS or (_names_region(fault) and not code):
+    if code in quirks.REDIRECTIONS or (_names_region(fault) and not code):
         return AccessError(
             f"{doing}: the store wants another region or endpoint: {fault.said}",
             "set --region to the store's (Garage: s3_region), or --endpoint to its own address",
@@ -169,22 +180,39 @@ def explained(fault: Fault, doing: str, bucket: str, host: str) -> CacherError:
             f"{doing}: the body arrived damaged: {fault.said}",
             "something between here and the store changes bytes: a proxy, or bad memory",
         )
+    if status == 407:
+        return StoreError(f"{doing}: the proxy refused: {fault.said}", _proxy_hint(host))
     if status in (405, 501):
         return StoreError(f"{doing}: the store cannot do this: {fault.said}")
-    return StoreError(f"{doing}: the store failed: {fault.said}", _failure_hint(fault))
+    return StoreError(f"{doing}: the store failed: {fault.said}", _failure_hint(fault, sent))
 
 
 def is_foreign(fault: Fault) -> bool:
     """Whether no S3 store refuses like that: a redirection, or a refusal without a document."""
-    if fault.error.code or fault.broken or _names_region(fault):
+    if any(fault.error) or fault.broken or _names_region(fault):
         return False
+    if fault.status in _LOGINS:
+        # The answer to a HEAD has no document, and one with a store's headers may be cut short.
+        return fault.body is not None and not quirks.is_marked(fault.headers)
     return fault.status in _BARE
 
 
 def unanswered(error: TransportError, doing: str, where: str, attempts: Attempts) -> Unanswered:
     """A dead connection as an error: `where` is the host."""
     kind = Unanswered if error.trouble in (Trouble.BROKEN, Trouble.MALFORMED) else Silent
-    return kind(f"{doing}: {where}: {tried(error, attempts)}", trouble_hint(error.trouble))
+    hint = trouble_hint(error.trouble)
+    if error.trouble is Trouble.PROXY and " 407" in error.detail:
+        hint = _proxy_hint(where)
+    return kind(f"{doing}: {where}: {tried(error, attempts)}", hint)
+
+
+def sizeless(doing: str, host: str) -> StoreError:
+    """The error for an object whose size no answer tells, not even with a range."""
+    return StoreError(
+        f"{doing}: the store does not say how large it is",
+        f"a proxy or a CDN at {host} hides sizes: let it pass Content-Length and Range on, or give "
+        "--endpoint the address of the store behind it",
+    )
 
 
 def trouble_hint(trouble: Trouble) -> str:
@@ -196,11 +224,17 @@ def _names_region(fault: Fault) -> bool:
     return fault.status in (301, 307, 400) and "x-amz-bucket-region" in fault.headers
 
 
-def _failure_hint(fault: Fault) -> str:
+def _proxy_hint(host: str) -> str:
+    name = "HTTPS_PROXY" if host.startswith("https:") else "HTTP_PROXY"
+    return f"the proxy needs credentials: {name}=http://USER:PASSWORD@HOST:PORT"
+
+
+def _failure_hint(fault: Fault, sent: int) -> str:
     if worth_retrying(fault.status, fault.error.code):
         return "a later run may succeed"
-    if fault.status == 413:
-        return "a proxy limits what may be sent (nginx: client_max_body_size); try --part-size 5MiB"
+    if fault.status == 413 and sent:
+        limit = "a proxy limits what may be sent (nginx: client_max_body_size)"
+        return f"{limit}; try --part-size 5MiB" if sent > quirks.MIN_PART else f"{limit}: raise it"
     return "`cacher doctor` shows what works"
 
 

@@ -16,7 +16,7 @@ from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
 from cacher.s3.crew import Crew
 from cacher.s3.documents import ErrorDocument, plain, read_nothing
-from cacher.s3.faults import Fault, trouble_hint
+from cacher.s3.faults import Fault, sizeless, trouble_hint
 from cacher.s3.heads import http_date
 from cacher.s3.multipart import LINGER
 from cacher.s3.quirks import MIN_PART, READ
@@ -121,6 +121,8 @@ def seam(client: Client, key: str, size: int) -> None:
     headers = {"range": f"bytes={span}"}
     reply = client.session.call(_read(key, headers), bytes)
     told = reply.headers.get("content-range", "")
+    if reply.status == 200 and not told and "content-length" not in reply.headers:
+        raise sizeless(f"reading {key}", str(client.session.endpoint.host))
     if reply.status != 206 or told != f"bytes {span}/{size}":
         came = plain(told) or "no Content-Range"
         raise StoreError(

@@ -84,9 +84,12 @@ def may_be_a_page(headers: Mapping[str, str]) -> bool:
 
     All stores but Garage name the request in each answer, and what we store has metadata.
     """
-    if any(name.lower().startswith("x-amz-") for name in headers):
-        return False
-    return bool(_PAGES.match(headers.get("content-type", "").lower()))
+    return not is_marked(headers) and bool(_PAGES.match(headers.get("content-type", "").lower()))
+
+
+def is_marked(headers: Mapping[str, str]) -> bool:
+    """Whether an answer has a header of S3's own."""
+    return any(name.lower().startswith("x-amz-") for name in headers)
 
 
 def region_of_host(host: str) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from cacher.errors import EntryChanged, StoreError
 from cacher.s3.client import Client
 from cacher.s3.crew import Crew
-from cacher.s3.faults import status_text, unanswered
+from cacher.s3.faults import sizeless, status_text, unanswered
 from cacher.s3.heads import LARGEST, ObjectHead, content_range, is_whole, read_head, told_size
 from cacher.s3.retry import Attempts
 from cacher.s3.transport import Answer
@@ -249,7 +249,7 @@ def _version(
         return Version(client, key, head, ranged, in_parts, meter), answer
     answer.close()
     if head.size < 0:
-        raise StoreError(f"reading {key}: the store does not say how large it is")
+        raise sizeless(f"reading {key}", str(client.session.endpoint.host))
     raise StoreError(
         f"reading {key}: the store says that it has {head.size} bytes, more than any object has"
     )

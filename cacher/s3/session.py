@@ -282,7 +282,8 @@ class Session:
             raise self._foreign(request, answer, _beginning(answer), attempts)
 
     def _explained(self, fault: Fault, request: Request) -> CacherError:
-        return explained(fault, request.doing, self.endpoint.bucket, str(self.endpoint.host))
+        endpoint, sent = self.endpoint, request.body.size if request.body else 0
+        return explained(fault, request.doing, endpoint.bucket, str(endpoint.host), sent=sent)
 
     def _foreign(
         self, request: Request, answer: Answer, body: bytes, attempts: Attempts

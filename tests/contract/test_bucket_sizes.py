@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from cacher.errors import EntryChanged, IntegrityError, StoreError
+from cacher.s3 import probes
 from cacher.s3.heads import LARGEST
 from cacher.s3.ranges import RANGE, Spans
 from tests.contract.conftest import RigMaker
@@ -65,8 +66,9 @@ class TestHeadWithoutLength:
         told = {"ETag": '"x"', "Content-Range": part} if part else {"ETag": '"x"'}
         mute.fault(Respond(206, headers=told, body=b"a"), "GetObject")
         words = r"^looking for k: the store does not say how large it is$"
-        with pytest.raises(StoreError, match=words):
+        with pytest.raises(StoreError, match=words) as caught:
             mute.store.head("k")
+        assert f"a proxy or a CDN at {mute.server.endpoint} hides sizes" in caught.value.hint
 
     def test_an_answer_that_breaks_off(self, make_rig: RigMaker) -> None:
         rig = make_rig(replace(GARAGE, chunked=True, ranges="ignored"))
@@ -105,6 +107,20 @@ class TestNoLengthAtAll:
         rig = make_rig(replace(GARAGE, chunked=True, weak_etags=True))
         rig.hands.put("k", blob(size))
         assert take(rig.hands, "k") == blob(size)
+
+    @read_each_way
+    def test_nor_ranges(self, make_rig: RigMaker, take: Take) -> None:
+        """What is wrong, and what to do, in the same words in a diagnosis."""
+        rig = make_rig(replace(GARAGE, chunked=True, ranges="ignored"))
+        rig.hands.put("k", b"abc")
+        for attempt in (
+            lambda: take(rig.hands, "k"),
+            lambda: rig.store.head("k"),
+            lambda: probes.seam(rig.store.client, "k", 3),
+        ):
+            with pytest.raises(StoreError, match="k: the store does not say how large") as caught:
+                attempt()
+            assert f"a proxy or a CDN at {rig.server.endpoint} hides sizes" in caught.value.hint
 
     def test_the_rest_works(self, chunked: Rig) -> None:
         assert chunked.store.head("k") is None

@@ -11,7 +11,7 @@ import pytest
 from cacher.errors import AccessError, CacherError, IntegrityError, Silent, StoreError, Unanswered
 from cacher.limits import LIMITS
 from cacher.s3.documents import ErrorDocument, read_error
-from cacher.s3.faults import Fault, NotAStore, explained, foreign, unanswered
+from cacher.s3.faults import Fault, NotAStore, explained, foreign, is_foreign, unanswered
 from cacher.s3.retry import Attempts
 from cacher.s3.troubles import TransportError, Trouble
 
@@ -168,8 +168,22 @@ def fault(status: int, code: str = "", message: str = "", region: str = "") -> F
             StoreError,
             f"reading k: the store failed: HTTP 413 {HTTPStatus(413).phrase}, text/html, "
             'title "413"',
-            "client_max_body_size",
-            id="too-large-for-a-proxy",
+            "cacher doctor",
+            id="nothing-was-sent",
+        ),
+        pytest.param(
+            Fault(407),
+            StoreError,
+            "reading k: the proxy refused: HTTP 407 Proxy Authentication Required",
+            "HTTP_PROXY=http://USER:PASSWORD@HOST:PORT",
+            id="proxy",
+        ),
+        pytest.param(
+            Fault(500, ErrorDocument("SlowDown"), broken="Error in place of X", came_as=200),
+            StoreError,
+            "reading k: the store failed: HTTP 200 SlowDown",
+            "later run",
+            id="under-200",
         ),
         pytest.param(
             Fault(500, broken="not XML: no element found"),
@@ -186,6 +200,35 @@ def test_refusals(refusal: Fault, kind: type[CacherError], message: str, hint: s
     assert error.message == message
     assert hint in error.hint
     assert bool(error.hint) is bool(hint)
+
+
+@pytest.mark.parametrize(
+    ("sent", "hint"),
+    [(0, "cacher doctor"), (5 << 20, "raise it"), ((5 << 20) + 1, "--part-size 5MiB")],
+)
+def test_what_is_too_large_for_a_proxy(sent: int, hint: str) -> None:
+    error = explained(Fault(413, body=b""), "storing k", "cache", "http://h:1", sent=sent)
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize(
+    ("where", "name"), [("https://h:1", "HTTPS_PROXY"), ("http://h:1", "HTTP_PROXY")]
+)
+def test_a_proxy_that_wants_credentials(where: str, name: str) -> None:
+    detail = "the proxy failed: Tunnel connection failed: 407 Proxy Authentication Required"
+    attempts = cast(Attempts, Spent(1, 0.0))
+    error = unanswered(TransportError(Trouble.PROXY, detail), "listing", where, attempts)
+    assert error.hint == f"the proxy needs credentials: {name}=http://USER:PASSWORD@HOST:PORT"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_login_before_the_store(status: int) -> None:
+    for body in (b"", b"<html>", b"<Error><Code>Acc", b"<Error/>"):
+        assert is_foreign(Fault(status, body=body))
+        assert not is_foreign(Fault(status, headers={"x-amz-request-id": "1"}, body=body))
+    assert not is_foreign(Fault(status))  # of a HEAD
+    assert not is_foreign(fault(status, "AccessDenied"))
+    assert is_foreign(Fault(511))
 
 
 def answered(code: str = "", message: str = "", region: str = "") -> ErrorDocument:
