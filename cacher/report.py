@@ -6,14 +6,16 @@ keys, file names and what a server said.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import IO, Any, Self
 
-from cacher.errors import CacherError, OutOfThreads
+from cacher.errors import CacherError, LocalError, OutOfThreads
 
 TERMINAL_INTERVAL = 0.1
 LOG_INTERVAL = 10.0
@@ -96,20 +98,24 @@ class Report:
 
     def line(self, text: str) -> None:
         """One line on stdout."""
-        self._stdout.write(printable(text) + "\n")
+        self._print(printable(text) + "\n")
 
     def raw(self, text: str) -> None:
         """One line on stdout for a machine, as it is."""
-        self._stdout.write(text + "\n")
+        self._print(text + "\n")
 
     def json(self, value: Mapping[str, Any]) -> None:
         """One JSON object on a line of stdout."""
         # Pure ASCII, so that lone surrogates of odd file names survive every encoding.
-        self._stdout.write(json.dumps(value) + "\n")
+        self._print(json.dumps(value) + "\n")
 
     def flush(self) -> None:
-        """Everything out, so that a failure to write is known before the exit status is."""
-        self._stdout.flush()
+        """Everything out, so that a failure to write is known before the exit status is.
+
+        Raises `LocalError`, as all that writes to stdout does, and `BrokenPipeError`.
+        """
+        with _writing_stdout():
+            self._stdout.flush()
 
     def progress(
         self, doing: str, total: int | None = None, *, waits_for: str = "the store"
@@ -146,6 +152,10 @@ class Report:
     def _paint(self, color: str, text: str) -> str:
         return f"\x1b[{color}m{text}\x1b[0m" if self._colored else text
 
+    def _print(self, text: str) -> None:
+        with _writing_stdout():
+            self._stdout.write(text)
+
     def _write(self, text: str, label: str = "") -> None:
         with self._lock:
             clear = "\r\x1b[K" if self._bar_is_drawn else ""
@@ -158,6 +168,21 @@ class Report:
             self._stderr.flush()
         except OSError:
             pass  # nobody can be told, which changes nothing of what is done
+
+
+@contextmanager
+def _writing_stdout() -> Iterator[None]:
+    """Tell a stdout that cannot be written to from a store or a disk of ours."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # whoever read it has seen enough
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise LocalError(
+            f"writing stdout: {(error.strerror or str(error)).lower()}",
+            "free some space where stdout is written to" if is_full else "",
+        ) from error
 
 
 class Progress:

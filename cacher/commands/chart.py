@@ -41,21 +41,10 @@ class Chart:
 
     def run(self, name: str, look: Callable[[], str]) -> bool:
         """One check: `look` says what it found or raises; whether it went well."""
-        try:
-            self._add(Check(name, OK, look()))
-        except Skipped as skipped:
-            self._add(Check(name, SKIP, str(skipped)))
-        except Doubtful as doubt:
-            self._add(Check(name, WARN, str(doubt)))
-            return True
-        except CacherError as error:
-            self._add(Check(name, FAIL, error.message, error))
-        except OSError as error:
-            local = LocalError(f"{name}: {(error.strerror or str(error)).lower()}")
-            self._add(Check(name, FAIL, local.message, local))
-        else:
-            return True
-        return False
+        check = _checked(name, look)
+        # Only now, as showing it may fail, which says nothing about what was looked at.
+        self._add(check)
+        return check.state in (OK, WARN)
 
     @property
     def is_silent(self) -> bool:
@@ -84,6 +73,20 @@ class Chart:
     def _add(self, check: Check) -> None:
         self.checks.append(check)
         self.show(check)
+
+
+def _checked(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, OK, look())
+    except Skipped as skipped:
+        return Check(name, SKIP, str(skipped))
+    except Doubtful as doubt:
+        return Check(name, WARN, str(doubt))
+    except CacherError as error:
+        return Check(name, FAIL, error.message, error)
+    except OSError as error:
+        local = LocalError(f"{name}: {(error.strerror or str(error)).lower()}")
+        return Check(name, FAIL, local.message, local)
 
 
 def canary_key() -> str:

@@ -6,6 +6,7 @@ Goes on after a failed check, and always removes what it wrote.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from cacher import environment
@@ -99,17 +100,17 @@ def examine_directory(run: Run, chart: Chart) -> None:
 def _examine_directory(run: Run, chart: Chart) -> None:
     key = canary_key()
 
-    def read() -> str:
+    def if_written(look: Callable[[Run, str], str]) -> str:
         if chart.failed("write"):
             raise Skipped("nothing was written")
-        return _read(run, key)
+        return look(run, key)
 
     chart.run("directory", lambda: _directory(run))
     try:
         chart.run("write", lambda: _write(run, key))
-        chart.run("read", read)
+        chart.run("read", lambda: if_written(_read))
     finally:
-        chart.run("delete", lambda: _delete(run, key))
+        chart.run("delete", lambda: if_written(_delete))
     chart.run("list", lambda: _list(run))
 
 

@@ -75,8 +75,8 @@ def pack(
         hint = f"user {os.geteuid()} may not list it" if isinstance(error, PermissionError) else ""
         raise LocalError(f"cannot read {directory}: {_reason(error)}", hint) from error
     try:
-        packer = _Packer(write, packed or Packed(), keep_owner, tolerate_changes)
-        packer.pack(directory, root, selection)
+        packer = _Packer(directory, write, packed or Packed(), keep_owner, tolerate_changes)
+        packer.pack(root, selection)
         return packer.packed
     finally:
         os.close(root)
@@ -85,12 +85,14 @@ def pack(
 class _Packer:
     def __init__(
         self,
+        directory: str,
         write: Callable[[memoryview], None],
         packed: Packed,
         keep_owner: bool,
         tolerate_changes: bool,
     ) -> None:
         self.packed = packed
+        self._named = directory
         self._write = write
         self._keep_owner = keep_owner
         self._tolerates = tolerate_changes
@@ -99,8 +101,9 @@ class _Packer:
         self._links: dict[tuple[int, int], bytes] = {}
         """The first path of each file that has several."""
 
-    def pack(self, directory: str, root: int, selection: Selection) -> None:
+    def pack(self, root: int, selection: Selection) -> None:
         """All of it, and the end of the archive."""
+        directory = self._named
         try:
             walk = Walk(root, selection, self._lost)
         except OSError as error:
@@ -191,7 +194,7 @@ class _Packer:
             try:
                 count = os.readv(fd, [view[used : used + left]])
             except OSError as error:
-                raise LocalError(f"cannot read {_shown(path)}: {_reason(error)}") from error
+                raise LocalError(f"cannot read {self._shown(path)}: {_reason(error)}") from error
             if not count:
                 break
             used += count
@@ -274,7 +277,7 @@ class _Packer:
         if isinstance(error, FileNotFoundError):
             if not self._tolerates:
                 raise LocalError(
-                    f"{_shown(path)} vanished while it was packed; nothing was stored",
+                    f"{self._shown(path)} vanished while it was packed; nothing was stored",
                     "--changed warn leaves out what vanishes",
                 ) from error
             self.packed.vanished += 1
@@ -284,7 +287,11 @@ class _Packer:
             # Another file would take its place as the one too many.
             is_limit = error.errno in (errno.EMFILE, errno.ENFILE)
             hint = "" if is_limit else "--exclude leaves it out"
-            raise LocalError(f"cannot read {_shown(path)}: {_reason(error)}", hint) from error
+            raise LocalError(f"cannot read {self._shown(path)}: {_reason(error)}", hint) from error
+
+    def _shown(self, path: bytes) -> str:
+        """The path as whoever named the directory would write it."""
+        return os.path.join(self._named, os.fsdecode(path)).removeprefix("./")
 
     def _replaced(self, path: bytes) -> None:
         """Something else has its name by now, so it has vanished as well."""
@@ -295,13 +302,10 @@ class _Packer:
     def _changed(self, path: bytes) -> None:
         if not self._tolerates:
             raise LocalError(
-                f"{_shown(path)} changed while it was packed; nothing was stored", _CHANGED_HINT
+                f"{self._shown(path)} changed while it was packed; nothing was stored",
+                _CHANGED_HINT,
             )
         self.packed.changed += 1
-
-
-def _shown(path: bytes) -> str:
-    return os.fsdecode(path)
 
 
 def _reason(error: OSError) -> str:

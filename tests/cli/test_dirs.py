@@ -254,7 +254,7 @@ class TestUpload:
         Path("d/secret").touch(mode=0)
         with Unprivileged():
             err = cacher("dir", "upload", "k", "d").failed(7)
-        assert "cannot read secret: permission denied" in err
+        assert "cannot read d/secret: permission denied" in err
         assert bucket.keys() == bucket.leftovers() == []
 
     @pytest.mark.parametrize("level", ["0", "20", "x"])

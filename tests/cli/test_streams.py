@@ -46,7 +46,7 @@ class TestStdout:
         ended = shell(f"cacher {command} >/dev/full", PYTHONUNBUFFERED=unbuffered)
         assert ended.returncode == 7
         assert ended.stderr.count(b"cacher: error: ") == 1
-        assert b"no space left on device" in ended.stderr
+        assert b"error: writing stdout: no space left on device\n" in ended.stderr
         assert b"Traceback" not in ended.stderr
         assert b"Exception ignored" not in ended.stderr
 
@@ -54,7 +54,7 @@ class TestStdout:
     def test_closed(self, command: str) -> None:
         ended = shell(f"cacher {command} >&-")
         assert ended.returncode == 7
-        assert b"bad file descriptor" in ended.stderr
+        assert b"error: writing stdout: bad file descriptor\n" in ended.stderr
         assert b"Traceback" not in ended.stderr
 
     @pytest.mark.parametrize("command", COMMANDS)

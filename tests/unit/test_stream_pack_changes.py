@@ -86,7 +86,7 @@ def test_a_file_that_changes(
     with (
         no_descriptor_more(),
         pytest.raises(
-            LocalError, match=r"^b changed while it was packed; nothing was st"
+            LocalError, match=f"^{root}/b changed while it was packed; nothing was st"
         ) as caught,
     ):
         pack(str(root), target.write, Selection())
@@ -175,7 +175,7 @@ def test_what_vanishes_or_becomes_something_else(
     target = sink(lambda: change(root / name))
     with no_descriptor_more(), pytest.raises(LocalError) as caught:
         pack(str(root), target.write, Selection())
-    assert caught.value.message == f"{name} {how} while it was packed; nothing was stored"
+    assert caught.value.message == f"{root}/{name} {how} while it was packed; nothing was stored"
     assert "--changed warn" in caught.value.hint
 
     target = sink(lambda: change(kept / name))
@@ -274,3 +274,12 @@ def test_everything_left_out_still_leaves_the_directory(tmp_path: Path) -> None:
     data, result = packed(chosen(tmp_path), Selection(exclude=["*"]))
     assert list(by_tarfile(data)) == [b"."]
     assert counts(result) == {"members": 1, "directories": 1}
+
+
+def test_a_file_of_the_working_directory_is_named_as_it_is_there(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    target = sink(lambda: lengthen(root / "b"))
+    with pytest.raises(LocalError, match=r"^b changed while it was packed"):
+        pack(".", target.write, Selection())
