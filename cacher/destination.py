@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import IO, Protocol, Self
 
 from cacher.errors import LocalError, UsageError
+from cacher.unforeseen import writing_hint
 
 PIECE = 256 * 1024
 
@@ -82,8 +83,13 @@ def _descriptor(dest: str) -> int | None:
 
 def check(dest: str) -> None:
     """Raises `UsageError` for a destination that cannot be, before anything is transferred."""
-    if not dest or dest.endswith("/") or os.path.isdir(dest):
-        raise UsageError(f"{dest!r} is a directory; DEST is the name of a file")
+    if not dest:
+        raise UsageError("DEST is an empty string", "is the variable set?")
+    if dest.endswith("/") or os.path.isdir(dest):
+        raise UsageError(
+            f"{dest!r} is a directory; DEST is the name of a file",
+            "`cacher dir download KEY DIR` restores a directory",
+        )
 
 
 class FileDestination:
@@ -109,7 +115,7 @@ class FileDestination:
             self._keep_mode()
         except OSError as error:
             self.close()
-            raise _failed(error, f"writing {dest}") from error
+            raise _unwritable(error, f"writing {dest}", directory) from error
 
     @property
     def fd(self) -> int:
@@ -125,7 +131,8 @@ class FileDestination:
         try:
             os.replace(self._temporary, self._dest)
         except OSError as error:
-            raise _failed(error, f"writing {self._dest}") from error
+            doing, directory = f"writing {self._dest}", os.path.dirname(self._dest)
+            raise _unwritable(error, doing, directory) from error
         self._temporary = ""
         self._made = []
 
@@ -256,7 +263,7 @@ def _make_directories(directory: str) -> list[str]:
         except OSError as error:
             for done in made:
                 _quietly(os.rmdir, done)
-            raise _failed(error, f"making the directory {path}") from error
+            raise _unwritable(error, f"making the directory {path}", path) from error
         made.insert(0, path)
     return made
 
@@ -313,6 +320,12 @@ def _quietly(call: Callable[[str], None], path: str) -> None:
         call(path)
     except OSError:
         pass  # it is gone already, or in use by now: either way it is not ours any more
+
+
+def _unwritable(error: OSError, doing: str, directory: str) -> LocalError:
+    failure = _failed(error, doing)
+    failure.hint = writing_hint(error, directory, "DEST")
+    return failure
 
 
 def _failed(error: OSError, doing: str) -> LocalError:

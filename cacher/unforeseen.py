@@ -4,6 +4,7 @@ Knows no command and prints nothing.
 """
 
 import errno
+import os
 
 from cacher.errors import CacherError, LocalError
 
@@ -32,6 +33,27 @@ def translated(error: Exception) -> CacherError:
 def limit_hint(error: BaseException | None) -> str:
     """The next step about the limit of this machine that was reached; empty for another error."""
     return _LIMITS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+
+
+def writing_hint(error: OSError, target: str, argument: str) -> str:
+    """The next step about what keeps a directory from being written, which need not be there."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space"
+    if error.errno == errno.EROFS:
+        return f"its file system is read-only: mount it otherwise, or name another {argument}"
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return ""
+    place = os.path.realpath(target)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    status = os.lstat(place)
+    # As for whom the system asks, which is not who `access` asks for by itself.
+    if os.access(place, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        return f"something in {place} belongs to another user than {os.geteuid()}"
+    return (
+        f"user {os.geteuid()} needs write access to {place}, "
+        f"which belongs to user {status.st_uid} and has mode {status.st_mode & 0o7777:04o}"
+    )
 
 
 def reason(error: OSError) -> str:

@@ -9,8 +9,9 @@ from contextlib import suppress
 from cacher.commands import own_store, sealed
 from cacher.commands.outcome import Outcome, entry_fields
 from cacher.commands.run import Run
+from cacher.commands.unreadable import unreadable
 from cacher.commands.wanted import DirUpload
-from cacher.errors import LocalError, UsageError
+from cacher.errors import UsageError
 from cacher.report import Progress, counted, packed_text
 from cacher.store.base import Entry
 from cacher.stream.archive import SealedWriter
@@ -53,29 +54,13 @@ def _check_directory(directory: str) -> None:
     try:
         status = os.stat(directory)
     except OSError as error:
-        raise _unreadable(directory, error) from error
+        raise unreadable(directory, error) from error
     if not stat.S_ISDIR(status.st_mode):
         is_file = stat.S_ISREG(status.st_mode)
         raise UsageError(
             f"{directory} is not a directory",
             "`cacher upload KEY FILE` stores a file" if is_file else "name the directory to store",
         )
-
-
-def _unreadable(directory: str, error: OSError) -> LocalError:
-    """Why DIR cannot be packed: most often the step that makes it did not run, or elsewhere."""
-    reason = (error.strerror or str(error)).lower()
-    hint = ""
-    if isinstance(error, PermissionError):
-        hint = f"user {os.geteuid()} needs access to all directories on the way to it"
-    elif isinstance(error, FileNotFoundError):
-        if os.path.islink(directory):
-            reason = f"it is a link to {os.readlink(directory)}, which does not exist"
-        hint = "run the step that creates it first"
-        if not os.path.isabs(directory):
-            with suppress(OSError):
-                hint += f"; the working directory is {os.getcwd()}"
-    return LocalError(f"cannot read {directory}: {reason}", hint)
 
 
 def _identity(directory: str | None) -> tuple[int, int] | None:

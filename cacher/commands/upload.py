@@ -13,6 +13,7 @@ from typing import IO
 from cacher import destination
 from cacher.commands.outcome import Outcome, entry_fields
 from cacher.commands.run import Run
+from cacher.commands.unreadable import unreadable
 from cacher.commands.wanted import Upload
 from cacher.errors import IntegrityError, LocalError, UsageError
 from cacher.report import transfer_text
@@ -42,6 +43,8 @@ def upload(run: Run, wanted: Upload) -> Outcome:
 
 
 def _open_source(file: str) -> IO[bytes]:
+    if not file:
+        raise UsageError("FILE is an empty string", "is the variable set?")
     try:
         if file == "-":
             return open(os.dup(0), "rb", buffering=0)
@@ -51,8 +54,9 @@ def _open_source(file: str) -> IO[bytes]:
             )
         return open(file, "rb", buffering=0)
     except OSError as error:
-        name = "stdin" if file == "-" else file
-        raise LocalError(f"cannot read {name}: {(error.strerror or '').lower()}") from error
+        if file == "-":
+            raise LocalError(f"cannot read stdin: {reason(error)}") from error
+        raise unreadable(file, error) from error
 
 
 def _is_plain_file(fd: int) -> bool:

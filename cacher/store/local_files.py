@@ -71,7 +71,7 @@ def exclusive(lock: bytes) -> Iterator[None]:
 
     Raises `StoreError` where something else has its name.
     """
-    os.makedirs(os.path.dirname(lock), exist_ok=True)
+    make_directories(os.path.dirname(lock))
     try:
         fd = _open_lock(lock, os.O_CREAT | os.O_RDWR)
     except PermissionError:
@@ -119,6 +119,20 @@ def _not_a_lock(path: bytes) -> StoreError:
     )
 
 
+def make_directories(path: bytes) -> None:
+    """Make a directory of the store's own. Raises `StoreError` if a file is in its place."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        while not os.path.lexists(path):
+            path = os.path.dirname(path)
+        if os.path.isdir(path):
+            raise  # whoever only tries the store may just have taken one away
+        raise StoreError(
+            f"{os.fsdecode(path)} is not a directory", "remove it: cacher makes a new directory"
+        ) from error
+
+
 class Temporary:
     """A new file in `directory`, open as `fd`, that goes away unless it is moved into place.
 
@@ -160,9 +174,9 @@ def _open_new(path: bytes) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     for _ in range(_TRIES - 1):
         with contextlib.suppress(FileNotFoundError):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            make_directories(os.path.dirname(path))
             return os.open(path, flags, 0o666)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    make_directories(os.path.dirname(path))
     return os.open(path, flags, 0o666)
 
 

@@ -18,6 +18,7 @@ from cacher.store.local_files import (
     Temporary,
     at_store,
     exclusive,
+    make_directories,
     remove_empty_parents,
     sweep,
     write_all,
@@ -117,7 +118,7 @@ class LocalWriter:
         _refuse_conflict(layout, self._key)
         try:
             os.makedirs(os.path.dirname(data_path), exist_ok=True)
-            os.makedirs(os.path.dirname(meta_path), exist_ok=True)
+            make_directories(os.path.dirname(meta_path))
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(meta_path)
             data.move(data_path)

@@ -21,11 +21,10 @@ from cacher.stream.publish import Move, Target, finish, publish
 from cacher.stream.reserved import MARK
 from cacher.stream.spared import spared_in
 from cacher.stream.yard import HANDLE, Claim, Yard, prefix_for
+from cacher.unforeseen import writing_hint
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 """The numbers of errors where no directory may be made."""
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _INSIDE = MARK
 
@@ -252,7 +251,7 @@ class Staging:
         try:
             yield
         except OSError as error:
-            hint = _hint(error, self.target)
+            hint = writing_hint(error, self.target, "DIR")
             raise LocalError(f"writing {self.target}: {_reason(error)}", hint) from error
 
 
@@ -278,28 +277,6 @@ def _turn_in(directory: str, yard: Yard) -> Iterator[None]:
         raise LocalError(
             f"{path} is not a directory", "remove it: cacher makes a new lock"
         ) from error
-
-
-def _hint(error: OSError, target: str) -> str:
-    """The next step to take about what keeps a target from being written."""
-    if error.errno in _FULL:
-        return "free some space"
-    if error.errno == errno.EROFS:
-        return "its file system is read-only: mount it otherwise, or name another DIR"
-    if error.errno not in _REFUSED:
-        return ""
-    place = os.path.realpath(target)
-    while not os.path.lexists(place):
-        place = os.path.dirname(place)
-    status = os.lstat(place)
-    mode = stat.S_IMODE(status.st_mode)
-    # As for whom the system asks, which is not who `access` asks for by itself.
-    if os.access(place, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        return f"something in {place} belongs to another user than {os.geteuid()}"
-    return (
-        f"user {os.geteuid()} needs write access to {place}, "
-        f"which belongs to user {status.st_uid} and has mode {mode:04o}"
-    )
 
 
 def _move(target: Target, yard: Yard, tree: Claim) -> Move:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -178,11 +179,18 @@ class TestFailure:
         assert cacher("download", "k", "a/b/f").status == 1
         assert os.listdir() == []
 
-    @pytest.mark.parametrize("dest", ["old", "old/", "new/", ""])
+    def test_dest_is_an_empty_string(self, cacher: Run, place: Place) -> None:
+        error = cacher("download", "k", "").failed(2)
+        assert "error: DEST is an empty string\n" in error
+        assert "hint: is the variable set?\n" in error
+
+    @pytest.mark.parametrize("dest", ["old", "old/", "new/"])
     def test_dest_is_a_directory(self, cacher: Run, place: Place, dest: str) -> None:
         place.put("k", b"abc")
         os.mkdir("old")
-        assert "is a directory" in cacher("download", "k", dest).failed(2)
+        error = cacher("download", "k", dest).failed(2)
+        assert "is a directory" in error
+        assert "hint: `cacher dir download KEY DIR` restores a directory\n" in error
         assert os.listdir() == ["old"]
         assert os.listdir("old") == []
 
@@ -235,8 +243,23 @@ class TestFailure:
             monkeypatch.setenv("XDG_CONFIG_HOME", directory)  # nobody may look into ours
             with Unprivileged():
                 ended = cacher("download", "k", f"{directory}/f")
+                missing = cacher("download", "k", f"{directory}/new/f")
             assert os.listdir(directory) == []
-        assert "permission denied" in ended.failed(7)
+        for failed in (ended, missing):
+            assert "permission denied" in failed.failed(7)
+            assert f" needs write access to {directory}, which belongs to user " in failed.err
+
+    def test_dest_is_on_a_read_only_file_system(
+        self, cacher: Run, place: Place, old: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        place.put("k", b"abc")
+        monkeypatch.setattr("cacher.destination.FileDestination._make", refuse)
+        error = cacher("download", "k", old).failed(7)
+        assert f"error: writing {old}: read-only file system\n" in error
+        assert "hint: its file system is read-only: mount it otherwise, or name an" in error
 
 
 def test_what_a_killed_run_left_goes_with_the_next(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from pathlib import Path
 
@@ -76,12 +77,30 @@ class TestFile:
     ) -> None:
         Path("f").write_bytes(b"abc")
         cacher("upload", "other", "f")  # everything is loaded while it may be read
-        os.chmod("f", 0)
         monkeypatch.setenv("XDG_CONFIG_HOME", "/nowhere")  # nobody may look into ours
-        with Unprivileged():
-            ended = cacher("upload", "k", os.path.abspath("f"))
+        with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+            os.chmod(directory, 0o755)
+            Path(directory, "f").touch(mode=0)
+            with Unprivileged():
+                ended = cacher("upload", "k", f"{directory}/f")
         assert "permission denied" in ended.failed(7)
+        assert "hint: user " in ended.err
+        assert " needs read access to it\n" in ended.err
         assert bucket.keys() == ["other"]
+
+    def test_a_file_that_is_not_there(self, cacher: Run, place: Place) -> None:
+        error = cacher("upload", "k", "none").failed(7)
+        assert "error: cannot read none: no such file or directory\n" in error
+        here = f"the working directory is {os.getcwd()}"
+        assert f"hint: run the step that creates it first; {here}\n" in error
+        Path("link").symlink_to("none")
+        error = cacher("upload", "k", "link").failed(7)
+        assert "error: cannot read link: it is a link to none, which does not exist\n" in error
+
+    def test_a_name_that_is_empty(self, cacher: Run, place: Place) -> None:
+        error = cacher("upload", "k", "").failed(2)
+        assert "error: FILE is an empty string\n" in error
+        assert "hint: is the variable set?\n" in error
 
     def test_a_directory(self, cacher: Run, place: Place) -> None:
         os.mkdir("d")

@@ -60,8 +60,8 @@ ROOMS: dict[str, set[str]] = {
     "origin": {"s3", "sinks"},
     "store": {"s3"},
     "s3": set(),  # knows nothing of caches, nor of stream
-    "stream": set(),  # knows nothing of S3
-    "destination": set(),
+    "stream": {"unforeseen"},  # knows nothing of S3
+    "destination": {"unforeseen"},
     "sinks": set(),
     "keys": {"hashing"},
     "hashing": set(),

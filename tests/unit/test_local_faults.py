@@ -85,6 +85,28 @@ class TestCopying:
         assert os.listdir(root / ".cacher/tmp") == []
 
 
+class TestOwnDirectories:
+    @pytest.mark.parametrize("kind", ["file", "link"])
+    @pytest.mark.parametrize("path", [".cacher", ".cacher/tmp", ".cacher/meta"])
+    def test_one_that_is_something_else(
+        self, root: Path, store: LocalStore, path: str, kind: str
+    ) -> None:
+        obstacle = root / path
+        obstacle.parent.mkdir(parents=True)
+        if kind == "file":
+            obstacle.touch()
+        else:
+            obstacle.symlink_to("nowhere")
+        with pytest.raises(StoreError) as caught:
+            put(store, "k", b"abc", {})
+        assert caught.value.message == f"{obstacle} is not a directory"
+        assert caught.value.hint == "remove it: cacher makes a new directory"
+        assert os.path.lexists(obstacle)
+        obstacle.unlink()
+        put(store, "k", b"abc", {})
+        assert read(store, "k") == b"abc"
+
+
 class TestMetadata:
     @pytest.mark.parametrize(
         "content",
@@ -333,16 +355,16 @@ class TestNoSpace:
             yield file.fileno()
 
     @staticmethod
-    def check(root: Path, big: int) -> None:
+    def check(root: Path, big: int, says: str = "no space left to store k") -> None:
         """There is room for less than 4 MiB in `root`."""
         store = LocalStore(str(root))
         put(store, "there", b"abc", recorded(b"abc"))
         before = tree(root)
-        with pytest.raises(LocalError, match="no space left to store k"):
+        with pytest.raises(LocalError, match=says):
             store.put("k", Content.of(big, "big"), {})
         assert tree(root) == before
         with (
-            pytest.raises(LocalError, match="no space left to store k"),
+            pytest.raises(LocalError, match=says),
             store.create("k", {}) as writer,
         ):
             for _ in range(40):
@@ -355,7 +377,7 @@ class TestNoSpace:
     def test_a_limit(self, root: Path, big: int) -> None:
         def child() -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, MIB))
-            self.check(root, big)
+            self.check(root, big, "could not store k in .*: file too large")
 
         in_child(child)
 
