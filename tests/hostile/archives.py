@@ -127,6 +127,9 @@ def _evil(
     return Evil(lambda outside: build(outside) + END, says, error, wanted or Wanted())
 
 
+_DAMAGED = "the header of a member is damaged"
+"""Without the member's name: where the sum is wrong its bytes may be anything."""
+
 REFUSED: dict[str, Evil] = {
     # Names that lead out of the directory.
     "absolute": _evil(lambda outside: member(outside + b"/evil", b"x"), "evil: ", "absolute"),
@@ -326,14 +329,15 @@ REFUSED: dict[str, Evil] = {
         wanted=Wanted(keep_owner=True),
     ),
     # Headers.
-    "wrong sum": _evil(member(b"evil", total=b"000001\0 "), "evil: ", "header"),
-    "no sum": _evil(member(b"evil", total=b" " * 8), "evil: ", "header"),
-    "sum with a sign": _evil(signed_field(member(b"evil")), "evil: ", "header"),
-    "negative sum": _evil(member(b"evil", total=b"-00001\0 "), "evil: ", "header"),
+    "wrong sum": _evil(member(b"evil", total=b"000001\0 "), _DAMAGED),
+    "no sum": _evil(member(b"evil", total=b" " * 8), _DAMAGED),
+    "sum with a sign": _evil(signed_field(member(b"evil")), _DAMAGED),
+    "negative sum": _evil(member(b"evil", total=b"-00001\0 "), _DAMAGED),
     "wrong sum of a pax header": _evil(
-        member(b"evil", record(b"path", b"x"), b"x", total=b"000001\0 ") + member(b"good"), "evil: "
+        member(b"evil", record(b"path", b"x"), b"x", total=b"000001\0 ") + member(b"good"),
+        _DAMAGED,
     ),
-    "text": _evil(b"this is evil no archive".ljust(512, b"."), "evil", "header"),
+    "text": _evil(b"this is evil no archive".ljust(512, b"."), _DAMAGED),
     "pax header of 1 GiB": _evil(
         member(b"evil", kind=b"x", size=b"%011o\0" % (1 << 30)), "evil: ", "1073741824 bytes"
     ),
