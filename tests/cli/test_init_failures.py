@@ -7,6 +7,7 @@ import os
 import resource
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.cli.charts import Serve
 from tests.cli.configs import config_below, flags_of, read, unnamed_servers
 from tests.cli.conftest import Run, Spawn
 from tests.cli.stage import BucketPlace, LocalPlace, Unprivileged
+from tests.cli.test_hanging import SCALED, SLACK
 from tests.cli.test_signals import LONG, SIGNALS, stop, until
 from tests.fakes.certificates import write_certificate
 from tests.fakes.faults import Fault, Respond, Stall
@@ -101,6 +103,21 @@ class TestFailure:
         bucket.server.inject(Fault(Respond(500), operation="PutObject", times=None))
         flags = flags_of(bucket)
         assert "the store failed" in cacher("init", *flags).failed(3)
+        assert bucket.keys() == []
+
+    @pytest.mark.parametrize("also", [None, "DeleteObject"])
+    def test_a_store_that_takes_nothing(
+        self, cacher: Run, old: Path, bucket: BucketPlace, also: str | None
+    ) -> None:
+        """What may have been written is deleted, if the store answers to that."""
+        for operation in filter(None, ("PutObject", also)):
+            bucket.server.inject(Fault(Stall(LONG), operation=operation, times=None))
+        limits = SCALED._replace(write=LONG)
+        began = time.monotonic()
+        err = cacher("init", "--endpoint", bucket.server.endpoint, limits=limits).failed(3)
+        assert time.monotonic() - began < limits.stall + limits.undo + SLACK
+        assert "nothing was written" in err
+        assert bucket.server.count(operation="DeleteObject") == 1
         assert bucket.keys() == []
 
     def test_a_certificate_that_is_not_trusted(
