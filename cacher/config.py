@@ -266,15 +266,31 @@ def _toml(value: str) -> str:
     return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda m: f"\\u{ord(m[0]):04x}", escaped) + '"'
 
 
+_RULES = {
+    "endpoint": "write http(s)://HOST[:PORT] or file:///DIRECTORY",
+    "region": "write letters, digits, dots, hyphens and underscores, such as eu-west-1",
+    "bucket": "a name has 3 to 255 letters, digits, dots, hyphens and underscores, and begins and "
+    "ends with a letter or a digit",
+    "key-file": "write the name of a file",
+    "secret-file": "write the name of a file",
+    "ca-file": "write the name of a file",
+    "timeout": "write seconds, such as 60 or 2.5",
+    "jobs": f"write a whole number; the default is {JOBS}",
+    "part-size": "write a size from 5MiB to 1GiB, such as 16MiB",
+}
+"""What each setting takes, for the hint of an error that has none of its own."""
+
+
 def _parse(name: str, value: str, source: str) -> str | int | float | None:
     try:
         return _PARSERS.get(name, str)(value)
     except (ValueError, UsageError) as error:
         given = "" if name in _UNSHOWN else repr(value) + ": "
-        if name == "endpoint":
-            # It may hold a password or a token by mistake.
+        hint = getattr(error, "hint", "")
+        if name == "endpoint" and not hint:
+            # It may hold a password or a token by mistake; of what does not, a hint shows more.
             given = repr(shown_url(value)) + ": "
-        hint = getattr(error, "hint", "") or "`cacher help options` shows what it takes"
+        hint = hint or _RULES.get(name, "")
         raise UsageError(f"{source}: {given}{error}", hint) from error
 
 
@@ -294,9 +310,10 @@ def _endpoint(value: str) -> str:
     if url.scheme == "file":
         return _directory(url, value)
     if url.scheme not in ("http", "https") or not url.hostname:
-        raise UsageError(
-            "an endpoint is http(s)://HOST[:PORT] or file:///DIRECTORY", _endpoint_meant(value)
-        )
+        what = "an endpoint is http(s)://HOST[:PORT] or file:///DIRECTORY"
+        if not value:
+            raise UsageError(f"{what}, not an empty string", "is the variable set?")
+        raise UsageError(what, _endpoint_meant(value))
     if "@" in value:  # wherever it is: a password may hold a slash
         raise ValueError("an endpoint must not hold credentials")
     if url.query or url.fragment:
@@ -330,16 +347,27 @@ def _directory(url: SplitResult, value: str) -> str:
 
 
 def _endpoint_meant(value: str) -> str:
-    """A hint with the URL that was probably meant; empty if nothing is near."""
-    # With an @ it may be a URL without its scheme, and hold a password.
-    if value.startswith(("/", "~")) and "@" not in value:
+    """A hint with the endpoint that was probably meant; empty if nothing is near."""
+    if "@" in value:
+        return ""  # a URL without its scheme, perhaps, with a password
+    if value.startswith(("/", "~")):
         return f"did you mean file://{value}?"
-    match = re.fullmatch(rf"({_HOST_NAME}|\[[0-9A-Fa-f:]+\])(:[0-9]{{1,5}})?/?", value)
-    if not match:
+    if quoted := re.fullmatch(r"""(["'])(https?://[\w.:/\[\]-]+)\1""", value):
+        return f"leave out the quotes: {quoted[2]}"
+    if named := re.fullmatch(rf"s3://({_BUCKET.pattern})/?", value):
+        return f"did you mean --bucket {named[1]}? an endpoint is the address of the store"
+    match = re.fullmatch(
+        rf"(https?:/?)?({_HOST_NAME}|\[[0-9A-Fa-f:]+\])(:[0-9]{{1,5}})?(/(?:{_BUCKET.pattern})?)?",
+        value,
+    )
+    if not match or match[2].isdigit():
         return ""
+    scheme, host, port, path = (part or "" for part in match.groups())
     # Behind an address or a name without a dot there is rarely a certificate.
-    is_plain = "." not in match[1] or re.fullmatch(r"[0-9.]+", match[1])
-    return f"did you mean {'http' if is_plain else 'https'}://{value}?"
+    is_plain = "." not in host or re.fullmatch(r"[0-9.]+", host)
+    scheme = scheme.partition(":")[0] or ("http" if is_plain else "https")
+    bucket = path.strip("/")
+    return f"did you mean {scheme}://{host}{port}{f' with --bucket {bucket}' if bucket else path}?"
 
 
 def _path(value: str) -> str:
@@ -366,8 +394,10 @@ def _region(value: str) -> str:
 def _timeout(value: str) -> float | None:
     if not value:
         return None
-    if not re.fullmatch(r"\d+(\.\d+)?", value) or not 0 < float(value) < 10**7:
+    if not re.fullmatch(r"\d+(\.\d+)?", value) or float(value) >= 10**7:
         raise ValueError("not a number of seconds")
+    if not float(value):
+        raise ValueError("it must be more than 0")
     return float(value)
 
 

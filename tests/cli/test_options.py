@@ -139,7 +139,7 @@ BAD = [
     ("region", "a b", "not a region name"),
     ("prefix", "a//b", "holds '//'"),
     ("timeout", "soon", "not a number of seconds"),
-    ("timeout", "0", "not a number of seconds"),
+    ("timeout", "0", "it must be more than 0"),
     ("jobs", "0", "not a number from 1 to 64"),
     ("jobs", "65", "not a number from 1 to 64"),
     ("part-size", "1MiB", "a part has 5MiB to 1GiB"),

@@ -51,6 +51,22 @@ class TestHome:
         assert cacher("key", "k", "--hash-from", "~/d", "--hash-from", "~/f").out == whole.out
         assert cacher("exists", "k-{hash}", "--hash-from", "~/*").status == 1
 
+    @pytest.mark.parametrize(
+        ("argv", "says"),
+        [
+            (("download", "k", ""), "DEST is an empty string"),
+            (("upload", "k", ""), "FILE is an empty string"),
+            (("dir", "upload", "k", ""), "DIR is an empty string"),
+            (("dir", "download", "k", ""), "DIR is an empty string"),
+            (("exists", "k", "--endpoint", ""), "DIRECTORY, not an empty string"),
+        ],
+    )
+    def test_an_empty_one_is_an_unset_variable(
+        self, cacher: Run, place: Place, argv: tuple[str, ...], says: str
+    ) -> None:
+        err = cacher(*argv).failed(2)
+        assert f"{says}\ncacher: hint: is the variable set?\n" in err
+
     def test_another_users(self, cacher: Run, local: LocalPlace) -> None:
         err = cacher("upload", "k", "~root/no/such/file").failed(7)
         assert "~" not in err

@@ -218,7 +218,7 @@ def test_the_directory_of_an_endpoint() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("endpoint", "", "an endpoint is"),
+        ("endpoint", "", "'': an endpoint is http(s)://HOST[:PORT] or file:///DIRECTORY, not an "),
         ("endpoint", "s3.example.org", "an endpoint is"),
         ("endpoint", "localhost:3900", "an endpoint is"),
         ("endpoint", "ftp://h", "an endpoint is"),
@@ -253,7 +253,8 @@ def test_the_directory_of_an_endpoint() -> None:
         ("region", "garage/s3", "not a region name"),
         ("prefix", "a//b", "holds '//'"),
         ("prefix", "a/../b", "segment '..'"),
-        ("timeout", "0", "not a number of seconds"),
+        ("timeout", "0", "it must be more than 0"),
+        ("timeout", "0.0", "it must be more than 0"),
         ("timeout", "-1", "not a number of seconds"),
         ("timeout", "1e3", "not a number of seconds"),
         ("timeout", "nan", "not a number of seconds"),
@@ -318,6 +319,8 @@ def test_a_file_name_without_meaning(name: str) -> None:
         ("127.0.0.1:9000", "http://127.0.0.1:9000"),
         ("10.1.2.3", "http://10.1.2.3"),
         ("[::1]:3900", "http://[::1]:3900"),
+        ("https:/s3.example.org", "https://s3.example.org"),
+        ("http:s3.example.org:9000/", "http://s3.example.org:9000/"),
         ("/srv/cache", "file:///srv/cache"),
         ("~/cache", "file://~/cache"),
     ],
@@ -326,15 +329,55 @@ def test_an_endpoint_without_a_scheme_is_offered_with_one(given: str, meant: str
     with pytest.raises(UsageError) as caught:
         load({"endpoint": given})
     assert caught.value.hint == f"did you mean {meant}?"
+    assert caught.value.message.startswith(f"--endpoint: '{given}': an endpoint is ")
     if "~" not in meant:
         load({"endpoint": meant})
 
 
-@pytest.mark.parametrize("given", ["", "ftp://h", "s3://bucket", "user:Passw0rd", "h:1/x?y", "a b"])
+@pytest.mark.parametrize("given", ["", "ftp://h", "user:Passw0rd", "h:1/x?y", "a b", "3"])
 def test_what_is_like_no_endpoint_is_not_offered(given: str) -> None:
     with pytest.raises(UsageError) as caught:
         load({"endpoint": given})
     assert "did you mean" not in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("h:9000/cache", "did you mean http://h:9000 with --bucket cache?"),
+        ("s3.example.org/cache", "did you mean https://s3.example.org with --bucket cache?"),
+        ('"https://s3.example.org"', "leave out the quotes: https://s3.example.org"),
+        ("'http://h:9000'", "leave out the quotes: http://h:9000"),
+        ("s3://cache", "did you mean --bucket cache? an endpoint is the address of the store"),
+        ("s3://cache/", "did you mean --bucket cache? an endpoint is the address of the store"),
+        ("", "is the variable set?"),
+        ("ftp://h", "write http(s)://HOST[:PORT] or file:///DIRECTORY"),
+        ('"https://u:Passw0rd@h"', "write http(s)://HOST[:PORT] or file:///DIRECTORY"),
+    ],
+)
+def test_what_else_was_meant_by_an_endpoint(given: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load({"endpoint": given})
+    assert caught.value.hint == hint
+    assert "Passw0rd" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rule"),
+    [
+        ("bucket", "my_bücket", "3 to 255 letters, digits, dots, hyphens and underscores"),
+        ("bucket", "ab", "3 to 255 letters"),
+        ("region", "eu west", "letters, digits, dots, hyphens and underscores"),
+        ("timeout", "0", "write seconds, such as 60 or 2.5"),
+        ("jobs", "0", "write a whole number; the default is 4"),
+        ("part-size", "1", "write a size from 5MiB to 1GiB"),
+        ("key-file", "a\0", "write the name of a file"),
+    ],
+)
+def test_a_hint_says_the_rule(name: str, text: str, rule: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load({attribute(name): text})
+    assert rule in caught.value.hint
 
 
 def test_a_hint_of_its_own_is_kept() -> None:
