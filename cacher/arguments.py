@@ -143,7 +143,7 @@ def build() -> Parser:
     _add_docker(command, shared)
     _add_key(command("exists", "exit 0 if KEY is stored, else 1"))
 
-    listing = command("list", "print all entries, or those below PREFIX")
+    listing = command("list", "print all entries, or those that begin with PREFIX")
     listing.add_argument(
         "below", metavar="PREFIX", nargs="?", default="", help="print only keys that begin so"
     )

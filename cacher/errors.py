@@ -5,6 +5,10 @@ hint, both one line, lower case) and never a secret. Foreign exceptions are tran
 where they enter (`raise ... from`).
 """
 
+from __future__ import annotations
+
+import re
+
 
 class CacherError(Exception):
     """What was being done and what failed (`message`), and the next step to take (`hint`)."""
@@ -128,3 +132,17 @@ class TimedOut(BaseException):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         self.seconds = seconds
+
+
+def escaped(character: str) -> str:
+    """A character that is not printable, for a message; a byte that is not UTF-8 as `\\xff`."""
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python passes on such a byte
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+def quoted(text: str) -> str:
+    """Text for a message: quoted, and what is not printable escaped."""
+    # Bytes that are not UTF-8 as `escaped` has them, which `repr` shows as Python passes them on.
+    return re.sub(r"(?<!\\)\\udc([89a-f][0-9a-f])", r"\\x\1", repr(text))

@@ -41,7 +41,7 @@ import os
 import re
 import stat
 
-from cacher.errors import CacherError, LocalError, UsageError
+from cacher.errors import CacherError, LocalError, UsageError, quoted
 
 TYPE_CHECKING = False  # importing typing costs more than everything else here
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ def _is_file(path: bytes) -> bool:
 
 def _shown(path: bytes) -> str:
     """A path for a message, quoted, with control characters and stray bytes escaped."""
-    return repr(os.fsdecode(path))
+    return quoted(os.fsdecode(path))
 
 
 def _unreadable(path: bytes, error: OSError) -> CacherError:

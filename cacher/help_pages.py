@@ -159,8 +159,11 @@ EXAMPLES = {
         "pg_dump app | cacher upload 'dump-{date}.sql' -",
     ),
     "dir download": (
-        "cacher dir download 'npm-{os}-{hash}' node_modules \\",
-        "    --hash-from package-lock.json || npm ci",
+        "key=$(cacher key 'npm-{os}-{hash}' --hash-from package-lock.json)",
+        'cacher dir download "$key" node_modules || {',
+        "    npm ci || exit",
+        '    cacher dir upload "$key" node_modules || true',
+        "}",
     ),
     "dir upload": (
         "cacher dir upload 'npm-{os}-{hash}' node_modules --hash-from package-lock.json",

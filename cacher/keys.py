@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 
-from cacher.errors import UsageError
+from cacher.errors import UsageError, quoted
 from cacher.hashing import hash_paths
 
 TYPE_CHECKING = False  # importing typing costs more than everything else here
@@ -227,7 +227,7 @@ def _bad_character(name: str) -> str:
     for character in name:
         code = ord(character)
         if 0xD800 <= code <= 0xDFFF:  # also how Python passes on bytes that are not UTF-8
-            return f"is not valid UTF-8 at {character!r}"
+            return f"is not valid UTF-8 at {quoted(character)}"
         if code < 0x20 or 0x7F <= code <= 0x9F:
             return f"holds the control character {character!r}"
         if character == "\\":
@@ -251,5 +251,5 @@ def _bad_segment(name: str) -> str:
 
 def _shown(text: str) -> str:
     """Text for a message: quoted, unprintable characters escaped, shortened in the middle."""
-    shown = repr(text)
+    shown = quoted(text)
     return shown if len(shown) <= 80 else f"{shown[:40]}...{shown[-30:]}"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, Self
 
-from cacher.errors import CacherError, LocalError, OutOfThreads
+from cacher.errors import CacherError, LocalError, OutOfThreads, escaped
 
 TERMINAL_INTERVAL = 0.1
 LOG_INTERVAL = 10.0
@@ -128,7 +128,7 @@ class Report:
 
     def wait(self, doing: str) -> Progress:
         """A meter without bytes, which shows only that the store is waited for."""
-        return Progress(self, doing, None, "the store", shown=not self.quiet, counts=False)
+        return Progress(self, f"{doing},", None, "the store", shown=not self.quiet, counts=False)
 
     def draw(self, text: str) -> None:
         """Replace the progress bar, which is not a line yet."""
@@ -364,7 +364,7 @@ def printable(text: str) -> str:
     """The text with whatever could steer a terminal shown as an escape."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() else escaped(c) for c in text)
 
 
 def colors_wanted(environ: Mapping[str, str]) -> bool:

@@ -10,7 +10,7 @@ from cacher.errors import UsageError
 TYPE_CHECKING = False  # importing typing costs more than parsing
 if TYPE_CHECKING:
     from argparse import Action
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from cacher.parser import Parser
 
@@ -19,6 +19,7 @@ WORDS = {
     "add": "upload",
     "cat": "download",
     "check": "doctor",
+    "clear": "delete",
     "config": "init",
     "configure": "init",
     "del": "delete",
@@ -31,6 +32,7 @@ WORDS = {
     "head": "exists",
     "image": "docker",
     "images": "docker",
+    "info": "exists",
     "load": "download",
     "login": "init",
     "ls": "list",
@@ -59,11 +61,20 @@ WITH_A_NOUN = {
     "extract": "dir download",
     "load": "docker download",
     "pack": "dir upload",
-    "pull": "docker download",
-    "push": "docker upload",
     "restore": "dir download",
     "unpack": "dir download",
     "untar": "dir download",
+}
+
+SEVERAL = {
+    # What may mean either of two commands.
+    "copy": ("download", "upload"),
+    "cp": ("download", "upload"),
+    "move": ("download", "upload"),
+    "mv": ("download", "upload"),
+    "pull": ("download", "docker download"),
+    "push": ("upload", "docker upload"),
+    "sync": ("dir download", "dir upload"),
 }
 
 FLAGS = {
@@ -86,25 +97,40 @@ FLAGS = {
 }
 
 
+COMMAND_FLAGS = {
+    # What a flag of other tools means in one command; empty if nothing like it is there.
+    "delete": {
+        "-R": "--prefix",
+        "-f": "--yes",
+        "-r": "--prefix",
+        "--force": "--yes",
+        "--recursive": "--prefix",
+    },
+    "dir upload": {"--clean": "", "--delete": ""},
+}
+
+
 def no_such_command(root: Parser, parser: Parser, text: str) -> UsageError:
     """The error for a command, or a verb of `parser`, that does not exist."""
     noun = parser.prog.partition(" ")[2]
     found = _verb(root, parser, text) if noun else _command(root, text)
     hint = f"`{parser.prog} --help` lists the commands"
     if found:
-        hint = f"did you mean `cacher {found}`? {hint}"
+        hint = f"did you mean {' or '.join(f'`cacher {path}`' for path in found)}? {hint}"
     return UsageError(f"there is no command {f'{noun} {text}'.lstrip()!r}", hint)
 
 
 def no_such_flag(parser: Parser, text: str) -> UsageError:
     """The error for a flag that `parser` does not take; `text` may have a value behind `=`."""
     flag = text.partition("=")[0]
-    meant = FLAGS.get(flag, "")
-    found = meant if meant in parser.flags else _nearest(flag, parser.flags)
-    hint = f"`{parser.prog} --help` shows how"
-    if found:
-        hint = f"did you mean {found}? {hint}"
     command = parser.prog.partition(" ")[2]
+    meant = COMMAND_FLAGS.get(command, {}).get(flag)
+    if meant is None:
+        meant = FLAGS.get(flag, "")
+        meant = meant if meant in parser.flags else _nearest(flag, parser.flags)
+    hint = f"`{parser.prog} --help` shows how"
+    if meant:
+        hint = f"did you mean {meant}? {hint}"
     who = f"{command} has" if command else "there is"
     return UsageError(f"{who} no option {flag}", hint)
 
@@ -120,15 +146,23 @@ def no_such_choice(parser: Parser, action: Action, text: str) -> UsageError:
     )
 
 
-def _command(root: Parser, text: str) -> str:
+def _command(root: Parser, text: str) -> Sequence[str]:
+    if text.lower() in SEVERAL:
+        return SEVERAL[text.lower()]
     word = _nearest(text.lower(), (*root.commands, *WORDS))
-    return WITH_A_NOUN.get(word) or WORDS.get(word, word)
+    found = WITH_A_NOUN.get(word) or WORDS.get(word, word)
+    return [found] if found else []
 
 
-def _verb(root: Parser, parser: Parser, text: str) -> str:
-    word = _nearest(text.lower(), (*parser.commands, *root.commands, *WORDS))
+def _verb(root: Parser, parser: Parser, text: str) -> Sequence[str]:
+    noun = parser.prog.partition(" ")[2]
+    word = text.lower()
+    if word in SEVERAL and word not in WORDS:
+        return [f"{noun} {path.split()[-1]}" for path in SEVERAL[word]]
+    word = _nearest(word, (*parser.commands, *root.commands, *WORDS))
     word = WORDS.get(word, word)
-    return f"{parser.prog.partition(' ')[2]} {word}" if word in parser.commands else word
+    found = f"{noun} {word}" if word in parser.commands else word
+    return [found] if found else []
 
 
 def _nearest(text: str, known: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from cacher.commands.chart import FAIL, OK, WARN, Chart, Doubtful, Skipped, cana
 from cacher.commands.network_doctor import examine_network
 from cacher.commands.run import Run
 from cacher.errors import AccessError, Silent, StoreError
+from cacher.report import counted
 from cacher.s3 import probes
 from cacher.s3.client import Client
 from cacher.s3.faults import NotAStore
@@ -110,7 +111,9 @@ def _credentials(run: Run, chart: Chart) -> str:
         chart.note("credentials", found.ignored, WARN)
     keys = found.keys
     token = f", token of {len(keys.token)}" if keys.token else ""
-    lengths = f"key id of {len(keys.key_id)} characters, secret of {len(keys.secret)}{token}"
+    lengths = (
+        f"key id of {counted(len(keys.key_id), 'character')}, secret of {len(keys.secret)}{token}"
+    )
     return f"from {found.source}: {lengths}"
 
 

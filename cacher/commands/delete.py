@@ -162,7 +162,8 @@ def _below(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Iter
     if not prefix and ask is None and not wanted.dry_run:
         raise UsageError(
             "delete --prefix '' would delete everything",
-            "is the variable that holds the prefix set? on a terminal you would be asked",
+            "is the variable that holds the prefix set? if everything is meant, run "
+            "`cacher list | cut -f1 | cacher delete --stdin`",
         )
     if wanted.dry_run or (wanted.confirmed and prefix):
         return (entry.key for entry in run.store.list(prefix))

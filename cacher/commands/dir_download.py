@@ -83,10 +83,7 @@ def _restored(run: Run, wanted: DirDownload) -> Outcome:
                 progress.files = unpacked.restored_files
                 _unpack(run, wanted, opened, staging.fd, limit, unpacked)
                 if not unpacked.restored and (wanted.only or wanted.strip):
-                    raise UsageError(
-                        f"--only and --strip leave nothing of {wanted.key} to restore",
-                        "--only matches the paths that --strip leaves",
-                    )
+                    raise _nothing_left(wanted)
                 staging.publish(
                     clean=wanted.clean,
                     root_told=b"" not in unpacked.implicit,
@@ -186,3 +183,15 @@ def _outcome(
             "skipped": unpacked.skipped,
         },
     )
+
+
+def _nothing_left(wanted: DirDownload) -> UsageError:
+    """The error where the options leave nothing of the entry."""
+    if not wanted.only:
+        what = f"--strip {wanted.strip} leaves"
+        hint = f"no path of the entry has more than {counted(wanted.strip, 'name')}; strip fewer"
+    elif not wanted.strip:
+        what, hint = "--only leaves", "--only matches paths as the entry has them, below DIR"
+    else:
+        what, hint = "--only and --strip leave", "--only matches the paths that --strip leaves"
+    return UsageError(f"{what} nothing of {wanted.key} to restore", hint)

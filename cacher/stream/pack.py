@@ -114,14 +114,19 @@ class _Packer:
             walk.close()
         self.packed.spared = walk.met_spared
         if missing := not selection.allow_missing and walk.unmatched():
-            raise LocalError(
-                f"nothing in {directory} matches {missing[0]}",
-                "--allow-missing stores what there is",
-            )
+            raise LocalError(f"nothing in {directory} matches {missing[0]}", self._missing_hint())
         if not self.packed.members:
-            raise LocalError(f"the patterns leave nothing of {directory} to store")
+            left_out = self._missing_hint() if self.packed.spared else ""
+            raise LocalError(f"the patterns leave nothing of {directory} to store", left_out)
         self._put(headers.end())
         self._flush()
+
+    def _missing_hint(self) -> str:
+        if self.packed.spared:
+            return f"the local store is left out: {os.fsdecode(self.packed.spared)}"
+        if self.packed.members:
+            return "--allow-missing stores what there is"
+        return "a GLOB is a path below DIR; does the step that creates it run first?"
 
     def _walk(self, walk: Walk, root: int, selection: Selection) -> None:
         if not selection.include:

@@ -231,6 +231,14 @@ class TestUpload:
         assert place.keys() == place.leftovers() == []
         assert cacher(*argv, "--allow-missing").status == 0
 
+    def test_the_only_include_matches_nothing(self, cacher: Run, place: Place) -> None:
+        Path("d").mkdir()
+        Path("d/f").touch()
+        err = cacher("dir", "upload", "k", "d", "--include", "nope").failed(7)
+        assert "nothing in d matches nope\n" in err
+        assert "hint: a GLOB is a path below DIR; does the step that creates it run first?\n" in err
+        assert "--allow-missing" not in err
+
     def test_caches_are_left_out(self, cacher: Run, place: Place) -> None:
         Path("d/c").mkdir(parents=True)
         Path("d/c/f").touch()
@@ -343,13 +351,21 @@ class TestDownload:
         assert (ended.status, ended.json["restored"], ended.json["members"]) == (0, 2, 8)
         assert sorted(look(Path("o"))) == [".", "pkg", "pkg/a", "pkg/a/two", "pkg/b", "pkg/b/three"]
 
-    @pytest.mark.parametrize("flags", [["--only", "typo"], ["--strip", "9"]])
+    @pytest.mark.parametrize(
+        ("flags", "says"),
+        [
+            (["--only", "typo"], "--only leaves nothing"),
+            (["--strip", "9"], "--strip 9 leaves nothing"),
+            (["--only", "typo", "--strip", "1"], "--only and --strip leave nothing"),
+        ],
+    )
     def test_nothing_that_is_wanted(
-        self, cacher: Run, place: Place, tree: Path, flags: list[str]
+        self, cacher: Run, place: Place, tree: Path, flags: list[str], says: str
     ) -> None:
         assert cacher("dir", "upload", "k", tree).status == 0
         before = look(tree)
-        cacher("dir", "download", "k", tree, "--clean", *flags).failed(2)
+        err = cacher("dir", "download", "k", tree, "--clean", *flags).failed(2)
+        assert f"error: {says} of k to restore\n" in err
         assert look(tree) == before
 
     @pytest.mark.parametrize("key", ["k", "absent"])

@@ -102,6 +102,7 @@ class TestBucket:
         assert [line.name for line in chart.lines][-len(CHECKS) :] == list(CHECKS)
         assert chart.lines[0][:2] == ("ok", "zstd")
         assert "from CACHER_S3_KEY_ID and CACHER_S3_SECRET" in chart["credentials"].text
+        assert ": key id of 26 characters, " in chart["credentials"].text
         assert f"secret of {len(bucket.server.secret_key)}" in chart["credentials"].text
         assert bucket.server.secret_key not in ended.text
         assert bucket.server.access_key not in ended.text

@@ -305,7 +305,9 @@ class TestDelete:
         self, cacher: Run, place: Place
     ) -> None:
         place.put("a", b"abc")
-        assert "would delete everything" in cacher("delete", "--prefix", "", "--yes").failed(2)
+        err = cacher("delete", "--prefix", "", "--yes").failed(2)
+        assert "would delete everything" in err
+        assert "run `cacher list | cut -f1 | cacher delete --stdin`" in err
         cacher("delete", "").failed(2)
         assert place.keys() == ["a"]
 

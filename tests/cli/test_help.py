@@ -9,7 +9,7 @@ import pytest
 from cacher import help_pages
 from cacher.arguments import build
 from cacher.completion.commands import Command, program
-from cacher.suggestions import FLAGS, WITH_A_NOUN, WORDS
+from cacher.suggestions import COMMAND_FLAGS, FLAGS, SEVERAL, WITH_A_NOUN, WORDS
 from tests.cli.conftest import Run
 
 ROOT = program()
@@ -178,11 +178,12 @@ def test_examples_are_command_lines(path: str) -> None:
     }
     joined = "\n".join(help_pages.EXAMPLES[path]).replace("\\\n", "")
     lines = re.findall(r"\bcacher ((?:(?! \|| >|;|\n|\)).)*)", joined)
-    assert lines
+    shown = set()
     for line in lines:
         (command,) = [c for c in LEAVES if f"{line} ".startswith(f"{c.path} ")]
-        assert not path or path in (command.path, "help")
+        shown.add(command.path)
         assert set(re.findall(r"--[a-z0-9-]+", line)) <= flags[command.path]
+    assert path in shown if path else shown
 
 
 # --- a command line that is misspelt -------------------------------------------------------------
@@ -196,6 +197,18 @@ def test_examples_are_command_lines(path: str) -> None:
         ("rm k", "`cacher delete`"),
         ("get k f", "`cacher download`"),
         ("put k f", "`cacher upload`"),
+        ("cp k f", "`cacher download` or `cacher upload`"),
+        ("copy k f", "`cacher download` or `cacher upload`"),
+        ("mv k f", "`cacher download` or `cacher upload`"),
+        ("sync k d", "`cacher dir download` or `cacher dir upload`"),
+        ("push k i", "`cacher upload` or `cacher docker upload`"),
+        ("pull k i", "`cacher download` or `cacher docker download`"),
+        ("dir sync k d", "`cacher dir download` or `cacher dir upload`"),
+        ("info k", "`cacher exists`"),
+        ("clear", "`cacher delete`"),
+        ("delete --recursive a", "--prefix"),
+        ("delete a --force", "--yes"),
+        ("delete -f a", "--yes"),
         ("save k f", "`cacher upload`"),
         ("restore k d", "`cacher dir download`"),
         ("downlaod k f", "`cacher download`"),
@@ -250,6 +263,7 @@ def test_the_nearest_is_offered(cacher: Run, line: str, meant: str) -> None:
         ("--nope", "there is no option --nope", "`cacher --help` shows how"),
         ("exists k -x", "exists has no option -x", "`cacher exists --help` shows how"),
         ("dir upload k d --nope", "dir upload has no option --nope", "`cacher dir upload --help`"),
+        ("dir upload k d --delete", "dir upload has no option --delete", "`cacher dir upload"),
         ("exists k l", "unexpected argument 'l'", "`cacher exists --help` shows how"),
         ("exists", "KEY is missing", "`cacher exists --help` shows how"),
         ("download", "KEY and DEST are missing", "`cacher download --help` shows how"),
@@ -270,6 +284,12 @@ def test_what_other_tools_say_means_something_that_exists() -> None:
     paths = {command.path for command in COMMANDS}
     flags = {flag for command in COMMANDS for option in command.options for flag in option.flags}
     assert set(WORDS.values()) | set(WITH_A_NOUN.values()) <= paths
+    assert {path for several in SEVERAL.values() for path in several} <= paths
     assert set(FLAGS.values()) <= flags
+    for path, meanings in COMMAND_FLAGS.items():
+        (command,) = (command for command in COMMANDS if command.path == path)
+        own = {flag for option in command.options for flag in option.flags}
+        assert set(meanings.values()) - {""} <= own
+        assert not set(meanings) & own
     assert not {*WORDS, *WITH_A_NOUN} & {path.split()[-1] for path in paths}
     assert not set(FLAGS) & flags

@@ -243,3 +243,10 @@ def test_a_killed_clean_is_finished_without_it(
     assert cacher("dir", "download", "l", "proj").status == 0
     assert look(inside.root) == before
     assert sorted(os.listdir("proj")) == [".cache", "f", "g"]
+
+
+def test_a_store_that_is_all_of_what_is_included(cacher: Run, inside: LocalPlace) -> None:
+    assert cacher("upload", "other", "proj/f").status == 0
+    err = cacher("dir", "upload", "k", "proj", "--include", ".cache/ci/store").failed(7)
+    assert "hint: the local store is left out: .cache/ci/store\n" in err
+    assert inside.get("k") is None

@@ -314,7 +314,7 @@ def test_legal_keys(key: str) -> None:
         ("\x1b[31mred", r"holds the control character '\x1b'"),
         ("a\x7f", r"holds the control character '\x7f'"),
         ("a\x9bb", r"holds the control character '\x9b'"),
-        ("a\udcff", r"is not valid UTF-8 at '\udcff'"),
+        ("a\udcff", r"is not valid UTF-8 at '\xff'"),
         ("k" * 480, "is too long: 480 bytes, at most 479 are allowed"),
         ("é" * 240, "is too long: 480 bytes, at most 479 are allowed"),
     ],
@@ -378,7 +378,7 @@ def test_prefixes_lose_the_slashes_around_them(given_prefix: str, bare: str) -> 
         ("a/./b", "has the segment '.'"),
         ("a\tb", r"holds the control character '\t'"),
         ("a\\b", "holds a backslash '\\'"),
-        ("\udc80", r"is not valid UTF-8 at '\udc80'"),
+        ("\udc80", r"is not valid UTF-8 at '\x80'"),
         ("p" * 478, "is too long: 478 bytes, at most 477 leave room for a key"),
     ],
 )

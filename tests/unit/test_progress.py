@@ -265,7 +265,7 @@ class TestWaiting:
             assert bench.told == ""
             bench.now += 12.0
             wait_for_a_look(bench)
-        assert "looking for k waiting for the store, 12 s" in bench.told
+        assert "looking for k, waiting for the store, 12 s" in bench.told
         assert " B" not in bench.told
 
     @pytest.mark.usefixtures("_impatient")

@@ -116,7 +116,7 @@ def test_trees() -> None:
         ("\x9b2J", "\\x9b2J"),
         ("\u202egnp.exe", "\\u202egnp.exe"),
         ("\u2028", "\\u2028"),
-        ("\udcff", "\\udcff"),
+        ("\udcff", "\\xff"),
         ("\0", "\\x00"),
     ],
 )
