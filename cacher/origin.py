@@ -16,12 +16,12 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsp
 
 from cacher.errors import IntegrityError, SourceError, UsageError
 from cacher.limits import LIMITS, Limits
-from cacher.s3.faults import status_text
+from cacher.s3.faults import LOGIN_HINT, PROXY_HINT
 from cacher.s3.retry import Attempts, retry_after, wish, worth_retrying
 from cacher.s3.tls import advice
 from cacher.s3.trace import Trace, traced
 from cacher.s3.transport import Answer, Host, Transport
-from cacher.s3.troubles import TransportError, Trouble, tried
+from cacher.s3.troubles import TransportError, Trouble, status_text, tried
 from cacher.sinks import Sink
 from cacher.urls import shown
 
@@ -30,11 +30,15 @@ PIECE = 256 * 1024
 MAX_REDIRECTS = 10
 """As Go's and most other clients have it."""
 
+_CHECK_URL = "check the URL; --url may be given several times"
+
+_LATER = "a later run may succeed; --url may be given several times"
+
 _HINTS = {
     401: "the origin needs credentials: https://USER:TOKEN@HOST/...",
     403: "the origin refuses; does it need credentials (https://USER:TOKEN@HOST/...)?",
     404: "check the URL; the file may have moved",
-    407: "the proxy needs credentials: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
+    407: LOGIN_HINT,
     410: "check the URL; the file may have moved",
 }
 
@@ -44,7 +48,16 @@ _TROUBLE_HINTS = {
     Trouble.MISMATCH: "check the host name in the URL",
     Trouble.PLAIN: "is it an http:// URL?",
     Trouble.ENCRYPTED: "is it an https:// URL?",
-    Trouble.MALFORMED: "check the URL; --url may be given several times",
+    Trouble.MALFORMED: _CHECK_URL,
+    Trouble.NAME: _CHECK_URL,
+    Trouble.CONNECT: _CHECK_URL,
+    Trouble.REFUSED: _CHECK_URL,
+    Trouble.PROXY: PROXY_HINT,
+    Trouble.TUNNEL: PROXY_HINT,
+    Trouble.LOGIN: LOGIN_HINT,
+    Trouble.SILENCE: _LATER,
+    Trouble.SLOW: _LATER,
+    Trouble.BROKEN: _LATER,
 }
 
 _ENCODE_HINT = "in a user name or a password / is %2F, ? is %3F, # is %23, @ is %40 and : is %3A"
@@ -162,16 +175,16 @@ class _Fetching:
                     reason, hint = status_text(answer.status), _HINTS.get(answer.status, "")
                     asked = retry_after(answer.headers, self._clockwork.clock)
                     lasting = not worth_retrying(answer.status, "")
+                    hint = hint if lasting else _LATER
                     wait = None
                     if not lasting:
                         wait = attempts.delay(limits.silent, retry_after=asked)
                         if wait is None and asked:
                             reason += f"; {wish(asked)}"
             except TransportError as error:
-                hint = ""
-                if error.hopeless:
-                    wait, hint = None, _TROUBLE_HINTS.get(error.trouble) or advice()
-                else:
+                hint = _TROUBLE_HINTS.get(error.trouble) or advice()
+                wait = None
+                if not error.hopeless:
                     within = error.within(limits, limits.silent)
                     wait = attempts.delay(within, dropped=error.dropped, silence=error.silence)
                 reason = tried(error, attempts)
@@ -182,7 +195,7 @@ class _Fetching:
     def _failure(self, reason: str, hint: str = "") -> SourceError:
         redirected = f" (redirected to {shown(self._url)})" if self._url != self._asked else ""
         text = f"fetching {shown(self._asked)}{redirected}: {reason}"
-        return SourceError(text, hint or "check the URL; --url may be given several times")
+        return SourceError(text, hint or _CHECK_URL)
 
     def _open(self, attempts: Attempts) -> Answer:
         """The answer at the end of the redirects."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from http import HTTPStatus
 from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -25,7 +24,7 @@ from cacher.s3 import quirks
 from cacher.s3.documents import ErrorDocument, plain
 from cacher.s3.retry import CORRUPTED_CODES, Attempts, worth_retrying
 from cacher.s3.tls import advice
-from cacher.s3.troubles import TransportError, Trouble, tried
+from cacher.s3.troubles import TransportError, Trouble, status_text, tried
 
 _LONGEST_TITLE = 100
 """Characters of a page's title that go into a message."""
@@ -111,6 +110,10 @@ def foreign(
     return NotAStore(f"{doing}: {host} answered, but not as an S3 store does: {came}", hint)
 
 
+PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+
+LOGIN_HINT = "the proxy needs credentials: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
+
 _UNREACHABLE = "check --endpoint; is the store running and reachable from this machine?"
 
 _TROUBLE_HINTS = {
@@ -123,7 +126,9 @@ _TROUBLE_HINTS = {
     Trouble.PLAIN: "is it an http:// endpoint?",
     Trouble.ENCRYPTED: "is it an https:// endpoint?",
     Trouble.MALFORMED: "check --endpoint: does an S3 store answer there, and no proxy before it?",
-    Trouble.PROXY: "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
+    Trouble.PROXY: PROXY_HINT,
+    Trouble.TUNNEL: PROXY_HINT,
+    Trouble.LOGIN: LOGIN_HINT,
     Trouble.SILENCE: "the store or the network hangs; a later run may succeed",
     Trouble.SLOW: "the store or the network hangs; a later run may succeed",
     Trouble.BROKEN: "a later run may succeed; `cacher doctor` shows more",
@@ -244,14 +249,6 @@ def _access_hint(fault: Fault) -> str:
         if any(word in said for word in words):
             return hint
     return "check the credentials and their permissions; `cacher doctor` shows more"
-
-
-def status_text(status: int) -> str:
-    """The status as people know it: "HTTP 404 Not Found"."""
-    try:
-        return f"HTTP {status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return f"HTTP {status}"
 
 
 def _title(body: bytes) -> str:

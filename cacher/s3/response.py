@@ -18,7 +18,7 @@ from http.client import (
     RemoteDisconnected,
     UnknownProtocol,
 )
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 LEAST = 64 * 1024
 """Bytes to fill before anything is done with them: TLS hands out 16 KiB at a time."""
@@ -161,6 +161,29 @@ class Response(HTTPResponse):
         if not line.endswith(b"\n") and len(line) < _LINE:
             raise IncompleteRead(b"")
         return line
+
+
+class TunnelResponse(Response):
+    """What a proxy answers to CONNECT. The bytes that follow belong to the tunnel."""
+
+    def __init__(self, sock: Any, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self._sock = sock
+        self.is_page = False
+        """Whether bytes came that nobody in the tunnel has asked for yet."""
+
+    def close(self) -> None:
+        """Look for such bytes, without waiting, and end."""
+        timeout = self._sock.gettimeout()
+        try:
+            self._sock.settimeout(0.0)
+            self.is_page = bool(self.fp.peek(1))
+        except (OSError, ValueError):
+            pass  # nothing there, or closed
+        finally:
+            if self._sock.fileno() >= 0:
+                self._sock.settimeout(timeout)
+        super().close()
 
 
 def read_fields(stream: BinaryIO) -> HTTPMessage:

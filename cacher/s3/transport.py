@@ -7,12 +7,14 @@ nothing is tried twice: that is for the callers, who get every failure as a `Tra
 from __future__ import annotations
 
 import io
+import re
 import socket
 import ssl
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPException
+from http import HTTPStatus
+from http.client import HTTPException, RemoteDisconnected
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from cacher.s3 import lean  # noqa: F401 - has what follows load faster
@@ -34,9 +36,15 @@ from cacher.limits import LIMITS
 from cacher.s3.dial import dial
 from cacher.s3.pace import Pace
 from cacher.s3.proxies import Proxies, address
-from cacher.s3.response import LEAST, Response
+from cacher.s3.response import LEAST, Response, TunnelResponse
 from cacher.s3.tls import client_context, mismatch_complaint, names_in
-from cacher.s3.troubles import TransportError, Trouble, origin_of, translated
+from cacher.s3.troubles import (
+    TransportError,
+    Trouble,
+    TunnelRefused,
+    origin_of,
+    translated,
+)
 
 
 class Body(Protocol):
@@ -208,6 +216,8 @@ class Transport:
             failure = translated(error, reused=not self._state.fresh)
             if failure.trouble is Trouble.MISMATCH:
                 failure = self._mismatch(host)
+            elif failure.trouble is Trouble.PLAIN and self._proxies.of(*host):
+                failure = translated(TunnelRefused(HTTPStatus.OK))
             raise failure from origin_of(error)
         return Answer(response, patience)
 
@@ -348,11 +358,42 @@ def _watched(
 
     members = {
         "_new_conn": new_conn,
+        "_tunnel": _tunnel(kind),
         "connect": connect,
         "request": request,
         "response_class": _paced(pace) if pace else Response,
     }
     return type(f"Watched{kind.__name__}", (kind,), members)
+
+
+def _tunnel(kind: Any) -> Callable[[Any], None]:
+    """A connection's way to ask its proxy for a tunnel, which raises `TunnelRefused`."""
+
+    def tunnel(self: Any) -> None:
+        answers: list[TunnelResponse] = []
+
+        def answer(*arguments: Any, **options: Any) -> TunnelResponse:
+            answers.append(TunnelResponse(*arguments, **options))
+            return answers[-1]
+
+        self.response_class = answer
+        try:
+            kind._tunnel(self)
+        except RemoteDisconnected:
+            raise
+        except HTTPException:
+            raise TunnelRefused(0) from None
+        except OSError as error:
+            refused = re.match("Tunnel connection failed: ([0-9]{3})", str(error))
+            if not refused:
+                raise
+            raise TunnelRefused(int(refused[1])) from None
+        finally:
+            del self.response_class  # the class has another, for answers
+        if answers[-1].is_page:
+            raise TunnelRefused(HTTPStatus.OK)
+
+    return tunnel
 
 
 def _paced(pace: Pace) -> type[Response]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from http import HTTPStatus
 from http.client import (
     BadStatusLine,
     HTTPException,
@@ -28,7 +29,7 @@ from urllib3.exceptions import (  # noqa: TID251 - what they are called, and no 
 from cacher.limits import Limits
 from cacher.s3.pace import TooSlow
 from cacher.s3.response import MalformedHead
-from cacher.s3.retry import Attempts
+from cacher.s3.retry import Attempts, worth_retrying
 from cacher.s3.tls import Flaw, certificate_complaint, flaw_of, is_not_tls
 
 _CLOSED = "the connection was closed before the end of the answer"
@@ -49,6 +50,8 @@ class Trouble(Enum):
     MISMATCH = "mismatch"
     PLAIN = "plain"
     PROXY = "proxy"
+    TUNNEL = "tunnel"
+    LOGIN = "login"
     SILENCE = "silence"
     SLOW = "slow"
     BROKEN = "broken"
@@ -63,7 +66,14 @@ _FLAWS = {
     Flaw.AUTHORITY: Trouble.TLS,
 }
 
-_HOPELESS = (*_FLAWS.values(), Trouble.PLAIN, Trouble.MALFORMED, Trouble.ENCRYPTED)
+_HOPELESS = (
+    *_FLAWS.values(),
+    Trouble.PLAIN,
+    Trouble.MALFORMED,
+    Trouble.ENCRYPTED,
+    Trouble.TUNNEL,
+    Trouble.LOGIN,
+)
 
 
 class TransportError(Exception):
@@ -96,6 +106,17 @@ class TransportError(Exception):
         return self.trouble in _HOPELESS
 
 
+class TunnelRefused(OSError):
+    """A proxy did not answer CONNECT with a tunnel.
+
+    `status` is 0 for what is not HTTP, and 200 for a page in the tunnel's place.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+
+
 class Cancelled(Exception):
     """The work that this request belongs to was given up."""
 
@@ -106,17 +127,12 @@ def translated(error: Exception, *, reused: bool = False) -> TransportError:
     `reused`: on a connection that was kept alive.
     """
     reason, cause = _reason(error), _cause(error)
+    if isinstance(cause, TunnelRefused):
+        return _no_tunnel(cause.status)
     if isinstance(error, ProxyError):
         return TransportError(Trouble.PROXY, f"the proxy failed: {reason}")
-    if isinstance(error, NameResolutionError):
-        return TransportError(Trouble.NAME, reason)
-    if isinstance(cause, LocationParseError):
-        return TransportError(Trouble.NAME, "not a host name")
-    if isinstance(error, NewConnectionError):
-        refused = isinstance(cause, ConnectionRefusedError)
-        return TransportError(Trouble.REFUSED if refused else Trouble.CONNECT, reason)
-    if isinstance(error, ConnectTimeoutError):
-        return TransportError(Trouble.CONNECT, "no connection")
+    if unconnected := _unconnected(error, reason):
+        return unconnected
     if flaw := flaw_of(cause):
         return TransportError(_FLAWS[flaw], certificate_complaint(cause))
     if is_not_tls(cause):
@@ -126,6 +142,41 @@ def translated(error: Exception, *, reused: bool = False) -> TransportError:
     if not reused and isinstance(cause, MalformedHead | BadStatusLine | UnknownProtocol):
         return _unintelligible(cause)
     return TransportError(Trouble.BROKEN, reason, dropped=reused)
+
+
+def _unconnected(error: Exception, reason: str) -> TransportError | None:
+    """No connection at all, if that is the error."""
+    cause = _cause(error)
+    if isinstance(error, NameResolutionError):
+        return TransportError(Trouble.NAME, reason)
+    if isinstance(cause, LocationParseError):
+        return TransportError(Trouble.NAME, "not a host name")
+    if isinstance(error, NewConnectionError):
+        refused = isinstance(cause, ConnectionRefusedError)
+        return TransportError(Trouble.REFUSED if refused else Trouble.CONNECT, reason)
+    if isinstance(error, ConnectTimeoutError):
+        return TransportError(Trouble.CONNECT, "no connection")
+    return None
+
+
+def _no_tunnel(status: int) -> TransportError:
+    """What the proxy answered instead."""
+    answer = status_text(status) if status else "something that is not HTTP"
+    page = " and a page" if status == HTTPStatus.OK else ""
+    trouble = Trouble.TUNNEL
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        trouble = Trouble.LOGIN
+    elif worth_retrying(status, ""):
+        trouble = Trouble.PROXY
+    return TransportError(trouble, f"the proxy answered CONNECT with {answer}{page}")
+
+
+def status_text(status: int) -> str:
+    """The status as people know it: "HTTP 404 Not Found"."""
+    try:
+        return f"HTTP {status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"HTTP {status}"
 
 
 def _silent(cause: BaseException) -> TransportError:

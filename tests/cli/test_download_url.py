@@ -193,6 +193,7 @@ class TestOriginFails:
         url = origin.script("/f", Reply(500, b"<h1>oops</h1>"))
         err = cacher("download", "k", "f", "--url", url).failed(6)
         assert "HTTP 500 Internal Server Error" in err
+        assert "cacher: hint: a later run may succeed; --url may be given several times\n" in err
         assert len(origin.seen) == 6
         assert place.keys() == os.listdir() == []
 

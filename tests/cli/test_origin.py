@@ -15,6 +15,7 @@ from tests.cli.conftest import STALL_TIMEOUT, Run
 from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, blob, sha256
 from tests.fakes.certificates import write_certificate
 from tests.fakes.origin import Origin, Reply, redirect
+from tests.unit.wire import Recorder, listening
 
 FILE = blob(300_000)
 BIG = blob(2 * MIB)
@@ -390,6 +391,32 @@ class TestProxies:
         url = origin.script("/f", Reply(body=FILE))
         assert cacher("download", "k", "f", "--url", url).status == 0
         assert proxy.seen == []
+
+    @pytest.mark.parametrize(
+        ("answer", "says", "hint"),
+        [
+            (b"302 Found\r\nLocation: http://x/", "HTTP 302 Found", "check HTTPS_PROXY"),
+            (b"200 OK\r\nContent-Length: 9", "HTTP 200 OK and a page", "check HTTPS_PROXY"),
+            (b"407 No", "HTTP 407 Proxy Authentication Required", "the proxy needs credentials"),
+        ],
+    )
+    def test_one_that_gives_no_tunnel(
+        self,
+        cacher: Run,
+        place: Place,
+        monkeypatch: pytest.MonkeyPatch,
+        answer: bytes,
+        says: str,
+        hint: str,
+    ) -> None:
+        recorder = Recorder(lambda _seen: b"HTTP/1.1 " + answer + b"\r\n\r\n<p>no</p>")
+        with listening(recorder.serve) as host:
+            monkeypatch.setenv("HTTPS_PROXY", str(host))
+            err = cacher("download", "k", "f", "--url", "https://h.test/f").failed(6)
+        assert f"fetching https://h.test/f: the proxy answered CONNECT with {says}\n" in err
+        assert f"cacher: hint: {hint}" in err
+        assert len(recorder.seen) == 1
+        assert place.keys() == os.listdir() == []
 
     def test_one_that_is_not_there(
         self, cacher: Run, place: Place, origin: Origin, monkeypatch: pytest.MonkeyPatch

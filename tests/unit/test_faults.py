@@ -378,6 +378,8 @@ def test_numbers_tell_how_long_and_how_often(
         (Trouble.ENCRYPTED, "https://"),
         (Trouble.MALFORMED, "--endpoint"),
         (Trouble.PROXY, "HTTPS_PROXY"),
+        (Trouble.TUNNEL, "check HTTPS_PROXY"),
+        (Trouble.LOGIN, "the proxy needs credentials"),
     ],
 )
 def test_hints_name_what_to_set(trouble: Trouble, hint: str) -> None:
@@ -394,6 +396,8 @@ def test_which_troubles_are_worth_a_try() -> None:
         Trouble.PLAIN,
         Trouble.ENCRYPTED,
         Trouble.MALFORMED,
+        Trouble.TUNNEL,
+        Trouble.LOGIN,
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 import socket
 import ssl
 import threading
@@ -199,14 +198,64 @@ def test_a_proxy_that_is_not_there(scheme: str) -> None:
     assert caught.value.detail == "the proxy failed: connection refused"
 
 
-def test_a_proxy_that_refuses(proxy: Proxy, place: Host) -> None:
-    proxy.connect = lambda _seen: REFUSED
+PAGE = b"<html><title>Log in</title>please</html>"
+
+
+@pytest.mark.parametrize(
+    ("answer", "trouble", "says"),
+    [
+        (REFUSED, Trouble.LOGIN, "HTTP 407 Proxy Authentication Required"),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: http://login/\r\n\r\n" + PAGE,
+            Trouble.TUNNEL,
+            "HTTP 302 Found",
+        ),
+        (b"HTTP/1.1 403 Not <b>here</b>\r\n\r\n" + PAGE, Trouble.TUNNEL, "HTTP 403 Forbidden"),
+        (b"HTTP/1.1 503 Busy\r\n\r\n", Trouble.PROXY, "HTTP 503 Service Unavailable"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + PAGE, Trouble.TUNNEL, "HTTP 200 OK and a page"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(PAGE), PAGE),
+            Trouble.TUNNEL,
+            "HTTP 200 OK and a page",
+        ),
+        (PAGE, Trouble.TUNNEL, "something that is not HTTP"),
+    ],
+)
+def test_a_proxy_that_refuses(
+    proxy: Proxy, place: Host, answer: bytes, trouble: Trouble, says: str
+) -> None:
+    proxy.connect = lambda _seen: answer
     transport = Transport(proxies=through(place, "user:secret@"))
     with pytest.raises(TransportError) as caught:
         get(transport, Host("https", "store.test", 443))
-    assert caught.value.trouble is Trouble.PROXY
-    assert re.search("407 Proxy Authentication Required", caught.value.detail)
-    assert "secret" not in caught.value.detail
+    assert caught.value.trouble is trouble
+    assert caught.value.detail == f"the proxy answered CONNECT with {says}"
+    assert caught.value.hopeless == (trouble is not Trouble.PROXY)
+
+
+def test_a_proxy_that_hangs_up(proxy: Proxy, place: Host) -> None:
+    proxy.connect = lambda _seen: b""
+    with pytest.raises(TransportError) as caught:
+        get(Transport(proxies=through(place)), Host("https", "store.test", 443))
+    assert not caught.value.hopeless
+
+
+def test_a_page_that_follows_in_the_place_of_tls() -> None:
+    """It comes after the client's first bytes of TLS."""
+
+    def serve(sock: socket.socket) -> None:
+        with sock.makefile("rb") as stream:
+            read_request(stream)
+            sock.sendall(ESTABLISHED)
+            stream.read(5)
+            sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" + PAGE)
+            sock.shutdown(socket.SHUT_WR)
+            while stream.read1(4096):
+                pass
+
+    with listening(serve) as place, pytest.raises(TransportError) as caught:
+        get(Transport(proxies=through(place)), Host("https", "store.test", 443))
+    assert caught.value.detail == "the proxy answered CONNECT with HTTP 200 OK and a page"
 
 
 @pytest.mark.parametrize(
@@ -233,7 +282,7 @@ def test_a_proxy_that_is_spoken_to_over_tls(
         if scheme == "http":
             assert get(transport, host) == b"ok"
         else:
-            assert trouble_of(lambda: get(transport, host)) is Trouble.PROXY
+            assert trouble_of(lambda: get(transport, host)) is Trouble.LOGIN
         transport.close()  # or the proxy waits for more
     (seen,) = proxy.seen
     whole, tunnel = "GET http://store.test:3900/ ", "CONNECT store.test:3900 "
