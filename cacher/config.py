@@ -81,12 +81,19 @@ class Settings(NamedTuple):
 
 
 def config_path(flag: str | None, environ: Mapping[str, str]) -> tuple[str, bool]:
-    """The config file, and whether it was asked for by name and so must exist."""
+    """The config file, and whether it was asked for by name and so must exist.
+
+    Raises `UsageError` for a name that cannot be meant.
+    """
+    if flag == "":
+        raise UsageError("--config is an empty string", "is the variable set?")
     named = flag or environ.get("CACHER_CONFIG", "")
+    if named == "-":
+        raise UsageError("the config file - is neither stdin nor stdout", "name a file")
     if named:
         return os.path.expanduser(named), True
     home = _home(environ)
-    base = environ.get("XDG_CONFIG_HOME") or (home and os.path.join(home, ".config"))
+    base = _absolute(environ, "XDG_CONFIG_HOME") or (home and os.path.join(home, ".config"))
     if not base:
         return "", False
     return os.path.join(base, "cacher", "config.toml"), False
@@ -95,10 +102,10 @@ def config_path(flag: str | None, environ: Mapping[str, str]) -> tuple[str, bool
 def default_endpoint(environ: Mapping[str, str]) -> str:
     """The embedded default: a local store in the user's cache directory."""
     home = _home(environ)
-    base = environ.get("XDG_CACHE_HOME") or (home and os.path.join(home, ".cache"))
+    base = _absolute(environ, "XDG_CACHE_HOME") or (home and os.path.join(home, ".cache"))
     if not base:
         return ""
-    return "file://" + quote(os.fsencode(os.path.join(os.path.abspath(base), "cacher", "store")))
+    return "file://" + quote(os.fsencode(os.path.join(base, "cacher", "store")))
 
 
 def load(
@@ -243,8 +250,16 @@ def parse_size(text: str) -> int:
 
 def _home(environ: Mapping[str, str]) -> str:
     """Return the home directory; empty for a user without one, such as a bare number."""
-    home = environ.get("HOME") or os.path.expanduser("~")
+    if "HOME" in environ:
+        return _absolute(environ, "HOME")
+    home = os.path.expanduser("~")
     return "" if home.startswith("~") else home
+
+
+def _absolute(environ: Mapping[str, str], name: str) -> str:
+    """The directory in a variable; empty if it is relative, which would be another in each job."""
+    path = environ.get(name, "")
+    return path if os.path.isabs(path) else ""
 
 
 def _fallback(name: str, environ: Mapping[str, str]) -> str:

@@ -29,13 +29,6 @@ _expanded = os.path.expanduser
 _STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
-def _path(name: str, text: str) -> str:
-    """A path that was given as the argument `name`."""
-    if not text:
-        raise UsageError(f"{name} is an empty string", "is the variable set?")
-    return _expanded(text)
-
-
 def _key(run: Run, options: Namespace) -> str:
     """The key that the options name, as failures tell it from here on."""
     options.key = run.key(options.key, options.hash_from, literal=options.literal)
@@ -47,7 +40,7 @@ def _download(run: Run, options: Namespace) -> Outcome:
 
     if options.dest in _STDOUT and options.json:
         raise UsageError(f"--json and DEST {options.dest} both want stdout", "give DEST a name")
-    dest = _path("DEST", options.dest)
+    dest = _expanded(options.dest)
     key = _key(run, options)
     sha256 = check_sha256(options.sha256)
     wanted = Download(key, dest, options.url, sha256, store_it=not options.no_store)
@@ -57,7 +50,7 @@ def _download(run: Run, options: Namespace) -> Outcome:
 def _upload(run: Run, options: Namespace) -> Outcome:
     from cacher.commands.upload import upload
 
-    file = _path("FILE", options.file)
+    file = _expanded(options.file)
     key = _key(run, options)
     return upload(run, Upload(key, file, check_sha256(options.sha256), options.force))
 

@@ -26,6 +26,8 @@ def init(run: Run, *, check: bool) -> Outcome:
     Without an endpoint from anywhere it is the local store's. Raises what the check raises.
     """
     path, _ = config.config_path(run.config_file, run.environ)
+    if not path:
+        raise UsageError("init: there is no home directory for the config file", "use --config")
     file = config.read_file(path, required=False)
     settings = run.use(config.resolve(run.flags, run.environ, file, path))
     written = _written(run, file, path)

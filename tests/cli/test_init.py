@@ -57,12 +57,30 @@ class TestLocal:
         assert cacher("upload", "k", "f").status == 0
         assert LocalPlace(tmp_path / "a b#?%ü/cacher/store").get("k") == b"abc"
 
-    def test_a_relative_cache_directory(
-        self, cacher: Run, config: Path, monkeypatch: pytest.MonkeyPatch
+    def test_a_relative_cache_directory_is_not_used(
+        self, cacher: Run, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", "cache")
         assert cacher("init").status == 0
-        assert read(config) == {"endpoint": Path("cache/cacher/store").absolute().as_uri()}
+        assert read(config) == {"endpoint": (tmp_path / "home/.cache/cacher/store").as_uri()}
+
+    @pytest.mark.parametrize("home", ["", "relative"])
+    def test_a_home_that_is_empty_or_relative_is_not_used(
+        self, cacher: Run, local: LocalPlace, monkeypatch: pytest.MonkeyPatch, home: str
+    ) -> None:
+        monkeypatch.setenv("HOME", home)
+        monkeypatch.setenv("XDG_CONFIG_HOME", home)
+        err = cacher("init").failed(2)
+        assert "init: there is no home directory for the config file" in err
+        assert os.listdir() == []
+
+    @pytest.mark.parametrize("name", ["", "-"])
+    def test_a_config_file_that_cannot_be_meant(
+        self, cacher: Run, local: LocalPlace, name: str
+    ) -> None:
+        for command in (["init"], ["exists", "k"]):
+            cacher(*command, "--config", name).failed(2)
+        assert os.listdir() == []
 
     def test_another_directory(self, cacher: Run, config: Path, tmp_path: Path) -> None:
         uri = (tmp_path / "elsewhere").as_uri()

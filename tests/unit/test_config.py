@@ -140,7 +140,11 @@ def test_the_default_store_is_in_the_users_cache() -> None:
     assert load().is_local
 
 
-@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
+@given(
+    st.text(
+        st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=60
+    )
+)
 def test_the_default_store_is_found_whatever_the_home_is_called(name: str) -> None:
     home = "/home/" + name.replace("/", "").strip(".") + "x"
     assert config.load({}, {"HOME": home}).directory == f"{home}/.cache/cacher/store"
