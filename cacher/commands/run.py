@@ -14,7 +14,7 @@ from cacher import __version__, config, environment, keys
 from cacher.config import Settings
 from cacher.errors import IntegrityError, UsageError
 from cacher.limits import LIMITS, Limits
-from cacher.report import Report
+from cacher.report import Report, counted
 from cacher.store.base import Entry, Store
 from cacher.store.local import LocalStore
 from cacher.unforeseen import reason
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from cacher.origin import Clockwork
     from cacher.s3.transport import Transport
     from cacher.store.bucket import BucketStore
+
+_MOST_NAMES = 5
+"""Names that go into a warning; more are counted."""
 
 
 class Run:
@@ -223,7 +226,10 @@ class Run:
             return None
 
     def close(self) -> None:
-        """Let connections go."""
+        """Let connections go. Warns of what could not be listed."""
+        store = self.__dict__.get("store")
+        if isinstance(store, LocalStore) and store.left_out:
+            self.report.warn(*_left_out(store.left_out))
         for name in ("store", "bucket", "transport"):
             if name in self.__dict__:
                 self.__dict__[name].close()
@@ -242,3 +248,14 @@ def _no_certificates(settings: Settings) -> UsageError:
             return UsageError(f"{source}: {reason(error)}: {file}", hint)
         return UsageError(f"{source}: no such file: {file}")
     return UsageError(f"{source}: is not a regular file: {file}", hint)
+
+
+def _left_out(directories: Sequence[str]) -> tuple[str, str]:
+    """The warning about directories of a local store that may not be read, and its hint."""
+    more = len(directories) - _MOST_NAMES
+    names = ", ".join(directories[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    count = counted(len(directories), "directory", "directories")
+    return (
+        f"left out {count} of the local store that user {os.geteuid()} may not read: {names}",
+        "check the owner and the mode",
+    )

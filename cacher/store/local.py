@@ -49,6 +49,8 @@ class LocalStore:
 
     def __init__(self, root: str, prefix: str = "") -> None:
         self._layout = Layout(root, prefix)
+        self.left_out: list[str] = []
+        """Directories that listings left out, since they may not be read."""
 
     @property
     def name(self) -> str:
@@ -110,7 +112,7 @@ class LocalStore:
         except UnicodeEncodeError:
             return
         with at_store(f"list {self.name}"):
-            for path, status in walk(self._layout.root, wanted):
+            for path, status in walk(self._layout.root, wanted, self._leave_out):
                 yield entry_of(self._layout.key(path), status, {})
 
     def delete(self, keys: Iterable[str]) -> Iterator[Deletion]:
@@ -125,6 +127,9 @@ class LocalStore:
 
     def close(self) -> None:
         """Nothing to close: each operation lets go of what it took."""
+
+    def _leave_out(self, path: bytes) -> None:
+        self.left_out.append(self._layout.key(path))
 
     def _open(self, key: str) -> tuple[int, Entry] | None:
         """An open file and the entry it is of, which belong together."""

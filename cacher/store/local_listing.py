@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from cacher.store.local_layout import RESERVED, is_segment, meta_directory
 
+_LOST_AND_FOUND = b"lost+found/"
+"""What is at the root of many file systems, never an entry, and closed to all but root."""
 
-def walk(root: bytes, prefix: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
+
+def walk(
+    root: bytes, prefix: bytes, left_out: Callable[[bytes], None] = lambda _path: None
+) -> Iterator[tuple[bytes, os.stat_result]]:
     """The entries whose path under `root` begins with `prefix`, as (path under root, status).
 
     In UTF-8 byte order of the whole path, which is S3's ("List results are always returned in
     UTF-8 binary order", ListObjectsV2). Memory is bounded by the names of one directory at each
     level. Symbolic links, special files and names no key can have are left out, and so are what
-    vanishes meanwhile and other people's directories that may not be read (`_is_foreign`).
+    vanishes meanwhile and other people's directories that may not be read (`_is_foreign`), of
+    which `left_out` is called with the path. A directory that `prefix` names is never left out.
     """
     *parents, stem = prefix.split(b"/")
     if not all(map(is_segment, parents)) or parents[:1] == [RESERVED]:
@@ -38,8 +44,11 @@ def walk(root: bytes, prefix: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
             elif (status := _regular(os.path.join(root, path))) is not None:
                 yield path, status
         except PermissionError:
-            if not _is_foreign(root, path if path.endswith(b"/") else above):
+            directory = path if path.endswith(b"/") else above
+            if not _is_foreign(root, directory):
                 raise
+            if directory != _LOST_AND_FOUND:
+                left_out(directory)
 
 
 def _is_foreign(root: bytes, path: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -391,3 +392,54 @@ class TestDelete:
         local.put("a/b/c", b"abc")
         assert cacher("delete", "a/b/c").status == 0
         assert not Path(local.root / "a").exists()
+
+
+class TestClosedDirectories:
+    """Directories of a local store that belong to somebody else, who lets nobody in."""
+
+    @pytest.fixture(autouse=True)
+    def _closed(self, local: LocalPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+        local.put("k", b"abc")
+        for name in ("un", "deep/un", "lost+found"):
+            (local.root / name).mkdir(parents=True)
+        scandir = os.scandir
+
+        def refuse(path: object) -> object:
+            if isinstance(path, bytes) and path.rstrip(b"/").endswith((b"/un", b"/lost+found")):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return scandir(path)  # type: ignore[call-overload]
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        monkeypatch.setattr("cacher.store.local_listing._is_foreign", lambda *_: True)
+
+    @pytest.mark.parametrize(
+        "command",
+        [("list",), ("delete", "--prefix", "", "--dry-run"), ("delete", "--prefix=u", "--yes")],
+        ids=" ".join,
+    )
+    def test_are_named(self, cacher: Run, local: LocalPlace, command: tuple[str, ...]) -> None:
+        ended = cacher(*command)
+        assert ended.status == 0
+        count = "1 directory" if "--yes" in command else "2 directories"
+        names = "un/" if "--yes" in command else "deep/un/, un/"
+        text = f"left out {count} of the local store that user {os.geteuid()} may not read: {names}"
+        assert ended.warnings == [text]
+        assert "hint: check the owner and the mode\n" in ended.err
+        if "list" not in command:
+            assert cacher(*command, "--json").json["warnings"] == [text]
+        assert local.keys() == ["k"]
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ("list", "un/"),
+            ("delete", "--prefix=un/", "--dry-run"),
+            ("delete", "--prefix=un/", "--yes"),
+        ],
+        ids=" ".join,
+    )
+    def test_are_refused_by_name(self, cacher: Run, command: tuple[str, ...]) -> None:
+        assert "permission denied" in cacher(*command).failed(4)
+
+    def test_elsewhere_are_no_matter(self, cacher: Run) -> None:
+        assert cacher("list", "k").warnings == []
