@@ -41,6 +41,11 @@ def released(tmp_path: Path) -> Path:
     changes = {"docs/changelog.md": RELEASED, ".builds/zipapp": ZIPAPP, ".builds/pythons": PYTHONS}
     place = buildhost.checkout(tmp_path / "cacher", changes)
     buildhost.git(place, "tag", "-a", "-m", "first", VERSION)
+    # It is only looked for: who calls it is a double.
+    go = tmp_path / "bin/go"
+    go.parent.mkdir()
+    go.write_text("#!/bin/sh\nexit 1\n")
+    go.chmod(0o755)
     return place
 
 
