@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+_WITHOUT_HOST = "http://h:x{}/f"
+"""A user and a password, and the host forgotten."""
+
 TEMPLATES = [
     "http://user:{}@host/f",
     "https://user:{}@host.example.org:8443/a/b?c=d#e",
@@ -13,7 +16,7 @@ TEMPLATES = [
     "ftp://user:{}@host/f",
     "user:{}@host/f",
     "//user:{}@host/f",
-    "http://h:x{}/f",
+    _WITHOUT_HOST,
     "http://host/f?token={}",
     "http://host/f#{}",
     "http://user:{}@h h/f",
@@ -30,6 +33,11 @@ _LENGTH = 8
 def passwords() -> st.SearchStrategy[str]:
     """What ends the parts of a URL is in many of them."""
     return st.text("aZ09/?#@:%&=+~ ü", min_size=_LENGTH, max_size=24)
+
+
+def is_secret(template: str, password: str) -> bool:
+    """Whether all of the password is one there: an @ in it would give a forgotten host back."""
+    return template != _WITHOUT_HOST or "@" not in password
 
 
 def pieces(password: str) -> set[str]:

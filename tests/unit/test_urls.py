@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from cacher.urls import shown
-from tests.unit.secrets import TEMPLATES, passwords, pieces
+from tests.unit.secrets import TEMPLATES, is_secret, passwords, pieces
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,7 @@ def test_what_is_shown(url: str, expected: str) -> None:
 @example("http://user:{}@host/f", "Passw0rd#x")
 @example("http://user:{}@host/f", "p@ssword1234/x")
 def test_no_part_of_a_password_is_shown(template: str, password: str) -> None:
+    assume(is_secret(template, password))
     told = shown(template.format(password))
     assert not [piece for piece in pieces(password) if piece in told]
 
