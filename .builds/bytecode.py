@@ -13,17 +13,28 @@ import zlib
 from _frozen_importlib_external import MAGIC_NUMBER
 from types import CodeType
 
+COMMON = ("cacher.stream.staging", "cacher.s3.transport")
+"""Modules that have much in common with all others, which are compressed with these two as their
+dictionary (RFC 1950): an eighth less, and more than any other two give."""
+
+WINDOW = 32 * 1024
+"""Bytes of a dictionary that deflate uses (RFC 1951)."""
+
 
 def main() -> None:
     """From stdin to stdout."""
     modules = json.load(sys.stdin)
     alone = marshal.dumps(_compiled(*modules.pop("bundled")))
+    compiled = {name: marshal.dumps(_compiled(*modules[name])) for name in sorted(modules)}
+    common = [name for name in COMMON if name in compiled]
+    dictionary = b"".join(compiled[name] for name in common)[-WINDOW:]
     index, body = {}, b""
-    for name, (path, source) in sorted(modules.items()):
-        code = zlib.compress(marshal.dumps(_compiled(path, source)), 9)
-        index[name] = (path.endswith("/__init__.py"), len(body), len(body) + len(code))
+    for name, plain in compiled.items():
+        code = _compressed(plain, b"" if name in common else dictionary)
+        is_package = modules[name][0].endswith("/__init__.py")
+        index[name] = (is_package, len(body), len(body) + len(code))
         body += code
-    head = marshal.dumps(index)
+    head = marshal.dumps((common, index))
     told = {
         "magic": int.from_bytes(MAGIC_NUMBER[:2], "little"),
         "version": ".".join(map(str, sys.version_info[:3])),
@@ -31,6 +42,14 @@ def main() -> None:
         "modules": base64.b64encode(len(head).to_bytes(4, "little") + head + body).decode(),
     }
     json.dump(told, sys.stdout)
+
+
+def _compressed(plain: bytes, dictionary: bytes) -> bytes:
+    with_it = (dictionary,) if dictionary else ()
+    packer = zlib.compressobj(
+        9, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_DEFAULT_STRATEGY, *with_it
+    )
+    return packer.compress(plain) + packer.flush()
 
 
 def _compiled(path: str, source: str) -> CodeType:

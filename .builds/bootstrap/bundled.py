@@ -6,7 +6,8 @@ checksum (`__main__.py`).
 
     bytecode/MAGIC/modules   the modules compiled for the Python of that magic number
     bytecode/MAGIC/bundled   and this one, alone
-    cacher, urllib3, zstandard  their sources, for any other Python and for tracebacks
+    cacher, urllib3, zstandard  their sources, for any other Python, for tracebacks, and for what is
+                             compiled when it is used
     bundled_zstandard.py     what finds and loads zstandard's C
     bundle.json              the edition, and the versions of what is in it
 """
@@ -51,7 +52,7 @@ class Bundle:
     def __init__(self, archive: str, read: Read, magic: int) -> None:
         self._archive = archive
         self._read = read
-        self._code, self._index = _compiled(read, magic)
+        self._code, self._index, self._dictionary = _compiled(read, magic)
         self.loaded = ""
         """How zstandard's C came to be loaded; empty before."""
 
@@ -103,12 +104,13 @@ class Bundle:
 
     def get_code(self, name: str) -> CodeType:
         """The compiled module."""
-        if not self._index:
+        if name not in self._index:
             package, source = self._source(name)
             path = name.replace(".", "/") + ("/__init__.py" if package else ".py")
             return compile(source, "cacher.pyz/" + path, "exec", dont_inherit=True)
         _, start, end = self._index[name]
-        code: CodeType = marshal.loads(zlib.decompress(self._code[start:end]))
+        unpacker = zlib.decompressobj(zdict=self._dictionary)
+        code: CodeType = marshal.loads(unpacker.decompress(self._code[start:end]))
         return code
 
     def get_source(self, name: str) -> str:
@@ -117,10 +119,8 @@ class Bundle:
 
     def is_package(self, name: str) -> bool:
         """Whether it has modules below it. Raises ModuleNotFoundError."""
-        if self._index:
-            if name in self._index:
-                return self._index[name][0]
-            raise ModuleNotFoundError(f"No module named {name!r} in this file", name=name)
+        if name in self._index:
+            return self._index[name][0]
         return self._source(name)[0]
 
     def _source(self, name: str) -> tuple[bool, str]:
@@ -144,13 +144,21 @@ class Bundle:
         self.loaded = how
 
 
-def _compiled(read: Read, magic: int) -> tuple[bytes, dict[str, tuple[bool, int, int]]]:
-    """All modules compiled for this Python, and where in there each is: package, start, end."""
+_WINDOW = 32 * 1024
+"""Bytes of a dictionary that deflate uses (RFC 1951)."""
+
+
+def _compiled(read: Read, magic: int) -> tuple[bytes, dict[str, tuple[bool, int, int]], bytes]:
+    """All modules compiled for this Python, where in there each is (package, start, end), and the
+    dictionary that they were compressed with."""
     data = read(f"bytecode/{magic}/modules")
     if data is None:
-        return b"", {}
+        return b"", {}, b""
     size = int.from_bytes(data[:4], "little")
-    return data[4 + size :], marshal.loads(data[4 : 4 + size])
+    common, index = marshal.loads(data[4 : 4 + size])
+    code = data[4 + size :]
+    plain = [zlib.decompress(code[slice(*index[name][1:])]) for name in common]
+    return code, index, b"".join(plain)[-_WINDOW:]
 
 
 def _forget(packages: Sequence[str]) -> None:
