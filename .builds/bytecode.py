@@ -13,7 +13,7 @@ import zlib
 from _frozen_importlib_external import MAGIC_NUMBER
 from types import CodeType
 
-COMMON = ("cacher.stream.staging", "cacher.s3.transport")
+COMMON = ("cacher.replace.staging", "cacher.http.transport")
 """Modules that have much in common with all others, which are compressed with these two as their
 dictionary (RFC 1950): an eighth less, and more than any other two give."""
 

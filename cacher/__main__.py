@@ -2,10 +2,10 @@
 
 import sys
 
-from cacher import signals
+from cacher.cli import signals
 
 signals.begin()
 
-from cacher.cli import main  # noqa: E402 - which takes most of the start
+from cacher.cli.main import main  # noqa: E402 - which takes most of the start
 
 sys.exit(main())

@@ -18,23 +18,23 @@ from typing import TypeVar
 import hypothesis
 import pytest
 
-from tests import images
-from tests.daemons import docker as docker_engine
-from tests.daemons import podman as podman_engine
-from tests.daemons import registry as docker_registry
-from tests.daemons.docker import Daemon, StartDaemon
-from tests.daemons.podman import Podman
-from tests.daemons.registry import Registry
 from tests.fakes.docker_scenes import FakeDocker
-from tests.images import Image
-from tests.servers import garage as garage_server
-from tests.servers import juicefs as juicefs_server
-from tests.servers import programs
-from tests.servers import rclone as rclone_server
-from tests.servers import seaweedfs as seaweedfs_server
-from tests.servers.base import Server
+from tests.support import images
+from tests.support.daemons import docker as docker_engine
+from tests.support.daemons import podman as podman_engine
+from tests.support.daemons import registry as docker_registry
+from tests.support.daemons.docker import Daemon, StartDaemon
+from tests.support.daemons.podman import Podman
+from tests.support.daemons.registry import Registry
+from tests.support.images import Image
+from tests.support.servers import garage as garage_server
+from tests.support.servers import juicefs as juicefs_server
+from tests.support.servers import programs
+from tests.support.servers import rclone as rclone_server
+from tests.support.servers import seaweedfs as seaweedfs_server
+from tests.support.servers.base import Server
 
-pytest_plugins = ("tests.progress_file", "tests.time_limit")
+pytest_plugins = ("tests.support.progress_file", "tests.support.time_limit")
 
 _SERVERS = ("seaweedfs", "juicefs", "garage")
 """The stores that every promise is tested on: `each_server`."""

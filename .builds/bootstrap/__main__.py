@@ -79,7 +79,7 @@ if sys.path and sys.path[0] == ARCHIVE:
     del sys.path[0]
 try:
     _bundled().install(ARCHIVE, read, MAGIC)
-    from cacher.cli import main
+    from cacher.cli.main import main
 except ImportError as error:
     told, hint = str(error), Damaged.hint
     if not isinstance(error, Damaged):

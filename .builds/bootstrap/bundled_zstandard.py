@@ -39,7 +39,7 @@ USED = (
     "ZstdError",
     "__version__",
 )
-"""And what it must have: all that `cacher/stream/zstd.py` takes from it."""
+"""And what it must have: all that `cacher/archive/zstd.py` takes from it."""
 
 
 class Unavailable(ImportError):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
-from cacher.commands.outcome import Outcome
-from cacher.commands.run import Run
+from cacher.commands.command_result import Outcome
+from cacher.commands.context import Run
 from cacher.errors import AccessError, CacherError, IntegrityError, UsageError
 
 LOOKED_FOR = 100

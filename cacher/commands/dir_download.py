@@ -7,21 +7,22 @@ import os
 import stat
 from collections.abc import Callable
 
-from cacher.commands import own_store, sealed
-from cacher.commands.outcome import Outcome, entry_fields
-from cacher.commands.run import Run
-from cacher.commands.sealed import Opened
-from cacher.commands.wanted import DirDownload
+from cacher.archive.detect_format import HEAD, require_zstd
+from cacher.archive.read_ahead import Ring
+from cacher.archive.seal import Seal
+from cacher.archive.sealed_stream import SealedReader
+from cacher.commands import open_sealed_entry as sealed
+from cacher.commands import protect_local_store as own_store
+from cacher.commands.command_result import Outcome, entry_fields
+from cacher.commands.context import Run
+from cacher.commands.open_sealed_entry import Opened
+from cacher.commands.requests import DirDownload
 from cacher.errors import IntegrityError, Miss, UsageError
+from cacher.replace.staging import Staging
+from cacher.replace.stale_work_dirs import sweep
 from cacher.report import Progress, counted, size_text, unpacked_text
-from cacher.store.base import Entry
-from cacher.stream.archive import SealedReader
-from cacher.stream.formats import HEAD, require_zstd
-from cacher.stream.leftovers import sweep
-from cacher.stream.ring import Ring
-from cacher.stream.seal import Seal
-from cacher.stream.staging import Staging
-from cacher.stream.unpack import Unpacked, Wanted, unpack
+from cacher.store.interface import Entry
+from cacher.tree.unpack import Unpacked, Wanted, unpack
 
 KIND = "dir"
 

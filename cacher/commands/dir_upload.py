@@ -6,17 +6,18 @@ import os
 import stat
 from contextlib import suppress
 
-from cacher.commands import own_store, sealed
-from cacher.commands.outcome import Outcome, entry_fields
-from cacher.commands.run import Run
+from cacher.archive.sealed_stream import SealedWriter
+from cacher.archive.zstd import Compressor
+from cacher.commands import open_sealed_entry as sealed
+from cacher.commands import protect_local_store as own_store
+from cacher.commands.command_result import Outcome, entry_fields
+from cacher.commands.context import Run
+from cacher.commands.requests import DirUpload
 from cacher.commands.unreadable import unreadable
-from cacher.commands.wanted import DirUpload
 from cacher.errors import UsageError
 from cacher.report import Progress, counted, packed_text
-from cacher.store.base import Entry
-from cacher.stream.archive import SealedWriter
-from cacher.stream.pack import Packed, Selection, pack
-from cacher.stream.zstd import Compressor
+from cacher.store.interface import Entry
+from cacher.tree.pack import Packed, Selection, pack
 
 KIND = "dir"
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 
-from cacher import destination
-from cacher.commands import own_store
-from cacher.commands.outcome import Outcome, entry_fields
-from cacher.commands.rereading import read_again
-from cacher.commands.run import Run
-from cacher.commands.wanted import Download
-from cacher.destination import Destination, FileDestination, SpooledDestination
+from cacher.commands import output_file as destination
+from cacher.commands import protect_local_store as own_store
+from cacher.commands.command_result import Outcome, entry_fields
+from cacher.commands.context import Run
+from cacher.commands.output_file import Destination, FileDestination, SpooledDestination
+from cacher.commands.read_again import read_again
+from cacher.commands.requests import Download
 from cacher.errors import AccessError, IntegrityError, Miss, StoreError
 from cacher.report import Progress, transfer_text
-from cacher.store.base import Entry, Reader
+from cacher.store.interface import Entry, Reader
 
 PIECE = 256 * 1024
 """Bytes written to a stream at once."""
@@ -35,7 +35,7 @@ def download(run: Run, wanted: Download) -> Outcome:
             raise Miss(f"miss {wanted.key}")
         return outcome
     # Loaded here, since a hit in a local store needs no HTTP.
-    from cacher.commands import fallback
+    from cacher.commands import url_fallback as fallback
 
     fallback.check(wanted)
     # A stream cannot be taken back, so it gets nothing before all of it is there and proved.

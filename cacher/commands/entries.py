@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from cacher.commands.outcome import Outcome
-from cacher.commands.run import Run
+from cacher.commands.command_result import Outcome
+from cacher.commands.context import Run
 from cacher.errors import Miss
 from cacher.report import printable, size_text
-from cacher.store.base import Entry
+from cacher.store.interface import Entry
 
 
 def exists(run: Run, key: str) -> Outcome:

@@ -10,15 +10,15 @@ import stat
 from collections.abc import Iterator
 from typing import IO
 
-from cacher import destination
-from cacher.commands.outcome import Outcome, entry_fields
-from cacher.commands.run import Run
+from cacher.commands import output_file as destination
+from cacher.commands.command_result import Outcome, entry_fields
+from cacher.commands.context import Run
+from cacher.commands.requests import Upload
 from cacher.commands.unreadable import unreadable
-from cacher.commands.wanted import Upload
 from cacher.errors import IntegrityError, LocalError, UsageError
 from cacher.report import transfer_text
-from cacher.store.base import SHA256, Entry
-from cacher.store.content import Content
+from cacher.store.interface import SHA256, Entry
+from cacher.store.source_file import Content
 from cacher.unforeseen import reason
 
 PIECE = 256 * 1024

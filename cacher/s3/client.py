@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from cacher.errors import AccessError, CacherError, StoreError
-from cacher.s3 import documents, quirks
+from cacher.http.exceptions import TransportError
+from cacher.http.retry import Attempts
+from cacher.http.transport import Answer
+from cacher.s3 import store_quirks as quirks
+from cacher.s3 import xml as documents
 from cacher.s3.body import MemoryBody, SignedBody
-from cacher.s3.faults import Fault, explained, sizeless, unanswered
-from cacher.s3.heads import ObjectHead, is_whole, read_head, told_size
-from cacher.s3.retry import Attempts
+from cacher.s3.error_mapping import Fault, explained, sizeless, unanswered
+from cacher.s3.object_head import ObjectHead, is_whole, read_head, told_size
 from cacher.s3.session import (
     DONE,
     Proof,
@@ -22,8 +25,6 @@ from cacher.s3.session import (
     Session,
     no_document,
 )
-from cacher.s3.transport import Answer
-from cacher.s3.troubles import TransportError
 
 Pause = Callable[[float], None]
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Self
 
 from cacher.errors import LocalError
+from cacher.http.transport import Answer
 from cacher.s3.client import Client
-from cacher.s3.crew import Crew
 from cacher.s3.ranges import PIECE, Cursor, Meter, Spans, Version, first_answer
-from cacher.s3.transport import Answer
+from cacher.s3.thread_pool import Crew
 
 
 class Download:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from cacher.errors import AccessError, CacherError, OutOfThreads, StoreError
 from cacher.s3.body import SignedBody
 from cacher.s3.client import Client, UploadGone
-from cacher.s3.crew import Crew, work_within
-from cacher.s3.heads import ObjectHead
-from cacher.s3.quirks import FEW_PARTS, MAX_PART, MAX_PARTS, MIB
+from cacher.s3.object_head import ObjectHead
+from cacher.s3.store_quirks import FEW_PARTS, MAX_PART, MAX_PARTS, MIB
+from cacher.s3.thread_pool import Crew, work_within
 
 UPLOAD = "cacher-upload"
 """The metadata name of a random token: after a lost reply it tells our object from another's."""

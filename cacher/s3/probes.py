@@ -11,19 +11,19 @@ import socket
 from collections.abc import Mapping
 
 from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
-from cacher.limits import LIMITS
+from cacher.http.exceptions import Trouble, translated
+from cacher.http.tls import client_context, mismatch_complaint
+from cacher.http.transport import Host, certificate_names
 from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
-from cacher.s3.crew import Crew
-from cacher.s3.documents import ErrorDocument, plain, read_nothing
-from cacher.s3.faults import Fault, sizeless, trouble_hint
-from cacher.s3.heads import http_date
+from cacher.s3.error_mapping import Fault, sizeless, trouble_hint
 from cacher.s3.multipart import LINGER
-from cacher.s3.quirks import MIN_PART, READ
+from cacher.s3.object_head import http_date
 from cacher.s3.session import DONE, Proof, Request, no_document
-from cacher.s3.tls import client_context, mismatch_complaint
-from cacher.s3.transport import Host, certificate_names
-from cacher.s3.troubles import Trouble, translated
+from cacher.s3.store_quirks import MIN_PART, READ
+from cacher.s3.thread_pool import Crew
+from cacher.s3.xml import ErrorDocument, plain, read_nothing
+from cacher.time_limits import LIMITS
 
 CANARY = b"\n"
 """What is written to find out whether writing is possible."""

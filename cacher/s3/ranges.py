@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cacher.errors import EntryChanged, StoreError
+from cacher.http.exceptions import TransportError, Trouble, status_text
+from cacher.http.retry import Attempts
+from cacher.http.transport import Answer
 from cacher.s3.client import Client
-from cacher.s3.crew import Crew
-from cacher.s3.faults import sizeless, unanswered
-from cacher.s3.heads import LARGEST, ObjectHead, content_range, is_whole, read_head, told_size
-from cacher.s3.retry import Attempts
-from cacher.s3.transport import Answer
-from cacher.s3.troubles import TransportError, Trouble, status_text
+from cacher.s3.error_mapping import sizeless, unanswered
+from cacher.s3.object_head import LARGEST, ObjectHead, content_range, is_whole, read_head, told_size
+from cacher.s3.thread_pool import Crew
 
 RANGE = 8 * 1024 * 1024
 """Bytes in one request: an object of at most this size costs one."""

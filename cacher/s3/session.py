@@ -12,23 +12,23 @@ from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
 from cacher.errors import CacherError, StoreError
-from cacher.limits import LIMITS, Limits
-from cacher.s3 import quirks
-from cacher.s3.body import SignedBody
-from cacher.s3.documents import MalformedDocument, read_error, read_list_page
-from cacher.s3.faults import Fault, NotAStore, explained, foreign, is_foreign, unanswered
-from cacher.s3.heads import http_date
-from cacher.s3.retry import (
+from cacher.http.exceptions import TransportError
+from cacher.http.retry import (
     CORRUPTED_CODES,
     Attempts,
     retry_after,
     wish,
     worth_retrying,
 )
-from cacher.s3.sigv4 import EMPTY_SHA256, Keys, encode_path, encode_query, sign
-from cacher.s3.trace import Trace, traced
-from cacher.s3.transport import Answer, Host, Transport
-from cacher.s3.troubles import TransportError
+from cacher.http.trace import Trace, traced
+from cacher.http.transport import Answer, Host, Transport
+from cacher.s3 import store_quirks as quirks
+from cacher.s3.body import SignedBody
+from cacher.s3.error_mapping import Fault, NotAStore, explained, foreign, is_foreign, unanswered
+from cacher.s3.object_head import http_date
+from cacher.s3.signing import EMPTY_SHA256, Keys, encode_path, encode_query, sign
+from cacher.s3.xml import MalformedDocument, read_error, read_list_page
+from cacher.time_limits import LIMITS, Limits
 
 DOCUMENT_LIMIT = 16 * 1024 * 1024
 """Bytes: no answer that is a document (1000 listed keys) comes near this."""

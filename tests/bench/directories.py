@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.bench.pairs import Contender, race, show
 from tests.bench.transfer import SERVERS, environment, program, started
-from tests.servers.base import Server
+from tests.support.servers.base import Server
 
 CACHER = [sys.executable, "-m", "cacher", "-q"]
 

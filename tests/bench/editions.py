@@ -23,8 +23,8 @@ from pathlib import Path
 
 from tests.bench.pairs import Contender, race, show
 from tests.bench.transfer import program
-from tests.cli.stage import BucketPlace
 from tests.fakes.s3server import FakeS3Server
+from tests.support.cli_helpers import BucketPlace
 
 AWS = "aws --version"
 

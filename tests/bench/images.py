@@ -20,13 +20,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests import images
 from tests.bench.directories import shell
 from tests.bench.pairs import Contender, race, show
 from tests.bench.transfer import SERVERS, environment, program
-from tests.daemons import docker
-from tests.daemons.docker import Daemon
-from tests.servers.base import Server
+from tests.support import images
+from tests.support.daemons import docker
+from tests.support.daemons.docker import Daemon
+from tests.support.servers.base import Server
 
 CACHER = [sys.executable, "-m", "cacher", "-q"]
 

@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.pairs import Contender, race, show
-from tests.servers import garage, haproxy, juicefs, seaweedfs
-from tests.servers.base import Server
+from tests.support.servers import garage, haproxy, juicefs, seaweedfs
+from tests.support.servers.base import Server
 
 SERVERS = {"juicefs": juicefs, "garage": garage, "seaweedfs": seaweedfs}
 MIB = 1024 * 1024

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from cacher.cli import main
-from cacher.limits import LIMITS, Limits
-from tests.cli.stage import BucketPlace, Ended, LocalPlace, Place, temporary_names
+from cacher.cli.main import main
+from cacher.time_limits import LIMITS, Limits
 from tests.fakes.origin import Origin
 from tests.fakes.s3server import FakeS3Server
+from tests.support.cli_helpers import BucketPlace, Ended, LocalPlace, Place, temporary_names
 
 ROOT = Path(__file__).parents[2]
 

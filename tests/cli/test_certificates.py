@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.cli.conftest import Run, Spawn
-from tests.cli.stage import BucketPlace, LocalPlace
 from tests.fakes.certificates import CERTIFICATE, EARLY, EXPIRED, write_certificate
 from tests.fakes.origin import Origin, Reply
 from tests.fakes.s3server import FakeS3Server
+from tests.support.cli_helpers import BucketPlace, LocalPlace
 
 NAME = "store.test"
 CLOCK = "set this machine's clock"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cacher.store.content import Content
+from cacher.store.source_file import Content
 from tests.cli.conftest import Run
-from tests.cli.stage import BucketPlace, Place, blob, sha256
 from tests.fakes.origin import Origin, Reply
+from tests.support.cli_helpers import BucketPlace, Place, blob, sha256
 
 
 def test_a_file_that_changes_without_its_times(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cacher.completion.commands import KINDS, NOTHING, Argument, Command, program
+from cacher.cli.completion.command_tree import KINDS, NOTHING, Argument, Command, program
 from tests.cli.conftest import Run
-from tests.cli.terminals import shell
-from tests.servers.programs import require
+from tests.support.servers.programs import require
+from tests.support.shell_terminal import shell
 from tests.unit.test_layers import start
 
 COMMANDS = list(program().walk())
@@ -290,5 +290,5 @@ def test_only_it_loads_what_makes_scripts(tmp_path: Path) -> None:
         assert not any("completion" in name for name in start(tmp_path, *argv)[1])
     status, loaded = start(tmp_path, "completion", "zsh")
     assert status == 0
-    assert "cacher.completion.zsh" in loaded
+    assert "cacher.cli.completion.zsh" in loaded
     assert not loaded & {"ssl", "tarfile", "urllib3", "zstandard"}

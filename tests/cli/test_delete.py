@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from cacher.s3.quirks import BULK_DELETE
-from tests.cli.charts import servers
-from tests.cli.configs import new_bucket
+from cacher.s3.store_quirks import BULK_DELETE
 from tests.cli.conftest import Run
-from tests.cli.stage import BucketPlace, LocalPlace, Place
 from tests.cli.test_hanging import SCALED, SLACK
 from tests.cli.test_signals import LONG
 from tests.fakes.faults import Fault, Reset, Respond, Stall
 from tests.fakes.profile import DEFAULT_KEY
-from tests.servers.base import Server
+from tests.support.cli_helpers import BucketPlace, LocalPlace, Place
+from tests.support.configs import new_bucket
+from tests.support.doctor_helpers import servers
+from tests.support.servers.base import Server
 
 BRACES = ["a{b}", "{hash}", "}{", "{{x}}", "ä {date}"]
 

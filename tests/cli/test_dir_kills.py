@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run, Spawn
-from tests.cli.forest import Look, look
-from tests.cli.stage import BucketPlace, LocalPlace, blob, temporary_names
 from tests.fakes.faults import Fault, Stall
+from tests.support.cli_helpers import BucketPlace, LocalPlace, blob, temporary_names
+from tests.support.trees import Look, look
 
 KILLS = 200
 LONG = 300.0

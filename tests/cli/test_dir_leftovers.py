@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from cacher.commands import dir_download
-from cacher.stream import yard
-from cacher.stream.staging import Staging
+from cacher.replace import work_dirs as yard
+from cacher.replace.staging import Staging
 from tests.cli.conftest import Run, Spawn
-from tests.cli.forest import fell, look
-from tests.cli.stage import BucketPlace, LocalPlace, blob, temporary_names
 from tests.fakes.faults import Fault, Stall
+from tests.support.cli_helpers import BucketPlace, LocalPlace, blob, temporary_names
+from tests.support.trees import fell, look
 
 DEAD = Path(".d.cacher-01234567")
 SOON = 100.0
@@ -252,7 +252,7 @@ def test_a_lock_that_is_not_a_directory(
     assert cacher("dir", "upload", "k", "tree").status == 0
     Path("d").mkdir()
     if inside:
-        monkeypatch.setattr("cacher.stream.staging._is_elsewhere", lambda *_: True)
+        monkeypatch.setattr("cacher.replace.staging._is_elsewhere", lambda *_: True)
     lock = Path("d/.cacher-lock" if inside else ".d.cacher-lock")
     if kind == "file":
         lock.touch()

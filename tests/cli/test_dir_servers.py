@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.configs import aws_environment, new_bucket
 from tests.cli.conftest import Run
-from tests.cli.forest import Look, look, plant
-from tests.cli.stage import MIB, blob
-from tests.servers import programs
-from tests.servers.base import Server
+from tests.support.cli_helpers import MIB, blob
+from tests.support.configs import aws_environment, new_bucket
+from tests.support.servers import programs
+from tests.support.servers.base import Server
+from tests.support.trees import Look, look, plant
 
 FILES = 200
 

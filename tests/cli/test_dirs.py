@@ -18,12 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.acl import set_default_acl
 from tests.cli.conftest import Run
-from tests.cli.forest import TIME, fell, look, plant
-from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, Unprivileged, blob
-from tests.servers import programs
-from tests.unit.streams import sealed, unzstd, zstd
+from tests.support.acl import set_default_acl
+from tests.support.cli_helpers import MIB, BucketPlace, LocalPlace, Place, Unprivileged, blob
+from tests.support.servers import programs
+from tests.support.trees import TIME, fell, look, plant
+from tests.support.zstd_streams import sealed, unzstd, zstd
 
 two_users = pytest.mark.skipif(os.geteuid() != 0, reason="needs two users: run as root")
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from cacher.commands import sealed as commands_sealed
+from cacher.commands import open_sealed_entry as commands_sealed
 from tests.cli.conftest import Run, Spawn
-from tests.cli.stage import MIB, BucketPlace, Place
 from tests.cli.test_signals import SIGNALS, stop, until
 from tests.fakes.docker_scenes import FakeDocker
 from tests.fakes.faults import Fault, Respond, Stall
 from tests.fakes.origin import Origin, Reply
+from tests.support.cli_helpers import MIB, BucketPlace, Place
 
 BIG = 12 * MIB
 """Bytes: more than what is held back, all the pipes, and a part."""

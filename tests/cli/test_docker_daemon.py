@@ -17,18 +17,18 @@ from pathlib import Path
 
 import pytest
 
-from tests import images
-from tests.cli.configs import name_server
 from tests.cli.conftest import ROOT, Run, Spawn
-from tests.cli.stage import LocalPlace
 from tests.cli.test_signals import until
-from tests.daemons import docker as engines
-from tests.daemons.docker import Daemon, StartDaemon
-from tests.daemons.podman import Podman
-from tests.daemons.registry import Registry
-from tests.images import Image
-from tests.servers import programs
-from tests.servers.base import Server
+from tests.support import images
+from tests.support.cli_helpers import LocalPlace
+from tests.support.configs import name_server
+from tests.support.daemons import docker as engines
+from tests.support.daemons.docker import Daemon, StartDaemon
+from tests.support.daemons.podman import Podman
+from tests.support.daemons.registry import Registry
+from tests.support.images import Image
+from tests.support.servers import programs
+from tests.support.servers.base import Server
 
 pytestmark = pytest.mark.timeout(1200)
 

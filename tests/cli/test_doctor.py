@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.charts import CHECKS, Chart
 from tests.cli.conftest import Run, Spawn
-from tests.cli.stage import BucketPlace, LocalPlace
 from tests.cli.test_hanging import SCALED, SLACK
 from tests.cli.test_signals import LONG, SIGNALS, stop, until
 from tests.fakes.faults import CutAnswer, Fault, Replace, Reset, Respond, Stall
+from tests.support.cli_helpers import BucketPlace, LocalPlace
+from tests.support.doctor_helpers import CHECKS, Chart
 
 LOST_REPLIES = [
     ("PutObject", "write"),
@@ -83,7 +83,7 @@ class TestLocal:
     def test_an_entry_that_is_lost_at_once(
         self, cacher: Run, local: LocalPlace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("cacher.store.local.LocalStore.open", lambda *_: None)
+        monkeypatch.setattr("cacher.store.local.store.LocalStore.open", lambda *_: None)
         ended = cacher("doctor")
         assert "what was just written is not there" in ended.failed(3)
         assert Chart(ended).names("fail") == ["read"]

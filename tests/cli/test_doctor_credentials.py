@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.charts import Chart, Serve, servers
 from tests.cli.conftest import Run
 from tests.fakes.profile import AWS, GARAGE, AccessKey, Profile
+from tests.support.doctor_helpers import Chart, Serve, servers
 
 MARK = "MARKED"
 MARKED = AccessKey("GKmarked", f"{MARK}-0123456789abcdef0123456789abcdef")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.charts import Chart
 from tests.cli.conftest import Run
-from tests.cli.stage import BucketPlace, Ended
 from tests.fakes.certificates import write_certificate
 from tests.fakes.origin import Origin
 from tests.fakes.s3server import FakeS3Server
+from tests.support.cli_helpers import BucketPlace, Ended
+from tests.support.doctor_helpers import Chart
 
 MARK = "MARKED"
 

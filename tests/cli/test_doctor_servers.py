@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.cli.charts import CHECKS, Chart
-from tests.cli.configs import name_server
 from tests.cli.conftest import Run
-from tests.servers.base import Server
+from tests.support.configs import name_server
+from tests.support.doctor_helpers import CHECKS, Chart
+from tests.support.servers.base import Server
 
 CONDITIONAL = {"garage": "ignored", "juicefs": "ignored", "seaweedfs": "enforced"}
 """What becomes of `If-None-Match: *` in a PUT."""

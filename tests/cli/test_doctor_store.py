@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.charts import Chart, Serve, servers
 from tests.cli.conftest import Run
 from tests.fakes.profile import AWS, DEFAULT_KEY, GARAGE, MINIO_2021, SWIFT, Profile
+from tests.support.doctor_helpers import Chart, Serve, servers
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.acl import set_default_acl
 from tests.cli.conftest import Run, Spawn
-from tests.cli.stage import (
+from tests.fakes.faults import CutAnswer, Fault, Replace, Respond, Stall
+from tests.support.acl import set_default_acl
+from tests.support.cli_helpers import (
     MIB,
     BucketPlace,
     LocalPlace,
@@ -24,7 +25,6 @@ from tests.cli.stage import (
     sha256,
     temporary_names,
 )
-from tests.fakes.faults import CutAnswer, Fault, Replace, Respond, Stall
 
 SIZES = [0, 1, 300_000, 8 * MIB, 20 * MIB + 1]
 """Bytes: nothing, one request, exactly one range, several ranges."""
@@ -256,7 +256,7 @@ class TestFailure:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
         place.put("k", b"abc")
-        monkeypatch.setattr("cacher.destination.FileDestination._make", refuse)
+        monkeypatch.setattr("cacher.commands.output_file.FileDestination._make", refuse)
         error = cacher("download", "k", old).failed(7)
         assert f"error: writing {old}: read-only file system\n" in error
         assert "hint: its file system is read-only: mount it otherwise, or name an" in error

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, blob, sha256
 from tests.fakes.certificates import write_certificate
 from tests.fakes.faults import Fault, Respond
 from tests.fakes.origin import Origin, Reply
-from tests.unit.wire import Recorder, listening
+from tests.support.cli_helpers import MIB, BucketPlace, LocalPlace, Place, blob, sha256
+from tests.support.tcp_servers import Recorder, listening
 
 FILE = blob(300_000)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.charts import Chart
 from tests.cli.conftest import Run
-from tests.cli.stage import BucketPlace, LocalPlace
+from tests.support.cli_helpers import BucketPlace, LocalPlace
+from tests.support.doctor_helpers import Chart
 
 COMMANDS = [
     ("download", "k", "f"),

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run, Spawn
-from tests.cli.stage import BucketPlace, LocalPlace, Place
-from tests.cli.terminal import Terminal
 from tests.fakes.faults import Fault, Respond
+from tests.support.cli_helpers import BucketPlace, LocalPlace, Place
+from tests.support.terminal import Terminal
 
 ODD = ["a b", "a+b", "ä/ö", "k%41&=?#", "q'\"<>", "~(x)!*;:@$,", "日本/語", "-v", "\U0001f600"]
 """Keys that some client or other gets wrong on the way."""
@@ -410,7 +410,7 @@ class TestClosedDirectories:
             return scandir(path)  # type: ignore[call-overload]
 
         monkeypatch.setattr(os, "scandir", refuse)
-        monkeypatch.setattr("cacher.store.local_listing._is_foreign", lambda *_: True)
+        monkeypatch.setattr("cacher.store.local.listing._is_foreign", lambda *_: True)
 
     @pytest.mark.parametrize(
         "command",

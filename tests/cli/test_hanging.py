@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 from cacher.errors import StoreError
-from cacher.limits import LIMITS, Limits
-from cacher.s3.pace import Pace
-from cacher.s3.sigv4 import Keys
-from cacher.s3.transport import Transport
+from cacher.http.minimum_speed import Pace
+from cacher.http.transport import Transport
+from cacher.s3.signing import Keys
+from cacher.time_limits import LIMITS, Limits
 from tests.cli.conftest import ROOT, Run, Spawn
-from tests.cli.hanging import BIG, ROWS, Row
-from tests.cli.stage import BucketPlace, blob
 from tests.fakes.faults import Fault, Stall
-from tests.stores import endpoint_of, open_store
+from tests.support.cli_helpers import BucketPlace, blob
+from tests.support.hanging_servers import BIG, ROWS, Row
+from tests.support.stores import endpoint_of, open_store
 
 FACTOR = 1 / 20
 

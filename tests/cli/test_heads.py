@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.stage import LocalPlace, sha256
-from tests.unit.wire import Recorder, listening, read_request
+from tests.support.cli_helpers import LocalPlace, sha256
+from tests.support.tcp_servers import Recorder, listening, read_request
 
 BODY = b"the whole file, " * 100
 CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)

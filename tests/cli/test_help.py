@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from cacher import help_pages
-from cacher.arguments import build
-from cacher.completion.commands import Command, program
-from cacher.suggestions import COMMAND_FLAGS, FLAGS, SEVERAL, WITH_A_NOUN, WORDS
+from cacher.cli import help_pages
+from cacher.cli.arguments import build
+from cacher.cli.completion.command_tree import Command, program
+from cacher.cli.suggestions import COMMAND_FLAGS, FLAGS, SEVERAL, WITH_A_NOUN, WORDS
 from tests.cli.conftest import Run
 
 ROOT = program()

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.charts import Serve
-from tests.cli.configs import config_below, flags_of, read, unnamed_servers
 from tests.cli.conftest import Run
-from tests.cli.stage import BucketPlace, LocalPlace
 from tests.fakes.faults import Fault, Respond
 from tests.fakes.profile import AWS, DEFAULT_KEY, GARAGE, AccessKey
+from tests.support.cli_helpers import BucketPlace, LocalPlace
+from tests.support.configs import config_below, flags_of, read, unnamed_servers
+from tests.support.doctor_helpers import Serve
 
 SECRET = "MARKED-s3cret-0123456789abcdef"
 TOKEN = "MARKED-token"

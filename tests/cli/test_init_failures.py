@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.charts import Serve
-from tests.cli.configs import config_below, flags_of, read, unnamed_servers
 from tests.cli.conftest import Run, Spawn
-from tests.cli.stage import BucketPlace, LocalPlace, Unprivileged
 from tests.cli.test_hanging import SCALED, SLACK
 from tests.cli.test_signals import LONG, SIGNALS, stop, until
 from tests.fakes.certificates import write_certificate
 from tests.fakes.faults import Fault, Respond, Stall
 from tests.fakes.profile import DEFAULT_KEY
+from tests.support.cli_helpers import BucketPlace, LocalPlace, Unprivileged
+from tests.support.configs import config_below, flags_of, read, unnamed_servers
+from tests.support.doctor_helpers import Serve
 
 SECRET = "MARKED-s3cret-0123456789abcdef"
 

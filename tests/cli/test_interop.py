@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests.cli.configs import aws_environment, new_bucket
 from tests.cli.conftest import Run, Spawn
-from tests.cli.stage import MIB, RECORD, LocalPlace, blob, sha256
 from tests.fakes.origin import Origin, Reply
-from tests.servers import programs
-from tests.servers.base import Server
+from tests.support.cli_helpers import MIB, RECORD, LocalPlace, blob, sha256
+from tests.support.configs import aws_environment, new_bucket
+from tests.support.servers import programs
+from tests.support.servers.base import Server
 
 ENTRIES = pytest.mark.parametrize(
     ("key", "size"),

@@ -11,9 +11,9 @@ import pytest
 
 from cacher import __version__
 from tests.cli.conftest import Run
-from tests.cli.stage import BucketPlace, LocalPlace, Place, sha256
 from tests.fakes.faults import Fault, Respond
 from tests.fakes.origin import Origin, Reply
+from tests.support.cli_helpers import BucketPlace, LocalPlace, Place, sha256
 
 ABC = sha256(b"abc")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.stage import Place
+from tests.support.cli_helpers import Place
 
 BAD = [
     ("{nope}", "unknown placeholder"),
@@ -104,7 +104,7 @@ class TestSignal:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(10)
 
-        monkeypatch.setattr("cacher.keys.resolve", struck)
+        monkeypatch.setattr("cacher.keys.template.resolve", struck)
         ended = cacher("key", "k", flag)
         assert ended.status == 128 + signal.SIGTERM
         assert ended.err == ("" if flag == "-q" else "cacher: stopped by SIGTERM\n")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.stage import BucketPlace
 from tests.fakes.docker_scenes import FakeDocker
 from tests.fakes.faults import Fault, Respond
 from tests.fakes.origin import Origin, Reply
+from tests.support.cli_helpers import BucketPlace
 
 TITLE = "Welcome to nginx!"
 

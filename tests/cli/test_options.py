@@ -10,9 +10,9 @@ import pytest
 
 from cacher import __version__
 from tests.cli.conftest import Run
-from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, blob
 from tests.fakes.certificates import write_certificate
 from tests.fakes.s3server import FakeS3Server
+from tests.support.cli_helpers import MIB, BucketPlace, LocalPlace, Place, blob
 
 
 @pytest.fixture

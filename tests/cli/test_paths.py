@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, blob
+from tests.support.cli_helpers import MIB, BucketPlace, LocalPlace, Place, blob
 
 LONG = "a" * 5000
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import trees
 from tests.cli.conftest import Run
-from tests.cli.forest import look
-from tests.cli.stage import LocalPlace
-from tests.unit.streams import unzstd
+from tests.support import real_trees as trees
+from tests.support.cli_helpers import LocalPlace
+from tests.support.trees import look
+from tests.support.zstd_streams import unzstd
 
 MANY = 20_000
 

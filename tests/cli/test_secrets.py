@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from tests.cli.conftest import Run
-from tests.cli.stage import MIB, BucketPlace, blob
 from tests.fakes.certificates import write_certificate
 from tests.fakes.faults import CutAnswer, CutDocument, Fault, Reset, Respond
 from tests.fakes.origin import Origin, Reply, redirect
 from tests.fakes.profile import AccessKey
 from tests.fakes.s3server import FakeS3Server
-from tests.unit.secrets import TEMPLATES, is_secret, passwords, pieces
+from tests.support.cli_helpers import MIB, BucketPlace, blob
+from tests.support.secret_urls import TEMPLATES, is_secret, passwords, pieces
 
 SECRET = "MARKED-s3cret-0123456789abcdef"
 TOKEN = "MARKED-token-0123456789abcdef"

@@ -13,10 +13,18 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Spawn
-from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, blob, sha256, temporary_names
 from tests.fakes.faults import Fault, Respond, Stall, Trickle
 from tests.fakes.origin import Origin, Reply
 from tests.fakes.s3server import FakeS3Server
+from tests.support.cli_helpers import (
+    MIB,
+    BucketPlace,
+    LocalPlace,
+    Place,
+    blob,
+    sha256,
+    temporary_names,
+)
 
 LONG = 300.0
 """Seconds that nobody waits for: whatever takes as long has not ended by the signal."""

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run, Spawn
-from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, blob, sha256
 from tests.fakes.faults import Fault, Respond, Stall
 from tests.fakes.origin import Origin, Reply
 from tests.fakes.profile import AWS, DEFAULT_KEY, GARAGE, AccessKey, Profile
 from tests.fakes.s3server import FakeS3Server
+from tests.support.cli_helpers import MIB, BucketPlace, LocalPlace, Place, blob, sha256
 
 
 @pytest.fixture
@@ -183,11 +183,11 @@ class TestTable:
             raise AssertionError("never")
 
         place.put("k", b"abc")
-        monkeypatch.setattr("cacher.store.checked.CheckedReader.save", confuse)
+        monkeypatch.setattr("cacher.store.verified_reader.CheckedReader.save", confuse)
         err = cacher("download", "k", "dest").failed(70)
         assert "a bug in cacher: AssertionError: never" in err
         assert "please report it" in err
-        monkeypatch.setattr("cacher.keys.resolve", confuse)
+        monkeypatch.setattr("cacher.keys.template.resolve", confuse)
         cacher("key", "k").failed(70)
 
 

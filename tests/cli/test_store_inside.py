@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.forest import fell, look, plant
-from tests.cli.stage import LocalPlace
 from tests.fakes.origin import Origin, Reply
-from tests.unit.streams import unzstd
+from tests.support.cli_helpers import LocalPlace
+from tests.support.trees import fell, look, plant
+from tests.support.zstd_streams import unzstd
 
 STORE = "proj/.cache/ci/store"
 
@@ -227,9 +227,9 @@ def test_a_killed_clean_is_finished_without_it(
     before = look(inside.root)
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     script = (
-        "import os, signal, sys; from cacher.stream.merge import Merge\n"
+        "import os, signal, sys; from cacher.replace.merge_in_place import Merge\n"
         "Merge._move_names = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "from cacher.cli import main; main(sys.argv[1:])"
+        "from cacher.cli.main import main; main(sys.argv[1:])"
     )
     command = [sys.executable, "-c", script, "dir", "download", "k", "proj", "--clean"]
     assert subprocess.run(command, env=environ, check=False).returncode == -9

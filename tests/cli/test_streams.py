@@ -11,10 +11,10 @@ import pytest
 
 from cacher import __version__
 from tests.cli.conftest import ROOT, Run, Spawn
-from tests.cli.stage import MIB, BucketPlace, LocalPlace, blob
-from tests.cli.terminal import Terminal
 from tests.fakes.faults import Fault, Trickle
 from tests.fakes.origin import Origin, Reply
+from tests.support.cli_helpers import MIB, BucketPlace, LocalPlace, blob
+from tests.support.terminal import Terminal
 
 SIGPIPE = 141
 """The exit status of whoever writes to a pipe that nobody reads any more."""

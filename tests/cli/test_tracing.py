@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.stage import BucketPlace, LocalPlace, blob
 from tests.fakes.faults import Fault, Respond
 from tests.fakes.origin import Origin, Reply, redirect
 from tests.fakes.s3server import FakeS3Server
+from tests.support.cli_helpers import BucketPlace, LocalPlace, blob
 
 FILE = blob(300_000)
 

@@ -10,8 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run, Spawn
-from tests.cli.stage import MIB, BucketPlace, LocalPlace, Place, Unprivileged, blob, sha256
 from tests.fakes.faults import Fault, Respond, Stall
+from tests.support.cli_helpers import (
+    MIB,
+    BucketPlace,
+    LocalPlace,
+    Place,
+    Unprivileged,
+    blob,
+    sha256,
+)
 
 PART = 5 * MIB
 SIZES = [0, 1, PART, PART + 1, 3 * PART + 7]

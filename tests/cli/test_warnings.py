@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.charts import Chart
 from tests.cli.conftest import Run
-from tests.cli.stage import BucketPlace, Ended
 from tests.fakes.faults import Fault, Respond
 from tests.fakes.origin import Origin, Reply
+from tests.support.cli_helpers import BucketPlace, Ended
+from tests.support.doctor_helpers import Chart
 
 
 def steps(ended: Ended) -> list[tuple[str, str]]:

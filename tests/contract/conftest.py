@@ -18,14 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from cacher.store.base import Store
-from tests.contract import subjects
-from tests.contract.hands import Hands
-from tests.contract.rig import Rig, rigged
-from tests.contract.subjects import Subject
+from cacher.store.interface import Store
 from tests.fakes.profile import AWS, GARAGE, MIB, MINIO_2021, SWIFT, Profile
 from tests.fakes.s3server import FakeS3Server
-from tests.servers.base import Server
+from tests.support import store_kinds as subjects
+from tests.support.bucket_fixture import Rig, rigged
+from tests.support.servers.base import Server
+from tests.support.store_helpers import Hands
+from tests.support.store_kinds import Subject
 
 SUBJECTS = [
     pytest.param("local_subject", id="local"),

@@ -9,15 +9,15 @@ import pytest
 
 from cacher.errors import AccessError, CacherError, EntryChanged, StoreError
 from cacher.s3.body import MemoryBody
-from cacher.s3.faults import NotAStore
+from cacher.s3.error_mapping import NotAStore
 from cacher.s3.ranges import RANGE
 from tests.contract.conftest import RigMaker
-from tests.contract.hands import Hands, blob, digest, drain
-from tests.contract.rig import Rig
 from tests.fakes.faults import ChangeETag, CutAnswer, CutDocument, Replace, Respond
 from tests.fakes.profile import GARAGE, Profile
 from tests.fakes.request import Request
 from tests.fakes.s3server import FakeS3Server
+from tests.support.bucket_fixture import Rig
+from tests.support.store_helpers import Hands, blob, digest, drain
 
 HTML = b"<html><body>Not the page you look for</body></html>"
 WITHOUT_RANGES = replace(GARAGE, ranges="ignored")

@@ -11,9 +11,9 @@ import pytest
 
 from cacher.s3.ranges import RANGE
 from tests.contract.conftest import RigMaker
-from tests.contract.hands import Hands, Tally, blob
-from tests.contract.rig import PART, Rig
 from tests.fakes.faults import CutAnswer, Reset, Respond
+from tests.support.bucket_fixture import PART, Rig
+from tests.support.store_helpers import Hands, Tally, blob
 
 MIB = 1 << 20
 

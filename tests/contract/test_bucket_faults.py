@@ -11,16 +11,16 @@ from typing import Literal
 import pytest
 
 from cacher.errors import AccessError, Stopped, StoreError
-from cacher.limits import LIMITS
+from cacher.http.exceptions import Cancelled
 from cacher.s3.body import PIECE as SENT
 from cacher.s3.ranges import PIECE, RANGE
-from cacher.s3.troubles import Cancelled
+from cacher.time_limits import LIMITS
 from tests.contract.conftest import RigMaker
-from tests.contract.hands import Hands, Tally, blob
-from tests.contract.rig import PART, Rig
 from tests.fakes.faults import Action, CutAnswer, Reset, Respond, Stall
 from tests.fakes.profile import GARAGE
 from tests.fakes.request import Request
+from tests.support.bucket_fixture import PART, Rig
+from tests.support.store_helpers import Hands, Tally, blob
 
 BIG = blob(2 * RANGE + 1, 3)  # three ranges
 PARTS = blob(3 * PART + 1, 4)  # four parts

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from cacher.errors import StoreError
-from tests.contract.hands import blob
 from tests.fakes.s3server import FakeS3Server
-from tests.stores import Pauses, open_fake
+from tests.support.store_helpers import blob
+from tests.support.stores import Pauses, open_fake
 
 AWAY = 2.0
 """Seconds that the store is away for."""

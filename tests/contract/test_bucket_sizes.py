@@ -11,13 +11,13 @@ import pytest
 
 from cacher.errors import EntryChanged, IntegrityError, StoreError
 from cacher.s3 import probes
-from cacher.s3.heads import LARGEST
+from cacher.s3.object_head import LARGEST
 from cacher.s3.ranges import RANGE, Spans
 from tests.contract.conftest import RigMaker
-from tests.contract.hands import Hands, blob, digest
-from tests.contract.rig import PART, Rig
 from tests.fakes.faults import CutAnswer, Replace, Reset, Respond
 from tests.fakes.profile import GARAGE
+from tests.support.bucket_fixture import PART, Rig
+from tests.support.store_helpers import Hands, blob, digest
 
 MIB = 1 << 20
 

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cacher.errors import CacherError, IntegrityError, StoreError
-from cacher.store.content import Content
-from tests.contract.hands import Hands, blob, digest, drain
-from tests.contract.subjects import Subject
+from cacher.store.source_file import Content
+from tests.support.store_helpers import Hands, blob, digest, drain
+from tests.support.store_kinds import Subject
 
 
 class TestNothingWithoutCommit:

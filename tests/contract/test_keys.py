@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cacher.store.base import Store
-from tests.contract.hands import Hands
-from tests.contract.subjects import Subject
+from cacher.store.interface import Store
+from tests.support.store_helpers import Hands
+from tests.support.store_kinds import Subject
 
 ODD_KEYS = [
     "a b",

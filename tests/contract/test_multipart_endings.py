@@ -8,12 +8,12 @@ import pytest
 
 from cacher.errors import AccessError, CacherError, StoreError
 from tests.contract.conftest import RigMaker
-from tests.contract.hands import Tally, blob
-from tests.contract.rig import PART, Rig
 from tests.fakes.faults import CutDocument, Reset, Respond
 from tests.fakes.objects import Attempt
 from tests.fakes.profile import GARAGE, SWIFT
 from tests.fakes.request import Request
+from tests.support.bucket_fixture import PART, Rig
+from tests.support.store_helpers import Tally, blob
 
 COMPLETE = "CompleteMultipartUpload"
 DATA = blob(3 * PART + 1, 7)

@@ -9,10 +9,10 @@ import os
 import pytest
 
 from cacher.errors import IntegrityError
-from cacher.store.base import SHA256
-from cacher.store.content import Content
-from tests.contract.hands import Hands, Tally, blob, digest, drain
-from tests.contract.subjects import Subject
+from cacher.store.interface import SHA256
+from cacher.store.source_file import Content
+from tests.support.store_helpers import Hands, Tally, blob, digest, drain
+from tests.support.store_kinds import Subject
 
 
 class TestRoundTrip:

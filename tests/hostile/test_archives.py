@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from cacher.errors import CacherError, IntegrityError
-from cacher.stream.unpack import Unpacked, Wanted, unpack
-from tests.hostile import archives
-from tests.hostile.archives import (
+from cacher.tree.unpack import Unpacked, Wanted, unpack
+from tests.support import evil_archives as archives
+from tests.support.case_folding import FoldingOs
+from tests.support.evil_archives import (
     END,
     HARMLESS,
     REFUSED,
@@ -26,8 +27,7 @@ from tests.hostile.archives import (
     pax,
     symlink,
 )
-from tests.hostile.folding import FoldingOs
-from tests.hostile.trees import Tree, open_descriptors, pieces, restore, snapshot
+from tests.support.tree_snapshots import Tree, open_descriptors, pieces, restore, snapshot
 
 STEPS = pytest.mark.parametrize("step", [1, 511, 512, 1 << 20])
 
@@ -188,8 +188,8 @@ class limited:
 
 MEMORY = """
 import os, resource, sys
-from cacher.stream.unpack import Wanted, unpack
-from tests.hostile.archives import END, directory, member, pax
+from cacher.tree.unpack import Wanted, unpack
+from tests.support.evil_archives import END, directory, member, pax
 kind, count, root = sys.argv[1], int(sys.argv[2]), os.open(sys.argv[3], os.O_RDONLY)
 BUILD = {
     "directories": lambda n: directory(b"d%07d/" % n),
@@ -241,8 +241,8 @@ def test_memory_does_not_grow_with_an_archive(
 def folding(monkeypatch: pytest.MonkeyPatch) -> FoldingOs:
     """What the unpacking reaches of the system, on a file system that folds names."""
     fake = FoldingOs()
-    for room in ("contents", "unpack", "places", "descent"):
-        monkeypatch.setattr(f"cacher.stream.{room}.os", fake)
+    for room in ("file_content", "unpack", "extract_dirs", "dir_stack"):
+        monkeypatch.setattr(f"cacher.tree.{room}.os", fake)
     return fake
 
 

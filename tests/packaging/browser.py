@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.servers import programs
+from tests.support.servers import programs
 
 _LIMIT = 300.0
 """Seconds for any answer: the first start on a busy machine is slow."""

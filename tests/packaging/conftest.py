@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging import pyz
+from tests.packaging import zipapps as pyz
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from tests.daemons.docker import Daemon
-from tests.servers import base, process, programs
+from tests.support.daemons.docker import Daemon
+from tests.support.servers import base, process, programs
 
 BUCKET = base.BUCKET
 

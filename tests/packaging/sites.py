@@ -33,7 +33,7 @@ def make_artifacts(directory: Path) -> None:
         ROOT,
         directory / "cacher.pyz",
         interpreter="/usr/bin/env python3",
-        main="cacher.cli:main",
+        main="cacher.cli.main:main",
         filter=lambda path: path.parts[0] == "cacher" and "__pycache__" not in path.parts,
     )
     listed = (f"{sha256(directory / name)}  {name}\n" for name in sorted(ARTIFACTS))

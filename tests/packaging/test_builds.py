@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.packaging import buildhost
-from tests.packaging.buildhost import COMPLETE, Host
-from tests.packaging.manifests import SOURCEHUT, known
+from tests.packaging import build_host as buildhost
+from tests.packaging.build_host import COMPLETE, Host
+from tests.packaging.ci_manifests import SOURCEHUT, known
 from tests.packaging.releases import RELEASED, VERSION, publish
-from tests.servers import programs
+from tests.support.servers import programs
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = sorted((ROOT / ".builds").glob("*.yml"))
-FEW = {"PYTEST_ADDOPTS": "tests/unit/test_keys.py"}
+FEW = {"PYTEST_ADDOPTS": "tests/unit/keys/test_template.py"}
 """All tests take too long: of pytest's only these, all else that a task does is done."""
 
 HEAVY = ["chromium", "docker-registry", "docker.io", "npm", "podman", "qemu-user-static"]
@@ -64,7 +64,7 @@ def test_manifest(path: Path) -> None:
 
 def test_the_tests_find_their_programs() -> None:
     """Their user is not root, so that `tests/run` installs none."""
-    rows = [line.split() for line in (ROOT / "tests/programs.txt").read_text().splitlines()]
+    rows = [line.split() for line in (ROOT / "tests/support/programs.txt").read_text().splitlines()]
     needed = {row[2] for row in rows if row[0] == "default"}
     assert needed - {"bash", "git", "tar", "util-linux"} <= set(manifest("test")["packages"])
 

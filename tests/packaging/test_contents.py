@@ -43,7 +43,7 @@ def test_wheel(built: Path) -> None:
         (metadata,) = [name for name in names if name.endswith("/METADATA")]
         told = Parser().parsestr(archive.read(metadata).decode())
         (entries,) = [name for name in names if name.endswith("entry_points.txt")]
-        assert "cacher=cacher.cli:main" in archive.read(entries).decode()
+        assert "cacher=cacher.cli.main:main" in archive.read(entries).decode()
         page = archive.read(f"cacher-{cacher.__version__}.data/data/{MAN_PAGE}")
         assert page == (ROOT / "docs/cacher.1").read_bytes()
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "cacher").rglob("*.py")}

@@ -18,7 +18,7 @@ from tests.packaging.browser import Browser
 from tests.packaging.pages import make_tree, render
 from tests.packaging.sites import DOCUMENTS, ROOT, make_site
 from tests.packaging.test_page_shown import CONTRAST, TOO_WIDE, Elements
-from tests.servers import programs
+from tests.support.servers import programs
 
 SCRIPT = "import documents, sys; print(documents.document('a.md', sys.stdin.read())[1])"
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import cacher
-from tests.cli.stage import BucketPlace
 from tests.fakes.faults import Fault, Respond
 from tests.fakes.s3server import FakeS3Server
 from tests.packaging.test_readme import blocks
+from tests.support.cli_helpers import BucketPlace
 
 ROOT = Path(__file__).parents[2]
 

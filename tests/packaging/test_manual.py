@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from cacher import errors
-from cacher.completion.commands import Command, Option, program
+from cacher.cli.completion.command_tree import Command, Option, program
 from cacher.errors import CacherError
-from cacher.options import SETTINGS, SWITCHES
-from tests.servers.programs import require
+from cacher.settings.options import SETTINGS, SWITCHES
+from tests.support.servers.programs import require
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROOT = program()

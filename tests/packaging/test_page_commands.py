@@ -17,7 +17,7 @@ from tests.fakes.origin import Origin, Reply
 from tests.fakes.s3server import FakeS3Server
 from tests.packaging.sites import ROOT, TEMPLATE, VERSION, make_site, sha256
 from tests.packaging.test_readme import blocks
-from tests.servers import programs
+from tests.support.servers import programs
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cacher.limits import LIMITS
+from cacher.time_limits import LIMITS
 from tests.packaging import browser
 from tests.packaging.browser import Browser
 from tests.packaging.sites import ARTIFACTS, ROOT, TEMPLATE, make_site
-from tests.servers import programs
+from tests.support.servers import programs
 
 
 @pytest.fixture(scope="module")

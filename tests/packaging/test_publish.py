@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging import buildhost
+from tests.packaging import build_host as buildhost
 from tests.packaging.releases import RELEASED, VERSION, publish
 from tests.packaging.sites import DOCUMENTS
 

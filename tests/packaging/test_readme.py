@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cacher.arguments import build
-from cacher.limits import LIMITS
-from cacher.options import SETTINGS, SWITCHES
+from cacher.cli.arguments import build
+from cacher.settings.options import SETTINGS, SWITCHES
+from cacher.time_limits import LIMITS
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.stage import BucketPlace
 from tests.fakes.docker_scenes import FakeDocker
 from tests.fakes.faults import Fault, Respond
 from tests.fakes.origin import Origin, Reply
 from tests.fakes.s3server import FakeS3Server
-from tests.packaging import manifests
-from tests.packaging.manifests import Job
+from tests.packaging import ci_manifests as manifests
+from tests.packaging.ci_manifests import Job
+from tests.support.cli_helpers import BucketPlace
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/recipes.md").read_text()
@@ -88,7 +88,7 @@ class Farm:
         pyz = self.directory / "pyz"
         pyz.write_text(
             f"#!{sys.executable}\nimport sys, time\nsys.path.insert(0, {str(ROOT)!r})\n{setting}\n"
-            "from cacher.cli import main\nsys.exit(main())\n"
+            "from cacher.cli.main import main\nsys.exit(main())\n"
         )
         pyz.chmod(0o755)
         self.environment["PYZ"] = str(pyz)

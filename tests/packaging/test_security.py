@@ -12,8 +12,8 @@ import pytest
 
 from tests.fakes.origin import Origin, Reply
 from tests.packaging.test_readme import blocks
-from tests.servers import programs
-from tests.servers.base import Server
+from tests.support.servers import programs
+from tests.support.servers.base import Server
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging import pyz
-from tests.packaging.runs import (
+from tests.packaging import zipapps as pyz
+from tests.packaging.zipapp_runs import (
     run,
 )
 
@@ -39,9 +39,12 @@ def test_sizes_and_contents(pyzs: Path, name: str) -> None:
             for p in licenses
         )
     assert licenses == {"cacher.txt", "urllib3.txt", "zstandard.txt", "zstd.txt"}
-    assert {"__main__.py", "cacher/cli.py", "urllib3/__init__.py", "zstandard/__init__.py"} <= {
-        *names
-    }
+    assert {
+        "__main__.py",
+        "cacher/cli/main.py",
+        "urllib3/__init__.py",
+        "zstandard/__init__.py",
+    } <= {*names}
     assert set(index) == expected_tags(name)
     # Each Python that a release is compiled by has its modules.
     assert sum(place.endswith("/modules") for place in names) == 4

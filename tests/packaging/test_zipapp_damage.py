@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from tests.packaging import pyz
-from tests.packaging.runs import (
+from tests.packaging import zipapps as pyz
+from tests.packaging.zipapp_runs import (
     ISOLATED,
     NEW,
     interpreter,
@@ -74,7 +74,7 @@ def test_a_damaged_file_says_so(
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("name", ["bundled.py", "cacher/cli.py", "cacher/config.py"])
+@pytest.mark.parametrize("name", ["bundled.py", "cacher/cli/main.py", "cacher/settings/config.py"])
 def test_damaged_sources_say_so(pyzs: Path, tmp_path: Path, name: str) -> None:
     """Which a Python reads that nothing is compiled for."""
     bare, bad = tmp_path / "bare.pyz", tmp_path / "bad.pyz"

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import foreign, systems
-from tests.servers import programs
+from tests.support import arm64 as foreign
+from tests.support import systems
+from tests.support.servers import programs
 
 pytestmark = [
     pytest.mark.release,

@@ -13,8 +13,8 @@ import pytest
 import zstandard
 
 import cacher
-from tests.packaging import pyz
-from tests.packaging.runs import (
+from tests.packaging import zipapps as pyz
+from tests.packaging.zipapp_runs import (
     ISOLATED,
     LINUX,
     NEW,

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import systems
-from tests.cli.charts import CHECKS
-from tests.daemons.docker import Daemon
 from tests.packaging import loopback
-from tests.servers import programs
+from tests.support import systems
+from tests.support.daemons.docker import Daemon
+from tests.support.doctor_helpers import CHECKS
+from tests.support.servers import programs
 
 pytestmark = [
     pytest.mark.release,

@@ -17,18 +17,18 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from cacher.completion.scripts import script
-from tests.cli.charts import CHECKS, Chart
-from tests.cli.stage import MIB, BucketPlace, blob, sha256, temporary_names
+from cacher.cli.completion.scripts import script
 from tests.cli.test_signals import LONG, stop, until
 from tests.fakes.certificates import write_certificate
 from tests.fakes.docker_scenes import FakeDocker
 from tests.fakes.faults import Fault, Stall
 from tests.fakes.origin import Origin, Reply
 from tests.fakes.s3server import FakeS3Server
-from tests.packaging.alone import Zipapp
-from tests.servers import programs
-from tests.unit.test_tls import STRANGER
+from tests.packaging.isolated_zipapp import Zipapp
+from tests.support.cli_helpers import MIB, BucketPlace, blob, sha256, temporary_names
+from tests.support.doctor_helpers import CHECKS, Chart
+from tests.support.servers import programs
+from tests.unit.http.test_tls import STRANGER
 
 FILE = blob(6 * MIB)
 """Two parts and two ranges."""
@@ -86,7 +86,7 @@ def test_nothing_is_taken_from_elsewhere(cacher: Zipapp, bucket: BucketPlace) ->
     }
     ours = ("cacher", "urllib3", "zstandard")
     mine = {name: by for name, by in loaded.items() if name.partition(".")[0] in ours}
-    assert {"cacher.cli", "urllib3", "zstandard", "zstandard.backend_c"} <= set(mine)
+    assert {"cacher.cli.main", "urllib3", "zstandard", "zstandard.backend_c"} <= set(mine)
     by = {told.partition(" ")[0] for told in mine.values()}
     assert by == {"<bundled.Bundle", "<bundled_zstandard.Extension"}
     assert bucket.keys() == ["k"]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cacher import report as report_module
 from cacher.report import Progress, Report
-from tests.cli.terminal import Terminal as PseudoTerminal
-from tests.unit.screens import LONG, Bench, Log, Terminal
+from tests.support.fake_terminal import LONG, Bench, Log, Terminal
+from tests.support.terminal import Terminal as PseudoTerminal
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from cacher.report import (
     transfer_text,
     unpacked_text,
 )
-from tests.unit.screens import Bench, Log, Terminal
+from tests.support.fake_terminal import Bench, Log, Terminal
 
 # --- sizes and times -----------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.layers import ROOT
+from tests.support.module_imports import ROOT
 
 OLD = re.compile(
     r"\b(told|tells?|anew|mend(s|ed)?|so it is|of ours)\b"

@@ -1,0 +1,1 @@
+"""The sealed zstd stream: what an entry of a directory or an image is."""

@@ -1,0 +1,216 @@
+"""From parsed arguments to a command: the typed values that each one takes.
+
+Loads the module of the command that was asked for, and no other.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+
+from cacher.commands.command_result import Outcome, check_sha256
+from cacher.commands.context import Run
+from cacher.commands.requests import (
+    DirDownload,
+    DirUpload,
+    DockerDownload,
+    DockerUpload,
+    Download,
+    Upload,
+)
+from cacher.errors import UsageError
+from cacher.settings.config import parse_size
+
+# YAML's lists quote what a shell would expand. A name that begins with `~` is given as `./~name`.
+_expanded = os.path.expanduser
+
+_STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+
+def _key(run: Run, options: Namespace) -> str:
+    """The key that the options name, as failures tell it from here on."""
+    options.key = run.key(options.key, options.hash_from, literal=options.literal)
+    return str(options.key)
+
+
+def _download(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.download import download
+
+    if options.dest in _STDOUT and options.json:
+        raise UsageError(f"--json and DEST {options.dest} both want stdout", "give DEST a name")
+    dest = _expanded(options.dest)
+    key = _key(run, options)
+    sha256 = check_sha256(options.sha256)
+    wanted = Download(key, dest, options.url, sha256, store_it=not options.no_store)
+    return download(run, wanted)
+
+
+def _upload(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.upload import upload
+
+    file = _expanded(options.file)
+    key = _key(run, options)
+    return upload(run, Upload(key, file, check_sha256(options.sha256), options.force))
+
+
+def _dir_upload(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.dir_upload import dir_upload
+
+    wanted = DirUpload(
+        _key(run, options),
+        _expanded(options.directory),
+        include=options.include,
+        exclude=options.exclude,
+        exclude_caches=options.exclude_caches,
+        allow_missing=options.allow_missing,
+        level=options.level,
+        keep_owner=options.owner,
+        tolerate_changes=options.changed == "warn",
+        force=options.force,
+    )
+    return dir_upload(run, wanted)
+
+
+def _dir_download(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.dir_download import dir_download
+
+    if options.strip < 0:
+        raise UsageError(f"--strip {options.strip}: less than 0")
+    wanted = DirDownload(
+        _key(run, options),
+        _expanded(options.directory),
+        clean=options.clean,
+        strip=options.strip,
+        only=options.only,
+        keep_owner=options.owner,
+        max_unpacked=_size("--max-unpacked", options.max_unpacked),
+    )
+    return dir_download(run, wanted)
+
+
+def _docker_upload(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.docker.upload import docker_upload
+
+    wanted = DockerUpload(
+        _key(run, options),
+        options.images,
+        program=_program(run, options),
+        level=options.level,
+        force=options.force,
+    )
+    return docker_upload(run, wanted)
+
+
+def _docker_download(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.docker.download import docker_download
+
+    wanted = DockerDownload(
+        _key(run, options),
+        options.image,
+        program=_program(run, options),
+        pull=options.pull,
+        urls=options.url,
+        sha256=check_sha256(options.sha256),
+        store_it=not options.no_store,
+    )
+    return docker_download(run, wanted)
+
+
+def _docker_exists(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.docker.download import docker_exists
+
+    return docker_exists(run, _key(run, options), options.image)
+
+
+def _program(run: Run, options: Namespace) -> str | None:
+    """The engine that was chosen; None where the first will do."""
+    if options.docker == "":
+        raise UsageError("--docker is empty", "is the variable set?")
+    return _expanded(options.docker or run.environ.get("CACHER_DOCKER") or "") or None
+
+
+def _size(flag: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"{flag} {text!r}: {error}") from error
+
+
+def _exists(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.entries import exists
+
+    return exists(run, _key(run, options))
+
+
+def _list(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.entries import Listing, list_entries
+
+    wanted = Listing(
+        options.below, options.sort, options.reverse, options.root, grouped=options.delimiter
+    )
+    return list_entries(run, wanted)
+
+
+def _delete(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.delete import Removal, delete
+
+    if bool(options.keys) + (options.below is not None) + options.stdin != 1:
+        raise UsageError(
+            "delete takes one of KEY..., --prefix P and --stdin", "`cacher delete --help` shows how"
+        )
+    if options.null and not options.stdin:
+        raise UsageError("-0 says how keys end on stdin", "add --stdin")
+    if options.stdin:
+        keys: Iterable[str] = _stdin_keys(run, options)
+    else:
+        once = dict.fromkeys(options.keys)
+        keys = [run.key(text, options.hash_from, literal=options.literal) for text in once]
+    at_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+    wanted = Removal(keys, options.below, options.dry_run, options.yes)
+    return delete(run, wanted, _ask if at_terminal else None)
+
+
+def _stdin_keys(run: Run, options: Namespace) -> Iterable[str]:
+    from cacher.commands.keys_from_stdin import read_keys
+
+    if options.hash_from:
+        raise UsageError("--hash-from and --stdin exclude each other", "stdin has literal keys")
+    return read_keys(0, b"\0" if options.null else b"\n", run.settings.prefix)
+
+
+def _init(run: Run, options: Namespace) -> Outcome:
+    from cacher.commands.init import init
+
+    return init(run, check=not options.no_check)
+
+
+def _doctor(run: Run, _options: Namespace) -> Outcome:
+    from cacher.commands.doctor.command import doctor
+
+    return doctor(run)
+
+
+COMMANDS: dict[str, Callable[[Run, Namespace], Outcome]] = {
+    "delete": _delete,
+    "dir download": _dir_download,
+    "dir upload": _dir_upload,
+    "docker download": _docker_download,
+    "docker exists": _docker_exists,
+    "docker upload": _docker_upload,
+    "doctor": _doctor,
+    "download": _download,
+    "exists": _exists,
+    "init": _init,
+    "list": _list,
+    "upload": _upload,
+}
+
+
+def _ask(question: str) -> bool:
+    sys.stderr.write(f"cacher: {question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

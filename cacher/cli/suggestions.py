@@ -1,0 +1,173 @@
+"""Errors for a command, a verb, a flag or a word that does not exist, with the nearest that does.
+
+Loaded only once such an error is certain.
+"""
+
+from __future__ import annotations
+
+from cacher.errors import UsageError
+
+TYPE_CHECKING = False  # importing typing costs more than parsing
+if TYPE_CHECKING:
+    from argparse import Action
+    from collections.abc import Iterable, Sequence
+
+    from cacher.cli.argument_parser import Parser
+
+WORDS = {
+    # What other tools call it; the same below `dir` and `docker`, where these have it.
+    "add": "upload",
+    "cat": "download",
+    "check": "doctor",
+    "clear": "delete",
+    "config": "init",
+    "configure": "init",
+    "del": "delete",
+    "diagnose": "doctor",
+    "extract": "download",
+    "fetch": "download",
+    "get": "download",
+    "has": "exists",
+    "hash": "key",
+    "head": "exists",
+    "image": "docker",
+    "images": "docker",
+    "info": "exists",
+    "load": "download",
+    "login": "init",
+    "ls": "list",
+    "pack": "upload",
+    "podman": "docker",
+    "pull": "download",
+    "purge": "delete",
+    "push": "upload",
+    "put": "upload",
+    "read": "download",
+    "remove": "delete",
+    "restore": "download",
+    "rm": "delete",
+    "save": "upload",
+    "setup": "init",
+    "stat": "exists",
+    "store": "upload",
+    "test": "exists",
+    "unpack": "download",
+    "untar": "download",
+    "write": "upload",
+}
+
+WITH_A_NOUN = {
+    # What is said of a directory or an image only.
+    "extract": "dir download",
+    "load": "docker download",
+    "pack": "dir upload",
+    "restore": "dir download",
+    "unpack": "dir download",
+    "untar": "dir download",
+}
+
+SEVERAL = {
+    # What may mean either of two commands.
+    "copy": ("download", "upload"),
+    "cp": ("download", "upload"),
+    "move": ("download", "upload"),
+    "mv": ("download", "upload"),
+    "pull": ("download", "docker download"),
+    "push": ("upload", "docker upload"),
+    "sync": ("dir download", "dir upload"),
+}
+
+FLAGS = {
+    "-f": "--force",
+    "-j": "--jobs",
+    "-n": "--dry-run",
+    "-y": "--yes",
+    "--ca-bundle": "--ca-file",
+    "--checksum": "--sha256",
+    "--delete": "--clean",
+    "--digest": "--sha256",
+    "--endpoint-url": "--endpoint",
+    "--exact": "--clean",
+    "--filter": "--only",
+    "--from": "--url",
+    "--overwrite": "--force",
+    "--parallel": "--jobs",
+    "--replace": "--force",
+    "--strip-components": "--strip",
+}
+
+
+COMMAND_FLAGS = {
+    # What a flag of other tools means in one command; empty if nothing like it is there.
+    "delete": {
+        "-R": "--prefix",
+        "-f": "--yes",
+        "-r": "--prefix",
+        "--force": "--yes",
+        "--recursive": "--prefix",
+    },
+    "dir upload": {"--clean": "", "--delete": ""},
+}
+
+
+def no_such_command(root: Parser, parser: Parser, text: str) -> UsageError:
+    """The error for a command, or a verb of `parser`, that does not exist."""
+    noun = parser.prog.partition(" ")[2]
+    found = _verb(root, parser, text) if noun else _command(root, text)
+    hint = f"`{parser.prog} --help` lists the commands"
+    if found:
+        hint = f"did you mean {' or '.join(f'`cacher {path}`' for path in found)}? {hint}"
+    return UsageError(f"there is no command {f'{noun} {text}'.lstrip()!r}", hint)
+
+
+def no_such_flag(parser: Parser, text: str) -> UsageError:
+    """The error for a flag that `parser` does not take; `text` may have a value behind `=`."""
+    flag = text.partition("=")[0]
+    command = parser.prog.partition(" ")[2]
+    meant = COMMAND_FLAGS.get(command, {}).get(flag)
+    if meant is None:
+        meant = FLAGS.get(flag, "")
+        meant = meant if meant in parser.flags else _nearest(flag, parser.flags)
+    hint = f"`{parser.prog} --help` shows how"
+    if meant:
+        hint = f"did you mean {meant}? {hint}"
+    who = f"{command} has" if command else "there is"
+    return UsageError(f"{who} no option {flag}", hint)
+
+
+def no_such_choice(parser: Parser, action: Action, text: str) -> UsageError:
+    """The error for a value that is not one of the few that an argument takes."""
+    name = action.option_strings[-1] if action.option_strings else str(action.metavar)
+    choices = list(map(str, action.choices or ()))
+    found = _nearest(text, choices)
+    return UsageError(
+        f"{name} {text!r}: not {', '.join(choices[:-1])} or {choices[-1]}",
+        f"did you mean {found}?" if found else f"`{parser.prog} --help` shows how",
+    )
+
+
+def _command(root: Parser, text: str) -> Sequence[str]:
+    if text.lower() in SEVERAL:
+        return SEVERAL[text.lower()]
+    word = _nearest(text.lower(), (*root.commands, *WORDS))
+    found = WITH_A_NOUN.get(word) or WORDS.get(word, word)
+    return [found] if found else []
+
+
+def _verb(root: Parser, parser: Parser, text: str) -> Sequence[str]:
+    noun = parser.prog.partition(" ")[2]
+    word = text.lower()
+    if word in SEVERAL and word not in WORDS:
+        return [f"{noun} {path.split()[-1]}" for path in SEVERAL[word]]
+    word = _nearest(word, (*parser.commands, *root.commands, *WORDS))
+    word = WORDS.get(word, word)
+    found = f"{noun} {word}" if word in parser.commands else word
+    return [found] if found else []
+
+
+def _nearest(text: str, known: Iterable[str]) -> str:
+    """The word that is most like it, dashes aside; empty if none is."""
+    from difflib import get_close_matches
+
+    words = {word.lstrip("-"): word for word in known}
+    return next((words[word] for word in get_close_matches(text.lstrip("-"), words, 1)), "")

@@ -1,0 +1,263 @@
+"""What a command runs with: settings, clocks, output, and the store that the settings name.
+
+HTTP is loaded when it is first needed: a hit in a local store must not wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from cacher import __version__
+from cacher.errors import IntegrityError, UsageError
+from cacher.keys import template as keys
+from cacher.report import Report, counted
+from cacher.settings import config, environment
+from cacher.settings.config import Settings
+from cacher.store.interface import Entry, Store
+from cacher.store.local.store import LocalStore
+from cacher.time_limits import LIMITS, Limits
+from cacher.unforeseen import reason
+
+if TYPE_CHECKING:
+    from cacher.commands.verbose_output import Tracer
+    from cacher.http.fetch import Clockwork
+    from cacher.http.transport import Transport
+    from cacher.store.s3_store import BucketStore
+
+_MOST_NAMES = 5
+"""Names that go into a warning; more are counted."""
+
+
+class Run:
+    """One run of one command.
+
+    `arm` begins the countdown of `--timeout` seconds; `clock` gives POSIX seconds, `pause` sleeps,
+    `random` gives floats in [0, 1). `struck` tells when a signal or `--timeout` has ended the run,
+    by `report.monotonic`.
+    """
+
+    def __init__(
+        self,
+        *,
+        flags: Mapping[str, str | None],
+        config_file: str | None,
+        environ: Mapping[str, str],
+        report: Report,
+        arm: Callable[[float], None],
+        clock: Callable[[], float],
+        pause: Callable[[float], None],
+        random: Callable[[], float],
+        struck: Callable[[], float | None] = lambda: None,
+        limits: Limits = LIMITS,
+        debug: bool = False,
+    ) -> None:
+        self.flags = flags
+        self.config_file = config_file
+        self.environ = environ
+        self.report = report
+        self.arm = arm
+        self.clock = clock
+        self.pause = pause
+        self.random = random
+        self.struck = struck
+        self.limits = limits
+        self.debug = debug
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings in force; reading them starts the countdown of `--timeout`."""
+        return self.use(config.load(self.flags, self.environ, self.config_file))
+
+    def use(self, settings: Settings) -> Settings:
+        """Work with these settings from now on, for as long as they allow.
+
+        Warns of what looks like a mistake. Raises `UsageError` for a bucket without an endpoint.
+        """
+        for text in environment.unknown_variables(self.environ):
+            self.report.warn(text)
+        environment.check_endpoint(settings, self.environ)
+        if environment.is_default(settings):
+            self.report.fields["default_store"] = settings.directory
+            self.report.say(f"no endpoint is set: using the local store {settings.directory}")
+        self.doubt_prefix(settings.prefix)
+        if settings.timeout:
+            self.arm(settings.timeout)
+        self.__dict__["settings"] = settings
+        return settings
+
+    def doubt_prefix(self, prefix: str) -> None:
+        """Warn of a prefix that is probably not what was meant."""
+        if warning := keys.prefix_warning(prefix):
+            self.report.warn(*warning)
+
+    def leave_prefix(self) -> None:
+        """Ignore the configured prefix from now on. Comes before the store is opened."""
+        self.__dict__["settings"] = self.settings._replace(prefix="")
+
+    @cached_property
+    def transport(self) -> Transport:
+        """The one set of connections, for the store and for origins."""
+        from cacher.http.minimum_speed import Pace
+        from cacher.http.proxies import Proxies
+        from cacher.http.tls import hold_key_log
+        from cacher.http.transport import Transport
+
+        settings = self.settings
+        if settings.ca_file and not os.path.isfile(settings.ca_file):
+            raise _no_certificates(settings)
+        if log := self.environ.get("SSLKEYLOGFILE"):
+            hold_key_log(log)
+        return Transport(
+            ca_files=(settings.ca_file,) if settings.ca_file else (),
+            proxies=Proxies(self.environ),
+            user_agent=f"cacher/{__version__}",
+            connections=settings.jobs + 1,
+            connect_timeout=self.limits.connect,
+            stall_timeout=self.limits.stall,
+            pace=Pace(self.limits, self.report.monotonic),
+        )
+
+    @property
+    def local_directory(self) -> str | None:
+        """The directory of the local store; None for a store on a bucket."""
+        return self.settings.directory if self.settings.is_local else None
+
+    @cached_property
+    def store(self) -> Store:
+        """The store that the settings name. Raises `UsageError` for settings that name none."""
+        if self.settings.is_local:
+            directory = self.settings.directory
+            if os.path.lexists(directory) and not os.path.isdir(directory):
+                raise UsageError(f"the endpoint {self.settings.endpoint} is not a directory")
+            self._tell_settings()
+            return LocalStore(directory, self.settings.prefix)
+        return self.bucket
+
+    @cached_property
+    def bucket(self) -> BucketStore:
+        """The store, where it is known to be on a bucket."""
+        from cacher.store.open_store import open_bucket
+
+        store, found = open_bucket(
+            self.settings,
+            self.environ,
+            self.transport,
+            clock=self.clock,
+            pause=self.pause,
+            random=self.random,
+            monotonic=self.report.monotonic,
+            struck=self.struck,
+            limits=self.limits,
+            trace=self._trace,
+        )
+        self._tell_settings()
+        self.report.note(f"credentials from {found.source}")
+        if found.ignored:
+            self.report.warn(found.ignored, "leave the flags out, or unset the variables")
+        for oddity in found.oddities:
+            self.report.note(oddity)
+        return store
+
+    def clockwork(self, pause: Callable[[float], None] | None = None) -> Clockwork:
+        """What fetching from an origin waits with."""
+        from cacher.http.fetch import Clockwork
+
+        return Clockwork(
+            pause or self.pause,
+            self.random,
+            self.report.monotonic,
+            self.clock,
+            self.limits,
+            self._trace,
+        )
+
+    @property
+    def _trace(self) -> Tracer | None:
+        """Who is told of each request, if anybody wants to know."""
+        if not self.report.verbose:
+            return None
+        from cacher.commands.verbose_output import Tracer
+
+        return Tracer(self.report, headers=self.debug)
+
+    def _tell_settings(self) -> None:
+        if self.report.verbose:
+            from cacher.commands.verbose_output import settings_line
+
+            self.report.note(settings_line(self.settings))
+
+    def hurry(self) -> None:
+        """From now on nobody waits for the store: give it less time."""
+        if "bucket" in self.__dict__:
+            self.bucket.client.session.limits = self.limits.impatient()
+
+    def key(self, template: str, hash_from: Sequence[str], *, literal: bool = False) -> str:
+        """The key that a template resolves to on this machine, legal under the prefix in force.
+
+        A `literal` one is no template. Warns of a key that looks as if it were one still.
+        """
+        prefix = self.settings.prefix  # first, so that --timeout covers the hashing
+        if literal:
+            return keys.check_literal(template, hash_from, prefix)
+        machine = os.uname()
+        key = keys.resolve(
+            template,
+            hash_from,
+            now=self.clock(),
+            system=machine.sysname,
+            machine=machine.machine,
+        )
+        keys.check_key(key, prefix)
+        if warning := keys.brace_warning(key):
+            self.report.warn(*warning)
+        return key
+
+    def existing(self, key: str) -> Entry | None:
+        """The entry that an upload would replace; one that is damaged counts as none.
+
+        Nor does it count that the bucket may be missing: the request that stores tells that.
+        """
+        try:
+            with self.report.wait(f"looking for {key}"):
+                return self.store.head(key, sure=False)
+        except IntegrityError as error:
+            self.report.warn(f"{error.message}; replacing it")
+            return None
+
+    def close(self) -> None:
+        """Let connections go. Warns of what could not be listed."""
+        store = self.__dict__.get("store")
+        if isinstance(store, LocalStore) and store.left_out:
+            self.report.warn(*_left_out(store.left_out))
+        for name in ("store", "bucket", "transport"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
+
+def _no_certificates(settings: Settings) -> UsageError:
+    """Say why the file of certificates, which is not a regular file, cannot be used."""
+    file, source = settings.ca_file, settings.sources.get("ca_file", "--ca-file")
+    hint = "it takes a file of PEM certificates"
+    if os.path.isdir(file):
+        return UsageError(f"{source}: is a directory: {file}", hint)
+    try:
+        os.stat(file)
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            return UsageError(f"{source}: {reason(error)}: {file}", hint)
+        return UsageError(f"{source}: no such file: {file}")
+    return UsageError(f"{source}: is not a regular file: {file}", hint)
+
+
+def _left_out(directories: Sequence[str]) -> tuple[str, str]:
+    """The warning about directories of a local store that may not be read, and its hint."""
+    more = len(directories) - _MOST_NAMES
+    names = ", ".join(directories[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    count = counted(len(directories), "directory", "directories")
+    return (
+        f"left out {count} of the local store that user {os.geteuid()} may not read: {names}",
+        "check the owner and the mode",
+    )

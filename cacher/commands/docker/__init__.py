@@ -1,0 +1,1 @@
+"""`docker download` and `docker upload`."""

@@ -1,0 +1,80 @@
+"""What an entry tells of the images in it, so that an engine which has them need not load them.
+
+Knows metadata (docs/formats.md); must not know stores and engines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from cacher.docker.image_names import Image, check_name, exact, is_id, normal
+from cacher.errors import IntegrityError, UsageError
+
+IMAGES, MORE = "cacher-images", "cacher-images-more"
+"""Names of the metadata: the images, and how many more there are than could be told of."""
+
+LIMIT = 1400
+"""Bytes of what is told: S3 takes 2 KB of metadata, all names and values together (Amazon S3 User
+Guide, "Working with object metadata")."""
+
+
+class Record(NamedTuple):
+    """Images by their names, in the order given; `more` were not told of."""
+
+    images: Mapping[str, Image]
+    more: int = 0
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, str]) -> Record | None:
+        """What an entry's metadata tells; None where it tells nothing, as after a shell's upload.
+
+        Raises `IntegrityError` for what was not written by us.
+        """
+        text = metadata.get(IMAGES)
+        if text is None:
+            return None
+        try:
+            told = [line.split(" ") for line in text.split(";") if line]
+            images = {name: _image(id_, layers) for name, id_, layers in told}
+            for name in images:
+                check_name(name)
+            return cls(images, int(metadata.get(MORE, "0")))
+        except (ValueError, UsageError):
+            raise IntegrityError("its record of images is damaged") from None
+
+    def metadata(self) -> dict[str, str]:
+        """The record as an entry keeps it: as many images as there is room for."""
+        lines: list[str] = []
+        for name, image in self.images.items():
+            line = f"{name} {image.id} {image.layers}"
+            if len(";".join([*lines, line])) > LIMIT:
+                break
+            lines.append(line)
+        more = len(self.images) - len(lines)
+        return {IMAGES: ";".join(lines)} | ({MORE: str(more)} if more else {})
+
+    def find(self, name: str) -> Image | None:
+        """The image of that name, or of what another engine makes of it, or with such an id."""
+        for one, image in self.images.items():
+            if name == one or is_id(name, image):
+                return image
+        wanted = normal(name)
+        exactly = [image for one, image in self.images.items() if one == wanted]
+        alike = [image for one, image in self.images.items() if normal(one) == wanted]
+        return next(iter(exactly + alike), None)
+
+
+def record(names: Sequence[str], images: Sequence[Image]) -> Record:
+    """A record of images that were asked for by these names."""
+    told = {}
+    for name, image in zip(names, images, strict=True):
+        told[exact(name, image)] = image
+    return Record(told)
+
+
+def _image(id_: str, layers: str) -> Image:
+    if not all(re.fullmatch(r"[0-9a-f]{64}", text) for text in (id_, layers)):
+        raise ValueError
+    return Image(id_, layers)

@@ -1,0 +1,108 @@
+"""A URL as a stream: fetched by a thread, which may resume, and read through a pipe."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable
+from typing import Self
+
+from cacher.commands.context import Run
+from cacher.errors import OutOfThreads
+from cacher.http import fetch as origin
+from cacher.http.redact_url import shown
+from cacher.http.sinks import PipeSink
+from cacher.time_limits import LIMITS
+
+_AGAIN = 0.1
+"""Seconds after which a thread that has not ended is interrupted again."""
+
+_TIMES = math.ceil(LIMITS.undo / _AGAIN)
+"""How often, before it is left behind: what it waits for is out of reach, as a name server is."""
+
+
+class _Cancelled(Exception):
+    """Nobody wants what is fetched."""
+
+
+class Fetching:
+    """What is at `url`; to be used in a `with` block, which ends it.
+
+    `meter` is told how many bytes have come, `sized` how many there are. With `sha256` the end is
+    none before the digest was compared.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        url: str,
+        sha256: str,
+        *,
+        meter: Callable[[int], None],
+        sized: Callable[[int], None],
+    ) -> None:
+        self._run = run
+        self._url = url
+        self._sha256 = sha256
+        self._meter = meter
+        self._sized = sized
+        self._transport = run.transport
+        self._over = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._reading, self._writing = os.pipe()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            os.close(self._reading)
+            os.close(self._writing)
+            raise OutOfThreads.meant_by(error) from None
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self._reading)  # whoever waits to write more fails
+        for _ in range(_TIMES):
+            if not self._thread.is_alive():
+                return
+            self.cancel()
+            self._thread.join(_AGAIN)
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the front of `buffer`; 0 at the proved end.
+
+        Raises `SourceError` and `IntegrityError` where there is none.
+        """
+        count = os.readv(self._reading, [buffer])
+        if not count:
+            self._thread.join()
+            if self._error is not None:
+                raise self._error
+        return count
+
+    def cancel(self) -> None:
+        """Make it end soon; to be called until it has."""
+        self._over.set()
+        self._transport.interrupt()
+
+    def _work(self) -> None:
+        try:
+            origin.fetch(
+                self._url,
+                PipeSink(self._writing, shown(self._url)),
+                self._transport,
+                self._run.clockwork(self._pause),
+                sha256=self._sha256,
+                meter=self._meter,
+                sized=self._sized,
+            )
+        except BaseException as error:
+            self._error = error
+        finally:
+            os.close(self._writing)
+
+    def _pause(self, seconds: float) -> None:
+        if self._over.wait(seconds):
+            raise _Cancelled

@@ -1,0 +1,1 @@
+"""`doctor`: checks of settings, network and store."""

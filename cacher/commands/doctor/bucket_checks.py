@@ -1,0 +1,296 @@
+"""The checks of a store on a bucket, from the credentials to conditional writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cacher.commands.context import Run
+from cacher.commands.doctor.checklist import FAIL, OK, WARN, Chart, Doubtful, Skipped, canary_key
+from cacher.commands.doctor.network_checks import examine_network
+from cacher.errors import AccessError, Silent, StoreError
+from cacher.report import counted
+from cacher.s3 import probes
+from cacher.s3.client import Client
+from cacher.s3.error_mapping import NotAStore
+from cacher.settings import credentials
+from cacher.store.open_store import require_bucket
+
+_SKEW = 60.0
+"""Seconds of clock skew worth a warning."""
+
+_TOO_SKEWED = 900.0
+"""Seconds that most stores refuse (AWS, MinIO, Ceph); Garage refuses a day."""
+
+
+class _NoBucket(AccessError):
+    """There is no such bucket, so that nothing more can be asked of it."""
+
+
+class _Forbidden(AccessError):
+    """The key is good, as far as the store says, but it may not do this."""
+
+
+def examine_bucket(run: Run, chart: Chart) -> None:
+    """All checks; those that need what failed before are skipped."""
+    named = bool(run.settings.bucket) or chart.run("bucket name", lambda: _bucket_name(run))
+    known = chart.run("credentials", lambda: _credentials(run, chart))
+    if not examine_network(run, chart) or not named or not known:
+        return
+    client = run.bucket.client
+    client.session.limits = client.session.limits.curious()
+    prefix = f"{run.settings.prefix}/" if run.settings.prefix else ""
+    assumed = client.session.region
+    chart.ask("clock", lambda: _clock(client))
+    chart.ask("region", lambda: _region(run, client, assumed, chart))
+    if isinstance(chart.checks[-1].error, NotAStore):
+        return
+    chart.ask("bucket", lambda: _bucket(client))
+    if isinstance(chart.checks[-1].error, _NoBucket):
+        return
+    chart.ask("list", lambda: _list(client, prefix))
+    _examine_writing(chart, client, prefix + canary_key())
+    _diagnose_permissions(chart)
+
+
+def smoke(run: Run) -> str:
+    """What `init` checks: that the key may read or write. The region, if the store told it.
+
+    Raises the first failure; a key that may do only one of both is fine, with a warning.
+    """
+    client = run.bucket.client
+    client.session.limits = client.session.limits.curious()
+    assumed = client.session.region
+    prefix = f"{run.settings.prefix}/" if run.settings.prefix else ""
+    refused: list[AccessError] = []
+    try:
+        next(client.list_objects(prefix, page_size=1), None)
+    except AccessError as error:
+        refused.append(error)
+    try:
+        _write(run, client, prefix + canary_key())
+    except AccessError as error:
+        refused.append(error)
+        if len(refused) == 2:
+            raise refused[1] from None
+        run.report.warn("this key may only read: nothing will be stored with it")
+    else:
+        if refused:
+            run.report.warn("this key may only write: nothing will be found with it")
+    return client.session.region if client.session.region != assumed else ""
+
+
+def _write(run: Run, client: Client, key: str) -> None:
+    """Write a canary, and delete it whatever happens. Raises `AccessError` if it was refused."""
+    written = False
+    try:
+        probes.canary(client, key)
+        written = True
+    except Silent:
+        client.session.limits = client.session.limits.hasty()
+        raise
+    finally:
+        try:
+            client.delete(key)
+        except AccessError:
+            # Whoever may not write may not delete; others may add and never take away.
+            if written:
+                run.report.warn(f"this key may not delete: {key} stays in the bucket")
+
+
+def _bucket_name(run: Run) -> str:
+    require_bucket(run.settings)
+    return run.settings.bucket
+
+
+def _credentials(run: Run, chart: Chart) -> str:
+    found = credentials.find(run.settings, run.environ)
+    for oddity in found.oddities:
+        chart.note("credentials", oddity, WARN)
+    if found.ignored:
+        chart.note("credentials", found.ignored, WARN)
+    keys = found.keys
+    token = f", token of {len(keys.token)}" if keys.token else ""
+    lengths = (
+        f"key id of {counted(len(keys.key_id), 'character')}, secret of {len(keys.secret)}{token}"
+    )
+    return f"from {found.source}: {lengths}"
+
+
+def _clock(client: Client) -> str:
+    """Never a failure: requests are signed with the store's time, and those it refuses fail."""
+    skew = probes.clock_skew(client)
+    if skew is None:
+        raise Skipped("the store does not send its time")
+    text = f"{skew:+.0f} s against the store"
+    if abs(skew) >= _TOO_SKEWED:
+        side = "ahead of" if skew > 0 else "behind"
+        raise Doubtful(
+            f"this machine's clock is {abs(skew):.0f} s {side} the store's: set it; until then "
+            "requests are signed with the store's time"
+        )
+    if abs(skew) >= _SKEW:
+        raise Doubtful(f"{text}; most stores refuse a clock that is 15 minutes off")
+    return text
+
+
+def _region(run: Run, client: Client, assumed: str, chart: Chart) -> str:
+    """The region that requests are signed for, if the store accepts one that is."""
+    wanted = run.settings.region
+    told = _told_region(client)
+    # A refusal tells the region that is wanted; a name that it merely has may be another (Ceph).
+    region = client.session.region
+    source = run.settings.sources["region"]
+    if wanted and region != wanted and source.startswith("AWS_"):
+        # It may be meant for other programs, and the store has told the right one.
+        text = f"{source} is {wanted}; CACHER_REGION={region} spares a request of each run"
+        chart.note("region", text, WARN)
+    elif wanted and region != wanted:
+        raise AccessError(f"the store's region is {region}, not {wanted}", f"set --region {region}")
+    if region != assumed:
+        return f"{region} (learned from the store)"
+    if told is None and not _accepts(client):
+        raise Skipped(f"{region}; the store accepted no request that could prove it")
+    if told and told != region:
+        return f"{region} (the store accepts it; its own is {told})"
+    return region if wanted else f"{region} (not set; the store accepts it)"
+
+
+def _told_region(client: Client) -> str | None:
+    """What the store says; None if it does not: not every key may ask, nor every store answers."""
+    try:
+        return client.location()
+    except (NotAStore, Silent):
+        raise
+    except (AccessError, StoreError):
+        return None
+
+
+def _accepts(client: Client) -> bool:
+    """Whether the store accepts a request, and so the region that it is signed for."""
+    try:
+        return probes.bucket_refusal(client) is None
+    except (NotAStore, Silent):
+        raise
+    except (AccessError, StoreError):
+        return False  # the next checks say why
+
+
+def _bucket(client: Client) -> str:
+    try:
+        refusal = probes.bucket_refusal(client)
+    except AccessError as error:
+        raise _NoBucket(error.message, error.hint) from error
+    with _needing("read", client):
+        if refusal:
+            raise refusal
+    return f"{client.bucket} is there"
+
+
+@contextmanager
+def _needing(right: str, client: Client) -> Iterator[None]:
+    """Let a refusal that asks for a diagnosis say how the right is given: this is the diagnosis."""
+    try:
+        yield
+    except AccessError as error:
+        if "`cacher doctor`" in error.hint:
+            allow = f"Garage: garage bucket allow --{right} {client.bucket} --key ID"
+            raise _Forbidden(error.message, f"allow this key to {right} ({allow})") from error
+        raise
+
+
+def _list(client: Client, prefix: str) -> str:
+    with _needing("read", client):
+        first = next(client.list_objects(prefix, page_size=1), None)
+    return "the prefix has entries" if first else "the prefix is empty"
+
+
+def _examine_writing(chart: Chart, client: Client, key: str) -> None:
+    tried: list[str] = []
+
+    def write() -> str:
+        tried.append(key)
+        with _needing("write", client):
+            probes.canary(client, key)
+        return "a test entry was written"
+
+    def read() -> str:
+        _need(chart, "write")
+        with _needing("read", client):
+            probes.canary_read(client, key)
+        return "it was read back"
+
+    def conditional() -> str:
+        _need(chart, "write")
+        manner = probes.conditional_put(client, key)
+        return f"{manner}; cacher does not rely on it"
+
+    sizes: list[int] = []
+
+    def multipart() -> str:
+        _need(chart, "write")
+        sizes.append(probes.two_parts(client, key))
+        return "two parts became one object"
+
+    def ranged() -> str:
+        _need(chart, "multipart")
+        probes.seam(client, key, sizes[0])
+        return "two bytes of it were read"
+
+    def abort() -> str:
+        _need(chart, "write")
+        return probes.aborted(client, key)
+
+    try:
+        chart.ask("write", write)
+        chart.ask("read", read)
+        chart.ask("conditional", conditional)
+        chart.ask("multipart", multipart)
+        chart.ask("range", ranged)
+        chart.ask("abort", abort)
+    finally:
+        # What went unanswered may have been written all the same.
+        look = chart.run if tried else chart.ask
+        look("delete", lambda: _delete(chart, client, key))
+
+
+def _delete(chart: Chart, client: Client, key: str) -> str:
+    if chart.is_silent:
+        client.session.limits = client.session.limits.hasty()
+    try:
+        client.delete(key)
+    except AccessError as error:
+        if "write" in _refused(chart, AccessError):
+            raise Skipped("nothing was written") from error
+        raise
+    return "everything was deleted"
+
+
+def _need(chart: Chart, name: str) -> None:
+    if not any(check.name == name and check.state == OK for check in chart.checks):
+        raise Skipped(f"needs {name}")
+
+
+def _refused(chart: Chart, kind: type[AccessError]) -> set[str]:
+    """The names of the checks that the store refused."""
+    return {check.name for check in chart.checks if isinstance(check.error, kind)}
+
+
+def _diagnose_permissions(chart: Chart) -> None:
+    """Say what the refusals have in common: a key that may only read, or only write."""
+    if chart.is_silent:
+        return
+    refused = _refused(chart, _Forbidden)
+    writes = "write" not in refused
+    # Where nothing could be written there was nothing to read.
+    reads = "read" not in refused if writes else not refused & {"bucket", "list"}
+    if reads and not writes:
+        chart.note(
+            "permissions", "this key may only read: downloads work, nothing can be stored", WARN
+        )
+    elif writes and not reads:
+        chart.note(
+            "permissions", "this key may only write: nothing that is stored can be found", WARN
+        )
+    elif not reads and not writes:
+        chart.note("permissions", "this key may neither read nor write", FAIL)

@@ -1,0 +1,83 @@
+"""The checks on the way to a store: certificates, proxy, DNS, TCP and TLS. Sends no request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cacher.commands.context import Run
+from cacher.commands.doctor.checklist import Chart, Skipped
+from cacher.errors import StoreError, UsageError
+from cacher.http.proxies import Proxies, address
+from cacher.http.tls import client_context
+from cacher.http.transport import Host
+from cacher.s3 import probes
+from cacher.store.open_store import endpoint_of
+
+_PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
+
+
+def examine_network(run: Run, chart: Chart) -> bool:
+    """DNS, TCP and TLS, each only if the one before went well; whether requests can be sent."""
+    host = endpoint_of(run.settings).host
+    if run.settings.ca_file and not chart.run("certificates", lambda: _certificates(run, host)):
+        return False
+    proxy = Proxies(run.environ).of(host.scheme, host.name, host.port)
+    hops: list[Host] = []
+    if proxy and not chart.run("proxy", lambda: _proxy(proxy, hops)):
+        return False
+    reached, hint = (hops[0], _PROXY_HINT) if proxy else (host, "")
+    if not chart.run("dns", lambda: _hinted(hint, lambda: _dns(reached))):
+        return False
+    if not chart.run("tcp", lambda: _hinted(hint, lambda: _tcp(reached))):
+        return False
+
+    def tls() -> str:
+        if host.scheme == "http":
+            raise Skipped("the endpoint is http://, so nothing is encrypted")
+        if proxy:
+            raise Skipped("through the proxy; see the requests below")
+        ca_file = run.settings.ca_file
+        return probes.handshake(host, (ca_file,) if ca_file else ())
+
+    chart.run("tls", tls)
+    return not chart.failed("tls")
+
+
+def _hinted(hint: str, look: Callable[[], str]) -> str:
+    """A check whose failure has another hint, if there is one."""
+    try:
+        return look()
+    except StoreError as error:
+        raise StoreError(error.message, hint or error.hint) from error
+
+
+def _dns(host: Host) -> str:
+    return f"{host.name} is {', '.join(probes.resolve(host))}"
+
+
+def _tcp(host: Host) -> str:
+    probes.connect(host)
+    return f"{host.header} accepts connections"
+
+
+def _certificates(run: Run, host: Host) -> str:
+    _ = run.transport  # raises `UsageError` for a file that is not there
+    if host.scheme == "https":
+        try:
+            client_context((run.settings.ca_file,))
+        except OSError as error:
+            raise UsageError(
+                f"cannot use the certificates: {(error.strerror or str(error)).lower()}",
+                "--ca-file FILE takes certificates in PEM",
+            ) from error
+    return f"{run.settings.ca_file} besides the system's"
+
+
+def _proxy(proxy: str, hops: list[Host]) -> str:
+    """Find out where the proxy is. Nothing else of its URL is shown: it may hold a password."""
+    try:
+        found = address(proxy)
+    except ValueError as error:
+        raise StoreError(str(error), _PROXY_HINT) from error
+    hops.append(Host(found.scheme, found.name, found.port))
+    return str(hops[0])

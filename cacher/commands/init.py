@@ -1,0 +1,86 @@
+"""`init`: write the config file, once it is known to work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from cacher.commands.command_result import Outcome
+from cacher.commands.context import Run
+from cacher.commands.doctor.checklist import Chart
+from cacher.commands.doctor.command import examine_directory
+from cacher.errors import CacherError, UsageError
+from cacher.settings import config
+from cacher.settings.config import Settings
+from cacher.settings.options import attribute
+
+_FILES = ("key-file", "secret-file", "ca-file")
+
+_UNWRITTEN = ("default", "SSL_CERT_FILE")
+"""Sources of settings that are not written. SSL_CERT_FILE belongs to the machine."""
+
+
+def init(run: Run, *, check: bool) -> Outcome:
+    """Write the settings in force, wherever they came from; none that does not work is written.
+
+    Without an endpoint from anywhere it is the local store's. Raises what the check raises.
+    """
+    path, _ = config.config_path(run.config_file, run.environ)
+    if not path:
+        raise UsageError("init: there is no home directory for the config file", "use --config")
+    file = config.read_file(path, required=False)
+    settings = run.use(config.resolve(run.flags, run.environ, file, path))
+    written = _written(run, file, path)
+    if check:
+        region = _check(run, settings)
+        if region:
+            if settings.sources["region"] not in (path, "default"):
+                run.report.warn(f"the store's region is {region}, not {settings.region}")
+            written["region"] = region
+    config.write_file(path, written)
+    where = settings.directory if settings.is_local else run.store.name if check else ""
+    return Outcome(
+        "written",
+        f"wrote {path}" + (f"; {where} works" if check else ", unchecked"),
+        {"config": path, "settings": written, "checked": check},
+    )
+
+
+def _written(run: Run, file: Mapping[str, str], path: str) -> dict[str, str]:
+    """The settings to write. Raises `UsageError` for the name of a file that is not there."""
+    values, sources = config.gather(run.flags, run.environ, file, path)
+    written = {
+        name: value
+        for name, value in values.items()
+        if value and (name == "endpoint" or sources[attribute(name)] not in _UNWRITTEN)
+    }
+    for name in _FILES:
+        source = sources[attribute(name)]
+        if name in written and source != path:
+            given = os.path.expanduser(written[name])
+            if not os.path.isfile(given):
+                # Not shown here: it may be the secret itself, by mistake.
+                raise UsageError(f"init: {source} names no file", "give the name of a file")
+            # It is read from other directories later.
+            written[name] = os.path.abspath(given)
+    return written
+
+
+def _check(run: Run, settings: Settings) -> str:
+    """The smoke test; the region that the store wants in place of the one that was assumed."""
+    try:
+        if settings.is_local:
+            chart = Chart(lambda _check: None)
+            examine_directory(run, chart)
+            if chart.first_error:
+                raise chart.first_error
+            return ""
+        from cacher.commands.doctor.bucket_checks import smoke
+
+        return smoke(run)
+    except CacherError as error:
+        hint = error.hint or "`cacher doctor` shows more"
+        raise type(error)(
+            f"init: {error.message}; nothing was written",
+            f"{hint}; --no-check writes the config without the check",
+        ) from error

@@ -1,0 +1,93 @@
+"""What `-v` and `--debug` show of the requests, and of where the settings came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from cacher.http import redact_url as urls
+from cacher.http.trace import Exchange
+from cacher.report import Report
+from cacher.settings import config
+from cacher.settings.config import Settings
+
+HIDDEN = "…"
+
+_SECRET = re.compile(
+    r"auth|cookie|credential|key$|key-|passw|secret|session|signature|token", re.IGNORECASE
+)
+"""What the names of headers have whose values are secrets, or may be: `authorization`,
+`proxy-authorization`, `x-amz-security-token`, `set-cookie`, `x-api-key`."""
+
+_LOGIN = re.compile(r"\b(?:basic|bearer|digest|negotiate|aws4-hmac-\w+)\s+\S.*", re.IGNORECASE)
+"""A login in the value of any header."""
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://.*", re.IGNORECASE | re.DOTALL)
+"""To the end of the value: a password that is not encoded may hold anything."""
+
+_ADDRESSES = ("location", "content-location")
+
+_QUERY = re.compile(r"[?#]\S*")
+
+
+class Tracer:
+    """Shows each request on stderr; with `headers` also these, without secrets."""
+
+    def __init__(self, report: Report, *, headers: bool) -> None:
+        self._report = report
+        self._headers = headers
+
+    def exchange(self, exchange: Exchange) -> None:
+        """Show a request and its answer in one line, and its headers below."""
+        self._report.note(_line(exchange))
+        if self._headers:
+            for mark, headers in ((">", exchange.sent), ("<", exchange.received)):
+                for name, value in masked(headers):
+                    self._report.note(f"  {mark} {name}: {value}")
+
+    def note(self, text: str) -> None:
+        """Show what was learned."""
+        self._report.note(text)
+
+
+def _line(exchange: Exchange) -> str:
+    again = f" (try {exchange.tries})" if exchange.tries > 1 else ""
+    how = f"HTTP {exchange.status}" if exchange.status else exchange.failure
+    return f"{exchange.method} {exchange.what}: {how} after {exchange.seconds:.3f} s{again}"
+
+
+def settings_line(settings: Settings) -> str:
+    """Say where the settings of the store came from, in one line."""
+    names = ["endpoint", "prefix"] if settings.is_local else _BUCKETS
+    values = [(name, str(getattr(settings, name))) for name in names]
+    parts = [f"{name} {value} ({_source(settings, name)})" for name, value in values if value]
+    return f"store: {', '.join(parts)}"
+
+
+_BUCKETS = ["endpoint", "bucket", "prefix", "region"]
+
+
+def _source(settings: Settings, name: str) -> str:
+    source = settings.sources.get(name, "default")
+    return source if source == "default" else f"from {config.source_text(settings, name)}"
+
+
+def masked(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Headers by their lower-case names, without what is a secret or may be one."""
+    for name, value in headers.items():
+        show = _shown_address if name.lower() in _ADDRESSES else _without_secrets
+        yield name.lower(), HIDDEN if _SECRET.search(name) else show(value)
+
+
+def _shown_address(value: str) -> str:
+    """A URL, or a path of the same host."""
+    if value.startswith("/") and "@" not in value:
+        return _QUERY.sub(f"?{HIDDEN}", value)
+    return urls.shown(value)
+
+
+def _without_secrets(value: str) -> str:
+    value = _LOGIN.sub(HIDDEN, value)
+    value = _URL.sub(lambda match: urls.shown(match[0]), value)
+    # A relative address has a query as well, with a signature in it.
+    return _QUERY.sub(f"?{HIDDEN}", value)

@@ -1,0 +1,286 @@
+"""docker, podman or nerdctl: images told of, saved, loaded and pulled by a program.
+
+Knows these programs' words; must not know where an image's bytes go to or come from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Self
+
+from cacher.docker.image_names import ID, Image
+from cacher.errors import LocalError, SourceError
+from cacher.process import Child, InputClosed
+
+PROGRAMS = ("docker", "podman", "nerdctl")
+"""What is looked for on PATH, in this order."""
+
+PATIENCE = 60.0
+"""Seconds that a program may take to tell of an image. A daemon that hangs never does."""
+
+_MISSING = re.compile(r"no such (image|object)|image not known|image not found", re.IGNORECASE)
+"""docker: "No such image: x"; podman: "x: image not known"; nerdctl: "no such object"."""
+
+_LOADED = re.compile(r"^Loaded image(?:\(s\)| ID)?: *(.+)$", re.MULTILINE)
+
+_STOPPED = "did its daemon stop? its log shows why"
+
+_HINTS = {
+    "permission denied": "may this user talk to the daemon (group docker, or rootless)?",
+    "no space left on device": "the engine's disk is full; `docker system df` shows what fills it",
+    "unauthorized": "`docker login` to the registry, or check the name",
+    "denied": "`docker login` to the registry, or check the name",
+    "manifest unknown": "check the name and the tag",
+    "name unknown": "check the name and the tag",
+    "not found: manifest": "check the name and the tag",
+    "broken pipe": _STOPPED,
+    "connection reset": _STOPPED,
+    "unexpected eof": _STOPPED,
+    "cannot connect": "does its daemon run? DOCKER_HOST says where it listens",
+}
+
+
+class Engine:
+    """One of the programs. Methods raise `LocalError` if it, or its daemon, cannot be used."""
+
+    def __init__(
+        self, program: str, environ: Mapping[str, str], patience: float = PATIENCE
+    ) -> None:
+        self._program = program
+        self._environ = environ
+        self._patience = patience
+        self.name = os.path.basename(program)
+
+    def inspect(self, names: Sequence[str]) -> list[Image | None]:
+        """The images of these names, None for one that is not there."""
+        with self.ask(names) as inquiry:
+            return inquiry.images()
+
+    def ask(self, names: Sequence[str]) -> Inquiry:
+        """Ask for these images, to look at the answer later; to be used in a `with` block."""
+        return Inquiry(self, names, self._child(["image", "inspect", *names]))
+
+    def told(self, names: Sequence[str], child: Child) -> list[Image] | None:
+        """All of these images, as `image inspect` tells, or None where any of them is missing."""
+        status = child.wait(self._patience)
+        if status == 0:
+            return _parsed(child.output, len(names), self.name)
+        if status is not None and _MISSING.search(child.complaint):
+            return None
+        raise self._unusable(child, status)
+
+    def require(self) -> None:
+        """Raises `LocalError` unless the program works, its daemon included."""
+        # Not `info`, which succeeds without a daemon.
+        with self._child(["version", "--format", "{{json .}}"]) as child:
+            status = child.wait(self._patience)
+            if status != 0:
+                raise self._unusable(child, status)
+
+    def save(self, names: Sequence[str]) -> Saving:
+        """The archive of these images, as it is made; to be used in a `with` block."""
+        # podman would save the first image alone, with the tags of all, and call that a success.
+        many = ["--multi-image-archive"] if names[1:] and self._is_podman() else []
+        return Saving(self._child(["save", *many, *names], gives=True), f"{self.name} save")
+
+    def load(self) -> Loading:
+        """What takes an archive; to be used in a `with` block, which stops it."""
+        return Loading(self._child(["load"], feeds=True), f"{self.name} load")
+
+    def pull(self, name: str) -> None:
+        """Get an image from its registry. Raises `SourceError`."""
+        with self._child(["pull", "--quiet", name]) as child:
+            status = child.wait()
+            if status != 0:
+                raise _failed(f"{self.name} pull {name}", child, status)
+
+    def tag(self, image: str, name: str) -> None:
+        """Give an image one more name. Raises `SourceError`."""
+        with self._child(["tag", image, name]) as child:
+            status = child.wait(self._patience)
+            if status != 0:
+                raise _failed(f"{self.name} tag {image} {name}", child, status)
+
+    def _is_podman(self) -> bool:
+        """Whatever it is called: podman-docker installs it as `docker`."""
+        with self._child(["--version"]) as child:
+            return child.wait(self._patience) == 0 and b"podman" in child.output.lower()
+
+    def _child(self, argv: Sequence[str], *, feeds: bool = False, gives: bool = False) -> Child:
+        return Child([self._program, *argv], self._environ, feeds=feeds, gives=gives)
+
+    def _unusable(self, child: Child, status: int | None) -> LocalError:
+        if status is None:
+            reason = f"it has not answered for {self._patience:g} s"
+        else:
+            reason = _reason(child, status)
+        hint = _hint(child.complaint) or "does its daemon run? DOCKER_HOST says where it listens"
+        return LocalError(f"{self.name} cannot be used: {reason}", hint)
+
+
+class Inquiry:
+    """A question that an engine was asked, while something else was done."""
+
+    def __init__(self, engine: Engine, names: Sequence[str], child: Child) -> None:
+        self._engine = engine
+        self._names = names
+        self._child = child
+
+    def __enter__(self) -> Self:
+        self._child.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._child.__exit__(*exc)
+
+    def images(self) -> list[Image | None]:
+        """The images, None for one that is not there."""
+        answer = self._engine.told(self._names, self._child)
+        if answer is None and len(self._names) > 1:
+            return [self._engine.inspect([name])[0] for name in self._names]
+        return list(answer) if answer else [None for _ in self._names]
+
+
+def find(program: str | None, environ: Mapping[str, str]) -> Engine:
+    """The engine of that name or path, or else the first on PATH. Raises `LocalError`."""
+    path = environ.get("PATH", os.defpath)
+    for name in [program] if program else PROGRAMS:
+        if found := shutil.which(name, path=path):
+            return Engine(found, _without_secrets(environ))
+    if program:
+        is_there = os.path.dirname(program) and os.path.exists(program)
+        problem = "is not a program that can be run" if is_there else "was not found"
+        raise LocalError(f"{program} {problem}", "--docker (CACHER_DOCKER) names the program")
+    raise LocalError(
+        f"none of {', '.join(PROGRAMS)} was found on PATH",
+        "install one, or let --docker (CACHER_DOCKER) name the program",
+    )
+
+
+class Saving:
+    """`docker save`, as a source."""
+
+    def __init__(self, child: Child, about: str) -> None:
+        self._child = child
+        self._about = about
+        self.readinto: Callable[[memoryview], int] = child.readinto
+
+    def __enter__(self) -> Self:
+        self._child.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._child.__exit__(*exc)
+
+    def ends(self) -> bool:
+        """Whether it ends by itself soon, whatever it still gives."""
+        return self._child.ends()
+
+    def finish(self) -> None:
+        """Wait for its end, once all was read. Raises `SourceError` unless it succeeded."""
+        status = self._child.wait()
+        if status != 0:
+            raise _failed(self._about, self._child, status)
+
+
+class Loading(AbstractContextManager["Loading"]):
+    """`docker load`, as a sink. What it was not given to the end it does not load."""
+
+    def __init__(self, child: Child, about: str) -> None:
+        self._child = child
+        self._about = about
+
+    def __enter__(self) -> Self:
+        self._child.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._child.__exit__(*exc)
+
+    def write(self, data: memoryview) -> None:
+        """Take all of `data`. Raises `SourceError` if it has ended."""
+        try:
+            self._child.write(data)
+        except InputClosed:
+            status = self._child.wait(PATIENCE)
+            if status == 0:
+                raise SourceError(f"{self._about} ended before the end of the archive") from None
+            raise _failed(self._about, self._child, status) from None
+
+    def finish(self, rest: Sequence[memoryview]) -> list[str]:
+        """Give it the rest and wait; the names, or ids, of what it has loaded.
+
+        Behind an archive's end there may be a rest that it does not read.
+        Raises `SourceError` unless it succeeded.
+        """
+        try:
+            for data in rest:
+                self._child.write(data)
+        except InputClosed:
+            pass
+        self._child.end_input()
+        status = self._child.wait()
+        if status != 0:
+            raise _failed(self._about, self._child, status)
+        told = _LOADED.findall(self._child.output.decode(errors="replace"))
+        return [name.strip() for names in told for name in names.split(",")]
+
+
+def _parsed(output: bytes, count: int, program: str) -> list[Image]:
+    """The images that `image inspect` tells of, in a JSON array."""
+    try:
+        images = [_image(one) for one in json.loads(output)]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        images = []
+    if len(images) != count:
+        raise LocalError(
+            f"{program} image inspect: its answer is not understood",
+            f"is {program} a script that prints something besides, or loses the exit status?",
+        )
+    return images
+
+
+def _image(told: Any) -> Image:
+    match = ID.fullmatch(told["Id"])
+    if not match:
+        raise ValueError
+    layers = [str(digest) for digest in (told.get("RootFS") or {}).get("Layers") or []]
+    text = "".join(f"{digest}\n" for digest in layers).encode()
+    return Image(match[2], hashlib.sha256(text, usedforsecurity=False).hexdigest())
+
+
+def _failed(about: str, child: Child, status: int | None) -> SourceError:
+    return SourceError(f"{about}: {_reason(child, status)}", _hint(child.complaint))
+
+
+def _reason(child: Child, status: int | None) -> str:
+    """Why a program failed, in its own words if it has any."""
+    words = [line.strip() for line in child.complaint.splitlines() if line.strip()]
+    if words:
+        errors = [line for line in words if line.lower().startswith("error")]
+        return _unlabelled((errors or words)[-1])
+    if status is None:
+        return "it does not end"
+    return f"ended by signal {-status}" if status < 0 else f"exit status {status}"
+
+
+def _unlabelled(line: str) -> str:
+    for label in ("Error response from daemon: ", "Error: ", "error: "):
+        line = line.removeprefix(label)
+    return line
+
+
+def _hint(complaint: str) -> str:
+    text = complaint.lower()
+    return next((hint for words, hint in _HINTS.items() if words in text), "")
+
+
+def _without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a program gets to see: the store's credentials are none of its business."""
+    return {name: value for name, value in environ.items() if not name.startswith("CACHER_S3_")}

@@ -1,0 +1,1 @@
+"""HTTP, for stores and for `--url`. Knows no S3."""

@@ -1,0 +1,237 @@
+"""Why there is no answer: what urllib3, OpenSSL and the system raise, as one error of ours."""
+
+from __future__ import annotations
+
+from enum import Enum
+from http import HTTPStatus
+from http.client import (
+    BadStatusLine,
+    HTTPException,
+    IncompleteRead,
+    RemoteDisconnected,
+    UnknownProtocol,
+)
+
+from cacher.http import urllib3_startup as lean  # noqa: F401 - has what follows load faster
+
+# isort: split
+
+from urllib3.exceptions import (  # noqa: TID251 - what they are called, and no more
+    ConnectTimeoutError,
+    HTTPError,
+    LocationParseError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+)
+
+from cacher.http.minimum_speed import TooSlow
+from cacher.http.response import MalformedHead
+from cacher.http.retry import Attempts, worth_retrying
+from cacher.http.tls import Flaw, certificate_complaint, flaw_of, is_not_tls
+from cacher.time_limits import Limits
+
+_CLOSED = "the connection was closed before the end of the answer"
+
+_TLS_ALERT = "\x15\x03"
+"""How the alert begins with which TLS refuses plain HTTP (RFC 8446, section 5.1)."""
+
+
+class Trouble(Enum):
+    """Why there is no answer."""
+
+    NAME = "name"
+    CONNECT = "connect"
+    REFUSED = "refused"
+    TLS = "tls"
+    EXPIRED = "expired"
+    EARLY = "early"
+    MISMATCH = "mismatch"
+    PLAIN = "plain"
+    PROXY = "proxy"
+    TUNNEL = "tunnel"
+    LOGIN = "login"
+    SILENCE = "silence"
+    SLOW = "slow"
+    BROKEN = "broken"
+    MALFORMED = "malformed"
+    ENCRYPTED = "encrypted"
+
+
+_FLAWS = {
+    Flaw.EXPIRED: Trouble.EXPIRED,
+    Flaw.EARLY: Trouble.EARLY,
+    Flaw.MISMATCH: Trouble.MISMATCH,
+    Flaw.AUTHORITY: Trouble.TLS,
+}
+
+_HOPELESS = (
+    *_FLAWS.values(),
+    Trouble.PLAIN,
+    Trouble.MALFORMED,
+    Trouble.ENCRYPTED,
+    Trouble.TUNNEL,
+    Trouble.LOGIN,
+)
+
+
+class TransportError(Exception):
+    """No answer, or not all of it. `detail` is one line without secrets."""
+
+    def __init__(self, trouble: Trouble, detail: str, *, dropped: bool = False) -> None:
+        super().__init__(detail)
+        self.trouble = trouble
+        self.detail = detail
+        self.dropped = dropped
+        """The connection had answered before: it was closed while it was idle."""
+        self.silence = 0.0
+        """Seconds without a byte before it, where those ended an answer that had begun."""
+
+    def within(self, limits: Limits, silent: float) -> float:
+        """The seconds that failures of this kind may cost in all; `silent` are those of silence.
+
+        A refusal comes at once: by a machine that is there, and whose store may be starting.
+        What trickles has had its time.
+        """
+        if self.trouble is Trouble.SLOW:
+            return 0.0
+        if self.trouble in (Trouble.REFUSED, Trouble.NAME, Trouble.PROXY):
+            return limits.refused
+        return limits.unreachable if self.trouble is Trouble.CONNECT else silent
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether another try cannot help: a certificate does not get better."""
+        return self.trouble in _HOPELESS
+
+
+class TunnelRefused(OSError):
+    """A proxy did not answer CONNECT with a tunnel.
+
+    `status` is 0 for what is not HTTP, and 200 for a page in the tunnel's place.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+
+
+class Cancelled(Exception):
+    """The work that this request belongs to was given up."""
+
+
+def translated(error: Exception, *, reused: bool = False) -> TransportError:
+    """The error to raise for one of urllib3, http.client or the system.
+
+    `reused`: on a connection that was kept alive.
+    """
+    reason, cause = _reason(error), _cause(error)
+    if isinstance(cause, TunnelRefused):
+        return _no_tunnel(cause.status)
+    if isinstance(error, ProxyError):
+        return TransportError(Trouble.PROXY, f"the proxy failed: {reason}")
+    if unconnected := _unconnected(error, reason):
+        return unconnected
+    if flaw := flaw_of(cause):
+        return TransportError(_FLAWS[flaw], certificate_complaint(cause))
+    if is_not_tls(cause):
+        return TransportError(Trouble.PLAIN, "it does not speak TLS")
+    if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
+        return _silent(cause)
+    if not reused and isinstance(cause, MalformedHead | BadStatusLine | UnknownProtocol):
+        return _unintelligible(cause)
+    return TransportError(Trouble.BROKEN, reason, dropped=reused)
+
+
+def _unconnected(error: Exception, reason: str) -> TransportError | None:
+    """No connection at all, if that is the error."""
+    cause = _cause(error)
+    if isinstance(error, NameResolutionError):
+        return TransportError(Trouble.NAME, reason)
+    if isinstance(cause, LocationParseError):
+        return TransportError(Trouble.NAME, "not a host name")
+    if isinstance(error, NewConnectionError):
+        refused = isinstance(cause, ConnectionRefusedError)
+        return TransportError(Trouble.REFUSED if refused else Trouble.CONNECT, reason)
+    if isinstance(error, ConnectTimeoutError):
+        return TransportError(Trouble.CONNECT, "no connection")
+    return None
+
+
+def _no_tunnel(status: int) -> TransportError:
+    """What the proxy answered instead."""
+    answer = status_text(status) if status else "something that is not HTTP"
+    page = " and a page" if status == HTTPStatus.OK else ""
+    trouble = Trouble.TUNNEL
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        trouble = Trouble.LOGIN
+    elif worth_retrying(status, ""):
+        trouble = Trouble.PROXY
+    return TransportError(trouble, f"the proxy answered CONNECT with {answer}{page}")
+
+
+def status_text(status: int) -> str:
+    """The status as people know it: "HTTP 404 Not Found"."""
+    try:
+        return f"HTTP {status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"HTTP {status}"
+
+
+def _silent(cause: BaseException) -> TransportError:
+    """Nothing came, or too little."""
+    if isinstance(cause, TooSlow):
+        return TransportError(Trouble.SLOW, str(cause))
+    return TransportError(Trouble.SILENCE, "no answer")
+
+
+def _unintelligible(cause: HTTPException) -> TransportError:
+    """Something else than HTTP. Of a kept connection it may be what the last answer left over."""
+    if isinstance(cause, MalformedHead):
+        return TransportError(Trouble.MALFORMED, f"the answer is not proper HTTP: {cause}")
+    if isinstance(cause, RemoteDisconnected):
+        return TransportError(Trouble.BROKEN, _CLOSED)
+    if isinstance(cause, BadStatusLine) and getattr(cause, "line", "").startswith(_TLS_ALERT):
+        return TransportError(Trouble.ENCRYPTED, "it speaks TLS")
+    return TransportError(Trouble.MALFORMED, "the answer is not HTTP")
+
+
+def origin_of(error: Exception) -> BaseException | None:
+    """The innermost exception, for tracebacks: urllib3's own show a host, which may be a secret."""
+    cause = _cause(error)
+    return None if isinstance(cause, HTTPError) else cause
+
+
+def tried(error: TransportError, attempts: Attempts) -> str:
+    """What failed, for how long, and how often: "no answer for 30 s (2 tries)"."""
+    seconds = f"{attempts.spent:.{0 if attempts.spent >= 10 else 1}f} s"
+    lasted = error.trouble in (Trouble.SILENCE, Trouble.SLOW, Trouble.CONNECT)
+    text = f"{error.detail} for {seconds}" if lasted else error.detail
+    if attempts.failed < 2:
+        return text
+    return f"{text} ({attempts.failed} tries{'' if lasted else f' in {seconds}'})"
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The innermost exception that has something to say."""
+    while True:
+        inner = error.__cause__ or next(
+            (arg for arg in error.args if isinstance(arg, BaseException)), None
+        )
+        if inner is None or inner is error:
+            return error
+        error = inner
+
+
+def _reason(error: Exception) -> str:
+    """The innermost reason in one line, as the operating system or OpenSSL words it."""
+    cause = _cause(error)
+    if complaint := certificate_complaint(cause):
+        return complaint
+    if isinstance(cause, RemoteDisconnected | IncompleteRead):
+        return _CLOSED
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror.lower()
+    text = " ".join(str(cause).split()) or type(cause).__name__
+    return text[:200]

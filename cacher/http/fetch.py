@@ -1,0 +1,338 @@
+"""Where bytes come from when the cache has none: an http(s) URL, fetched into a file or a pipe.
+
+Knows redirects, resuming and digests; must not know the cache. Nothing here signs, so redirects
+may be followed, and a URL's own credentials go only to the host that they were given for.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
+
+from cacher.errors import IntegrityError, SourceError, UsageError
+from cacher.http.exceptions import TransportError, Trouble, status_text, tried
+from cacher.http.proxies import LOGIN_HINT, PROXY_HINT
+from cacher.http.redact_url import shown
+from cacher.http.retry import Attempts, retry_after, wish, worth_retrying
+from cacher.http.sinks import Sink
+from cacher.http.tls import advice
+from cacher.http.trace import Trace, traced
+from cacher.http.transport import Answer, Host, Transport
+from cacher.time_limits import LIMITS, Limits
+
+PIECE = 256 * 1024
+
+MAX_REDIRECTS = 10
+"""As Go's and most other clients have it."""
+
+_CHECK_URL = "check the URL; --url may be given several times"
+
+_LATER = "a later run may succeed; --url may be given several times"
+
+_HINTS = {
+    401: "the origin needs credentials: https://USER:TOKEN@HOST/...",
+    403: "the origin refuses; does it need credentials (https://USER:TOKEN@HOST/...)?",
+    404: "check the URL; the file may have moved",
+    407: LOGIN_HINT,
+    410: "check the URL; the file may have moved",
+}
+
+_TROUBLE_HINTS = {
+    Trouble.EXPIRED: "set this machine's clock, or ask the origin to renew its certificate",
+    Trouble.EARLY: "set this machine's clock, or ask the origin to renew its certificate",
+    Trouble.MISMATCH: "check the host name in the URL",
+    Trouble.PLAIN: "is it an http:// URL?",
+    Trouble.ENCRYPTED: "is it an https:// URL?",
+    Trouble.MALFORMED: _CHECK_URL,
+    Trouble.NAME: _CHECK_URL,
+    Trouble.CONNECT: _CHECK_URL,
+    Trouble.REFUSED: _CHECK_URL,
+    Trouble.PROXY: PROXY_HINT,
+    Trouble.TUNNEL: PROXY_HINT,
+    Trouble.LOGIN: LOGIN_HINT,
+    Trouble.SILENCE: _LATER,
+    Trouble.SLOW: _LATER,
+    Trouble.BROKEN: _LATER,
+}
+
+_ENCODE_HINT = "in a user name or a password / is %2F, ? is %3F, # is %23, @ is %40 and : is %3A"
+
+_REDIRECTS = frozenset([301, 302, 303, 307, 308])
+
+Meter = Callable[[int], None]
+
+
+class Fetched(NamedTuple):
+    """What was fetched: bytes, hex SHA-256, and whether something proved that it is all of it."""
+
+    size: int
+    sha256: str
+    whole: bool
+
+
+class Clockwork(NamedTuple):
+    """Where waiting comes from: `pause` sleeps seconds, `random` gives floats in [0, 1).
+
+    `monotonic` gives seconds, `clock` POSIX seconds.
+    """
+
+    pause: Callable[[float], None]
+    random: Callable[[], float]
+    monotonic: Callable[[], float]
+    clock: Callable[[], float]
+    limits: Limits = LIMITS
+    trace: Trace | None = None
+
+
+def check_url(url: str) -> None:
+    """Raises `UsageError` for what cannot be fetched at all."""
+    if not _is_fetchable(url):
+        hint = _ENCODE_HINT if "@" in url else ""
+        raise UsageError(f"--url {shown(url)}: not an http(s) URL", hint)
+
+
+def _is_fetchable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and not re.search(r"[\s\\^`{|}<>\"]", parts.hostname or "")
+        return parts.scheme in ("http", "https") and named and parts.port != 0
+    except ValueError:
+        return False
+
+
+def fetch(
+    url: str,
+    sink: Sink,
+    transport: Transport,
+    clockwork: Clockwork,
+    *,
+    sha256: str = "",
+    meter: Meter,
+    sized: Callable[[int], None],
+) -> Fetched:
+    """Fetch `url` into `sink`, resuming where the origin allows it.
+
+    `sized` is told the whole size once it is known, and may raise. With `sha256` the digest must
+    be that one. Raises `SourceError`, `IntegrityError` for another digest, and what `sink` raises.
+    """
+    fetching = _Fetching(url, sink, transport, clockwork, bool(sha256), meter, sized)
+    fetched = fetching.run()
+    if sha256 and fetched.sha256 != sha256:
+        raise IntegrityError(
+            f"{shown(url)} has digest {fetched.sha256}, expected {sha256}",
+            "the file was replaced at its origin, or --sha256 is of another one",
+        )
+    return fetched
+
+
+def _address(parts: SplitResult) -> Host:
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    return Host(parts.scheme, parts.hostname or "", port)
+
+
+class _Fetching:
+    """One file from one URL."""
+
+    def __init__(
+        self,
+        url: str,
+        sink: Sink,
+        transport: Transport,
+        clockwork: Clockwork,
+        proved: bool,
+        meter: Meter,
+        sized: Callable[[int], None],
+    ) -> None:
+        self._asked = self._url = url
+        self._sink = sink
+        self._transport = transport
+        self._clockwork = clockwork
+        self._proved = proved
+        self._meter = meter
+        self._sized = sized
+        self._digest = hashlib.sha256(usedforsecurity=False)
+        self._position = self._furthest = 0
+        self._validator = ""
+        self._resumes = True
+        self._size: int | None = None
+        self._whole = proved
+
+    def run(self) -> Fetched:
+        limits = self._clockwork.limits
+        attempts = Attempts(limits, self._clockwork.random, self._clockwork.monotonic)
+        while True:
+            try:
+                with self._open(attempts) as answer:
+                    if answer.status in (200, 206) or (answer.status == 416 and self._resuming):
+                        self._take(answer, attempts)
+                        self._sink.end(self._position)
+                        return Fetched(self._position, self._digest.hexdigest(), self._whole)
+                    reason, hint = status_text(answer.status), _HINTS.get(answer.status, "")
+                    asked = retry_after(answer.headers, self._clockwork.clock)
+                    lasting = not worth_retrying(answer.status, "")
+                    hint = hint if lasting else _LATER
+                    wait = None
+                    if not lasting:
+                        wait = attempts.delay(limits.silent, retry_after=asked)
+                        if wait is None and asked:
+                            reason += f"; {wish(asked)}"
+            except TransportError as error:
+                hint = _TROUBLE_HINTS.get(error.trouble) or advice()
+                wait = None
+                if not error.hopeless:
+                    within = error.within(limits, limits.silent)
+                    wait = attempts.delay(within, dropped=error.dropped, silence=error.silence)
+                reason = tried(error, attempts)
+            if wait is None:
+                raise self._failure(reason, hint)
+            self._clockwork.pause(wait)
+
+    def _failure(self, reason: str, hint: str = "") -> SourceError:
+        redirected = f" (redirected to {shown(self._url)})" if self._url != self._asked else ""
+        text = f"fetching {shown(self._asked)}{redirected}: {reason}"
+        return SourceError(text, hint or _CHECK_URL)
+
+    def _open(self, attempts: Attempts) -> Answer:
+        """The answer at the end of the redirects."""
+        self._url = self._asked
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = self._send(self._url, attempts)
+            location = answer.headers.get("location", "")
+            if answer.status not in _REDIRECTS or not location:
+                return answer
+            answer.close()
+            self._follow(location)
+        raise self._failure("too many redirects")
+
+    def _follow(self, location: str) -> None:
+        """Go where a redirect leads."""
+        # http.client reads headers as Latin-1; what is not ASCII is sent as the bytes it came as.
+        location = "".join(c if c.isascii() else f"%{ord(c):02X}" for c in location)
+        try:
+            target = urljoin(self._url, location)
+        except ValueError:
+            target = ""
+        if not _is_fetchable(target):
+            raise self._failure("it redirects to something that is not an http(s) URL")
+        here, there = urlsplit(self._url), urlsplit(target)
+        if here.scheme == "https" and there.scheme == "http" and not self._proved:
+            raise self._failure(
+                "it redirects from https to http", "with --sha256 that would be followed"
+            )
+        # The same host asks for its own credentials again; no other host may see them.
+        if there.username is None and _address(here) == _address(there):
+            userinfo = here.netloc.rpartition("@")[:2]
+            there = there._replace(netloc="".join((*userinfo, there.netloc)))
+        self._url = urlunsplit(there)
+
+    def _send(self, url: str, attempts: Attempts) -> Answer:
+        parts = urlsplit(url)
+        host = _address(parts)
+        headers = {"accept": "*/*"}
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        if self._resuming:
+            headers["range"] = f"bytes={self._position}-"
+            headers["if-range"] = self._validator
+        # Characters that are not legal in a request line are encoded; an encoding stays as it is.
+        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
+        query = f"?{quote(parts.query, safe='/%:@!$&()*+,;=~?[]')}" if parts.query else ""
+        limits = self._clockwork.limits
+        send = partial(
+            self._transport.send,
+            host,
+            "GET",
+            path + query,
+            headers,
+            connect=min(limits.connect, attempts.left(limits.unreachable)),
+            patience=min(limits.stall, attempts.left(limits.silent)),
+        )
+        if self._clockwork.trace is None:
+            return send()
+        return traced(
+            self._clockwork.trace,
+            self._clockwork.monotonic,
+            send,
+            method="GET",
+            what=shown(url),
+            tries=attempts.failed + 1,
+            sent=headers,
+        )
+
+    @property
+    def _resuming(self) -> bool:
+        """Whether only the rest of the file is asked for."""
+        return bool(self._resumes and self._position and self._validator)
+
+    def _take(self, answer: Answer, attempts: Attempts) -> None:
+        """Append the body of the answer, or begin again where the answer does."""
+        if answer.status == 200:
+            self._begin(answer)
+        elif self._resuming:
+            self._check_resumed(answer)
+        else:
+            raise self._failure(f"{status_text(answer.status)}, and the whole file was asked for")
+        buffer = memoryview(bytearray(PIECE))
+        while count := answer.readinto(buffer):
+            # Only what is new counts: an origin may cut every answer at the same place.
+            attempts.progress(self._position + count - self._furthest)
+            self._write(buffer[:count])
+            self._furthest = max(self._furthest, self._position)
+            attempts.resume()
+        if self._size is not None and self._position != self._size:
+            raise TransportError(Trouble.BROKEN, "the answer ended early")
+
+    def _begin(self, answer: Answer) -> None:
+        self._meter(-self._position)
+        self._position = 0
+        self._digest = hashlib.sha256(usedforsecurity=False)
+        self._sink.begin()
+        etag = answer.headers.get("etag", "")
+        # Only a strong validator proves that two pieces are of one file (RFC 9110, 13.1.5).
+        self._validator = "" if etag in ("", '""') or etag.startswith("W/") else etag
+        if answer.headers.get("accept-ranges", "").lower() == "none":
+            self._validator = ""
+        length = answer.headers.get("content-length", "")
+        self._size = int(length) if length.isascii() and length.isdigit() else None
+        chunked = "chunked" in answer.headers.get("transfer-encoding", "").lower()
+        self._whole = self._proved or chunked or self._size is not None
+        if self._size is not None:
+            self._sized(self._size)
+
+    def _check_resumed(self, answer: Answer) -> None:
+        """Raise `TransportError` unless the answer is the rest of the file that has begun.
+
+        The ETag is compared, since a CDN may ignore `If-Range`; a 206 has it if the 200 had
+        (RFC 9110, section 15.3.7). What fails once is not asked for again.
+        """
+        given = re.match(
+            r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19}|\*)$",
+            answer.headers.get("content-range", ""),
+        )
+        size = self._size
+        if given and given[2] != "*":
+            size = int(given[2])
+        is_rest = (
+            answer.status == 206
+            and given is not None
+            and int(given[1]) == self._position
+            and size is not None
+            and size == (self._size or size)
+            and answer.headers.get("etag", "") == self._validator
+        )
+        if not is_rest:
+            self._resumes = False
+            raise TransportError(Trouble.BROKEN, "the answer is not the rest of the same file")
+        self._size = size
+
+    def _write(self, piece: memoryview) -> None:
+        self._sink.write(piece, self._position)
+        self._digest.update(piece)
+        self._position += len(piece)
+        self._meter(len(piece))

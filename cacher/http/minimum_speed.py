@@ -1,0 +1,91 @@
+"""The bytes of an answer from its socket, head and body, as long as they do not merely trickle.
+
+A socket's time-out begins again with each byte, so that a server which sends one every few seconds
+would never be given up. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from cacher.time_limits import RATE, Limits
+
+
+class TooSlow(TimeoutError):
+    """The answer came slower than `RATE`."""
+
+
+class Pace(NamedTuple):
+    """How slow an answer may be; `monotonic` gives seconds."""
+
+    limits: Limits
+    monotonic: Callable[[], float]
+
+    def watch(self, raw: io.RawIOBase, sock: socket.socket) -> io.RawIOBase:
+        """`raw`, which reads from `sock`, with a limit on the time that reading takes."""
+        return _Watched(raw, sock, self)
+
+
+class _Watched(io.RawIOBase):
+    """Counts bytes, and the time in which it waits for them; not the time between two reads.
+
+    It costs 0.05 s of CPU for a GiB in records of TLS, 16 KiB each, where all else takes 2.5 s.
+    """
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, pace: Pace) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._clock = pace.monotonic
+        self._stall = pace.limits.stall
+        self._slow = pace.limits.slow
+        self._soon = 0.0
+        """Seconds of waiting before anything is looked at: once bytes come, most wait less."""
+        self._enough = RATE * pace.limits.slow
+        self._timeout = self._set = sock.gettimeout() or 0.0
+        # Whoever is asked for more than that may also take longer for all of it: stores keep a
+        # connection alive by blanks while they work.
+        self._window = max(pace.limits.slow, self._timeout)
+        self._waited = 0.0
+        self._count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        began = self._clock()
+        try:
+            count = self._raw.readinto(buffer)
+        except TimeoutError:
+            if self._set < self._timeout:
+                raise self._too_slow() from None
+            raise
+        self._waited += self._clock() - began
+        self._count += count or 0
+        if self._waited < self._soon:
+            return count
+        if self._count >= self._enough:
+            self._count, self._waited = 0, 0.0
+            self._timeout, self._soon = self._stall, self._slow / 30
+            self._limit(self._window)
+        elif count and self._waited > self._window:
+            raise self._too_slow()
+        else:
+            self._limit(self._window - self._waited)
+        return count
+
+    def _limit(self, seconds: float) -> None:
+        """Let the next read wait no longer than that, and than it may anyway."""
+        seconds = max(min(seconds, self._timeout), 0.001)
+        if seconds != self._set:
+            self._sock.settimeout(seconds)
+            self._set = seconds
+
+    def _too_slow(self) -> TooSlow:
+        return TooSlow(f"less than {RATE / 1024:g} KiB/s")
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()

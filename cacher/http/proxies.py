@@ -1,0 +1,99 @@
+"""Which proxy a host is reached through, from the conventional variables: no socket.
+
+`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, lower case first, read as curl and Go read
+them: an entry of `NO_PROXY` is `*`, a domain (which covers its subdomains, with or without a
+leading dot), an address or a network (`10.0.0.0/8`), each with an optional port.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+
+LOGIN_HINT = "the proxy needs credentials: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
+
+
+class Address(NamedTuple):
+    """Where a proxy is, and the `USER:PASSWORD` that it wants, if any."""
+
+    scheme: str
+    name: str
+    port: int
+    login: str
+
+
+def address(proxy: str) -> Address:
+    """Take the URL of an HTTP proxy apart.
+
+    Raises `ValueError` for anything else, with a text that shows nothing of it. A URL with a path
+    is refused, too: where a password holds a slash, the host would be a part of the password.
+    """
+    refused = ValueError("not the URL of an HTTP proxy")
+    try:
+        url = urlsplit(proxy)
+        default = {"http": 80, "https": 443}[url.scheme]
+        port = url.port or default
+    except (ValueError, KeyError):  # no number for a port; socks5
+        raise refused from None
+    if not url.hostname or url.path not in ("", "/") or url.query or url.fragment:
+        raise refused
+    return Address(url.scheme, url.hostname, port, unquote(url.netloc.rpartition("@")[0]))
+
+
+class Proxies:
+    """The proxies that an environment asks for."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        def value(name: str) -> str:
+            return (environ.get(name.lower()) or environ.get(name) or "").strip()
+
+        everything = value("ALL_PROXY")
+        # Under CGI, HTTP_PROXY is a header that a client sent ("httpoxy", CVE-2016-5385).
+        http = environ.get("http_proxy", "") if "REQUEST_METHOD" in environ else value("HTTP_PROXY")
+        self._by_scheme = {
+            "http": _url(http or everything),
+            "https": _url(value("HTTPS_PROXY") or everything),
+        }
+        self._exempt = [entry for entry in value("NO_PROXY").replace(",", " ").split() if entry]
+
+    def of(self, scheme: str, host: str, port: int) -> str:
+        """The URL of the proxy for a host, or an empty string for none."""
+        proxy = self._by_scheme.get(scheme, "")
+        return "" if not proxy or self._is_exempt(host.lower().rstrip("."), port) else proxy
+
+    def _is_exempt(self, host: str, port: int) -> bool:
+        return any(_covers(entry.lower(), host, port) for entry in self._exempt)
+
+
+def _url(proxy: str) -> str:
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
+
+
+def _covers(entry: str, host: str, port: int) -> bool:
+    if entry == "*":
+        return True
+    name, colon, entry_port = entry.rpartition(":")
+    if colon and entry_port.isdigit() and (":" not in name or name.endswith("]")):
+        if int(entry_port) != port:
+            return False
+        entry = name
+    entry = entry.strip("[]")
+    address = _address(host)
+    if address is not None:
+        try:
+            return address in ipaddress.ip_network(entry, strict=False)
+        except ValueError:
+            return False
+    domain = entry.lstrip("*").strip(".")
+    return bool(domain) and (host == domain or host.endswith("." + domain))
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

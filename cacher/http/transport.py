@@ -1,0 +1,407 @@
+"""HTTP over urllib3: connections, time-outs, TLS, proxies. Knows no S3.
+
+Targets are sent as they are given (a signature depends on it), redirects are never followed, and
+nothing is tried twice: that is for the callers, who get every failure as a `TransportError`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import socket
+import ssl
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
+from http.client import HTTPException, RemoteDisconnected
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
+
+from cacher.http import urllib3_startup as lean  # noqa: F401 - has what follows load faster
+
+# isort: split
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+)
+
+from cacher.errors import UsageError
+from cacher.http.connect import dial
+from cacher.http.exceptions import (
+    TransportError,
+    Trouble,
+    TunnelRefused,
+    origin_of,
+    translated,
+)
+from cacher.http.minimum_speed import Pace
+from cacher.http.proxies import Proxies, address
+from cacher.http.response import LEAST, Response, TunnelResponse
+from cacher.http.tls import client_context, mismatch_complaint, names_in
+from cacher.time_limits import LIMITS
+
+
+class Body(Protocol):
+    """A request body that can be sent again: each iteration gives the same bytes."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        ...
+
+    def __iter__(self) -> Iterator[memoryview]: ...
+
+
+class Host(NamedTuple):
+    """Where to connect: `http` or `https`, a name or address (IPv6 without brackets), a port."""
+
+    scheme: str
+    name: str
+    port: int
+
+    @property
+    def header(self) -> str:
+        """The `Host` header: without the scheme's default port, with any other."""
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        default = {"http": 80, "https": 443}[self.scheme]
+        return name if self.port == default else f"{name}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.header}"
+
+
+class Answer:
+    """The head of an HTTP answer, and its body to be read."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, patience: float) -> None:
+        self._response = response
+        self._patience = patience
+        # urllib3's own ways to read make a new buffer for each piece: over TLS, where a piece is
+        # 16 KiB, that cost more than all the rest.
+        body = getattr(response, "_fp", None)
+        self._body = body if isinstance(body, Response) else None
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    @property
+    def reads_in_place(self) -> bool:
+        """Whether `readinto` does without urllib3, whose inner reader it takes."""
+        return self._body is not None
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read the next bytes of the body, undecoded, into the front of `buffer`; how many.
+
+        64 KiB at least, if `buffer` has room and the body so much; 0 at the end. The end is proved:
+        by the length, or by the last chunk.
+        """
+        try:
+            if self._body is None:
+                # Not `read`, which waits for all of it and loses it when the connection drops.
+                piece = self._response.read1(len(buffer), decode_content=False)
+                buffer[: len(piece)] = piece
+                return len(piece)
+            count = self._body.fill(buffer)
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
+            self.close()
+            failure = translated(error)
+            if failure.trouble is Trouble.SILENCE:
+                failure.silence = self._patience
+            raise failure from origin_of(error)
+        if self._body.isclosed():
+            self._response.release_conn()  # it was read to its end
+        return count
+
+    def read(self, amount: int) -> bytes:
+        """As `readinto`, at most `amount` bytes; empty at the end."""
+        buffer = memoryview(bytearray(amount))
+        return bytes(buffer[: self.readinto(buffer)])
+
+    def read_all(self, limit: int) -> bytes:
+        """The whole body, if it has at most `limit` bytes; the connection is then used again."""
+        body, buffer = bytearray(), memoryview(bytearray(LEAST))
+        while count := self.readinto(buffer):
+            body += buffer[:count]
+            if len(body) > limit:
+                self.close()
+                raise TransportError(Trouble.BROKEN, f"an answer of over {limit} bytes")
+        return bytes(body)
+
+    def close(self) -> None:
+        """Give the connection up unless the body was read to its end."""
+        self._response.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+class Transport:
+    """Connections to any host, kept alive, each through the proxy that its host wants.
+
+    `ca_files` are added to the system's certificates. For use by several threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        ca_files: tuple[str, ...] = (),
+        proxies: Proxies | None = None,
+        user_agent: str = "cacher",
+        connections: int = 8,
+        connect_timeout: float = LIMITS.connect,
+        stall_timeout: float = LIMITS.stall,
+        pace: Pace | None = None,
+    ) -> None:
+        self._ca_files = ca_files
+        self._proxies = proxies or Proxies({})
+        self._user_agent = user_agent
+        self._connections = connections
+        self._connect_timeout = connect_timeout
+        self._stall_timeout = stall_timeout
+        self._managers: dict[str, urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+        self._live: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._state = threading.local()
+        self._plain = _watched(HTTPConnection, self._connected, stall_timeout, pace)
+        self._secure = _watched(HTTPSConnection, self._connected, stall_timeout, pace)
+
+    def send(
+        self,
+        host: Host,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: Body | None = None,
+        *,
+        connect: float | None = None,
+        patience: float | None = None,
+    ) -> Answer:
+        """Send one request and give its answer, whatever its status.
+
+        `connect` is how many seconds a connection may take, and `patience` the answer once the
+        request is sent; without them the transport's own time-outs hold. Raises `TransportError`,
+        and what iterating `body` raises.
+        """
+        sent = {"user-agent": self._user_agent, **headers}
+        sent |= {"host": host.header, "accept-encoding": "identity"}
+        if body is not None:
+            sent["content-length"] = str(body.size)
+        self._state.fresh = False
+        patience = patience or self._stall_timeout
+        try:
+            pool, is_forwarded = self._pool(host)
+            response = pool.urlopen(
+                method,
+                # A proxy without a tunnel wants the whole address (RFC 9112, section 3.2.2).
+                f"{host}{target}" if is_forwarded else target,
+                # Its types say bytes; http.client sends any buffer.
+                body=iter(body) if body is not None and body.size else None,  # type: ignore[arg-type]
+                headers=sent,
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=urllib3.Timeout(connect=connect or self._connect_timeout, read=patience),
+            )
+        except (HTTPError, OSError, ValueError) as error:
+            failure = translated(error, reused=not self._state.fresh)
+            if failure.trouble is Trouble.MISMATCH:
+                failure = self._mismatch(host)
+            elif failure.trouble is Trouble.PLAIN and self._proxies.of(*host):
+                failure = translated(TunnelRefused(HTTPStatus.OK))
+            raise failure from origin_of(error)
+        return Answer(response, patience)
+
+    def interrupt(self) -> None:
+        """Wake every thread that waits on a socket; their requests fail at once."""
+        with self._lock:
+            live = list(self._live)
+        for sock in live:
+            try:
+                # Not SSLSocket.shutdown, which pulls the session from under the reader.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:
+                pass  # closed already
+
+    def close(self) -> None:
+        """Close every connection."""
+        for manager in self._managers.values():
+            manager.clear()
+
+    def _connected(self, connection: HTTPConnection) -> None:
+        """A new connection stands: from here on the stall time-out holds for sending, too."""
+        self._state.fresh = True
+        with self._lock:
+            # Not the connection: it lets go of its socket where the answer is to end with it. TLS
+            # through a proxy that is itself behind TLS has the socket inside.
+            self._live.add(getattr(connection.sock, "socket", connection.sock))
+        connection.sock.settimeout(self._stall_timeout)
+
+    def _mismatch(self, host: Host) -> TransportError:
+        """A certificate that is not for the host, with the names that it is for, if possible."""
+        names = []
+        if not self._proxies.of(host.scheme, host.name, host.port):
+            names = certificate_names(host, self._ca_files, self._connect_timeout)
+        return TransportError(Trouble.MISMATCH, mismatch_complaint(host.name, names))
+
+    def _pool(self, host: Host) -> tuple[urllib3.HTTPConnectionPool, bool]:
+        """The connections to a host, and whether they lead to a proxy that forwards requests."""
+        proxy = self._proxies.of(host.scheme, host.name, host.port)
+        pool = self._manager(host.scheme, proxy).connection_from_host(
+            host.name, host.port, scheme=host.scheme
+        )
+        pool.ConnectionCls = self._secure if pool.scheme == "https" else self._plain
+        return pool, bool(proxy) and host.scheme == "http"
+
+    def _manager(self, scheme: str, proxy: str) -> urllib3.PoolManager:
+        """The pools behind one proxy (or none); TLS is loaded when it is first needed."""
+        with self._lock:
+            name = f"{scheme} {proxy}"
+            if name not in self._managers:
+                options: dict[str, Any] = {"maxsize": self._connections, "block": False}
+                if scheme == "https" or proxy.startswith("https:"):
+                    options["ssl_context"] = _context(self._ca_files)
+                self._managers[name] = _manager(proxy, options)
+            return self._managers[name]
+
+
+def certificate_names(host: Host, ca_files: tuple[str, ...], timeout: float) -> list[str]:
+    """Look up the names that a host's certificate is for; none if that fails.
+
+    For messages only: everything but the name is verified.
+    """
+    context = client_context(ca_files)
+    context.check_hostname = False
+    try:
+        with (
+            socket.create_connection((host.name, host.port), timeout) as plain,
+            context.wrap_socket(plain, server_hostname=host.name) as secure,
+        ):
+            return names_in(secure.getpeercert())
+    except OSError:
+        return []
+
+
+def _context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
+    try:
+        return client_context(ca_files)
+    except OSError as error:
+        # Not the network's fault, so nothing to try again.
+        names = " or ".join(ca_files) or "the system's files"
+        raise UsageError(
+            f"cannot use the certificates in {names}: {(error.strerror or str(error)).lower()}",
+            "--ca-file names a file of PEM certificates",
+        ) from error
+
+
+def _manager(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
+    if not proxy:
+        return urllib3.PoolManager(**options)
+    try:
+        scheme, name, port, login = address(proxy)
+        return urllib3.ProxyManager(
+            str(Host(scheme, name, port)),
+            proxy_headers=urllib3.make_headers(proxy_basic_auth=login) if login else None,
+            proxy_ssl_context=options.get("ssl_context"),
+            **options,
+        )
+    except (HTTPError, ValueError):
+        # Without what was raised: it shows the URL, or a part of it, which may be a password.
+        reason = "not the URL of an HTTP proxy"
+        raise ProxyError(reason, ValueError(reason)) from None
+
+
+_Connection = TypeVar("_Connection", bound=HTTPConnection)
+
+
+def _watched(
+    kind: type[_Connection],
+    connected: Callable[[HTTPConnection], None],
+    stall_timeout: float,
+    pace: Pace | None,
+) -> type[_Connection]:
+    """A connection class whose instances report that they are connected.
+
+    Their answers may not be slower than `pace` has it.
+    """
+
+    def new_conn(self: _Connection) -> socket.socket:
+        try:
+            return dial(
+                self.host, self.port, self.timeout or stall_timeout, self.socket_options or ()
+            )
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "no connection") from error
+        except OSError as error:
+            raise NewConnectionError(self, "no connection") from error
+
+    def connect(self: _Connection) -> None:
+        kind.connect(self)
+        connected(self)
+
+    def request(self: _Connection, *arguments: Any, **options: Any) -> None:
+        if self.sock is not None:
+            # Sending would otherwise have the time-out for connecting, which is over.
+            self.timeout = stall_timeout
+        kind.request(self, *arguments, **options)
+
+    members = {
+        "_new_conn": new_conn,
+        "_tunnel": _tunnel(kind),
+        "connect": connect,
+        "request": request,
+        "response_class": _paced(pace) if pace else Response,
+    }
+    return type(f"Watched{kind.__name__}", (kind,), members)
+
+
+def _tunnel(kind: Any) -> Callable[[Any], None]:
+    """A connection's way to ask its proxy for a tunnel, which raises `TunnelRefused`."""
+
+    def tunnel(self: Any) -> None:
+        answers: list[TunnelResponse] = []
+
+        def answer(*arguments: Any, **options: Any) -> TunnelResponse:
+            answers.append(TunnelResponse(*arguments, **options))
+            return answers[-1]
+
+        self.response_class = answer
+        try:
+            kind._tunnel(self)
+        except RemoteDisconnected:
+            raise
+        except HTTPException:
+            raise TunnelRefused(0) from None
+        except OSError as error:
+            refused = re.match("Tunnel connection failed: ([0-9]{3})", str(error))
+            if not refused:
+                raise
+            raise TunnelRefused(int(refused[1])) from None
+        finally:
+            del self.response_class  # the class has another, for answers
+        if answers[-1].is_page:
+            raise TunnelRefused(HTTPStatus.OK)
+
+    return tunnel
+
+
+def _paced(pace: Pace) -> type[Response]:
+    """A class of answers whose heads and bodies may not come slower than `pace` has it."""
+
+    class PacedResponse(Response):
+        def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+            super().__init__(sock, *arguments, **options)
+            self.fp = io.BufferedReader(pace.watch(self.fp.detach(), sock))
+
+    return PacedResponse

@@ -1,0 +1,1 @@
+"""Keys: templates, and hashes of files."""

@@ -1,0 +1,1 @@
+"""Putting a finished tree in place of another, all or nothing."""

@@ -1,0 +1,166 @@
+"""Completes a new tree with what only the old one has, by hard links, so that they can be swapped.
+
+Only where the result is what a merge in place would give; else it says so and leaves no trace.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+
+from cacher.replace.resume_log import Attributes
+from cacher.replace.undo_log import Journal, Node, Step, restore
+from cacher.tree.dir_stack import Descent
+from cacher.tree.remove import enter, open_up_fd
+
+LIMIT = 20_000
+"""Entries that are linked or made at most. Beyond that swapping takes longer than moving."""
+
+
+class _Impossible(Exception):
+    """A merge in place would keep something that a link would not."""
+
+
+class _Level:
+    """A directory that both trees have by now."""
+
+    __slots__ = ("entries", "is_common", "node", "status")
+
+    def __init__(
+        self,
+        node: Node,
+        status: os.stat_result,
+        entries: Iterator[os.DirEntry[str]],
+        *,
+        is_common: bool,
+    ) -> None:
+        self.node = node
+        self.status = status
+        """What the new directory is to have in the end."""
+        self.entries = entries
+        """What is left to link of the old one."""
+        self.is_common = is_common
+        """Whether the new tree had it before."""
+
+
+class Completion:
+    """One attempt to complete the directory `new` from `old`, both open.
+
+    Directories of `new` get in the end what `kept` has for their inodes, else what they have.
+    """
+
+    def __init__(self, new: int, old: int, kept: Mapping[int, Attributes]) -> None:
+        self._new = new
+        self._old = old
+        self._kept = kept
+        self._journal = Journal()
+        self._left = LIMIT
+        self._device = os.fstat(old).st_dev
+
+    def run(self) -> bool:
+        """Whether `new` has all that `old` has. If not, it is as it was. Raises `OSError`."""
+        try:
+            self._run()
+        except (OSError, NotImplementedError, _Impossible):
+            self.undo()
+            return False
+        return True
+
+    def undo(self) -> None:
+        """Make `new` what it was before. Raises `OSError`."""
+        self._journal.undo(self._new)
+
+    def _run(self) -> None:
+        status = os.fstat(self._new)
+        self._journal.note_status(Step.NEW_STATUS, self._journal.root, status)
+        open_up_fd(self._new)
+        root = _Level(self._journal.root, status, self._entries(self._old), is_common=True)
+        with Descent(self._new, root) as news, Descent[None](self._old, None) as olds:
+            while True:
+                level = news.payload
+                if self._link_entries(level, news, olds):
+                    continue
+                if not news.depth:
+                    restore(news.fd, level.status)
+                    return
+                directory = os.dup(news.fd)
+                try:
+                    news.leave()
+                    olds.leave()
+                    if level.is_common and level.status.st_ino in self._kept:
+                        self._kept[level.status.st_ino].give(directory)
+                    else:
+                        restore(directory, level.status)
+                finally:
+                    os.close(directory)
+
+    def _link_entries(self, level: _Level, news: Descent[_Level], olds: Descent[None]) -> bool:
+        """Link what is left of a directory; False unless it came to one and went into it."""
+        for entry in level.entries:
+            if entry.is_dir(follow_symlinks=False):
+                if self._enter(os.fsencode(entry.name), level, news, olds):
+                    return True
+            elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
+                self._link(os.fsencode(entry.name), level, news.fd, olds.fd)
+            else:
+                raise _Impossible("a socket, FIFO or device")
+        return False
+
+    def _link(self, name: bytes, level: _Level, new: int, old: int) -> None:
+        try:
+            os.link(name, name, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
+        except FileExistsError:
+            return  # replaced
+        self._added(name, level)
+
+    def _enter(
+        self, name: bytes, level: _Level, news: Descent[_Level], olds: Descent[None]
+    ) -> bool:
+        """Go into a directory of the old tree and its like; False if something else replaces it."""
+        node = Node(name, level.node)
+        try:
+            os.mkdir(name, 0o700, dir_fd=news.fd)
+        except FileExistsError:
+            status = os.stat(name, dir_fd=news.fd, follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
+                return False
+            self._journal.note_status(Step.NEW_STATUS, node, status)
+            common = True
+        else:
+            self._added(name, level)
+            common = False
+        old = olds.enter(name, None)
+        below = _Level(node, os.fstat(old), self._entries(old), is_common=common)
+        if common:
+            below.status = status
+        enter(news, name, below)
+        return True
+
+    def _added(self, name: bytes, level: _Level) -> None:
+        if level.is_common:
+            self._journal.note(Step.ADDED, level.node, name)
+        self._left -= 1
+        if self._left < 0:
+            raise _Impossible("too many entries")
+
+    def _entries(self, old: int) -> Iterator[os.DirEntry[str]]:
+        """What is in a directory of the old tree, all of which a link can keep."""
+        status = os.fstat(old)
+        if status.st_dev != self._device:
+            raise _Impossible("another file system")
+        if os.geteuid() and status.st_uid != os.geteuid():
+            raise _Impossible("somebody else's directory")
+        if any(not name.startswith("security.") for name in _attributes(old)):
+            raise _Impossible("extended attributes")
+        with os.scandir(old) as entries:
+            return iter(list(entries))
+
+
+def _attributes(directory: int) -> list[str]:
+    """The names of the extended attributes, where there can be any."""
+    list_attributes = getattr(os, "listxattr", None)
+    try:
+        return list_attributes(directory) if list_attributes else []
+    except OSError:
+        return []  # the file system has none

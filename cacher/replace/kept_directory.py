@@ -1,0 +1,78 @@
+"""A directory below the target of a restore that stays as it is: the store that is read from.
+
+Knows names and status; must not know what a store is.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from cacher.errors import LocalError, UsageError
+from cacher.tree.dir_stack import Descent
+from cacher.tree.remove import remove, status_of, unchanged
+
+
+class Spared:
+    """The directory to which `names` lead from the target, with its device and inode."""
+
+    def __init__(self, names: list[bytes], status: os.stat_result) -> None:
+        self.identity = (status.st_dev, status.st_ino)
+        self.is_in_archive = False
+        """Whether the archive has something in its place, which is not restored."""
+        self._names = names
+
+    @property
+    def path(self) -> str:
+        """Its path below the target."""
+        return os.fsdecode(b"/".join(self._names))
+
+    def lead_to(self, tree: int) -> list[bytes]:
+        """Make the staged tree lead to the directory, and hold nothing in its place.
+
+        Gives the paths of directories that had to be made. Raises `LocalError` where a file of the
+        tree is in the way, and `OSError`.
+        """
+        made = []
+        *above, last = self._names
+        with Descent[None](tree, None) as descent:
+            for depth, name in enumerate(above, 1):
+                status = status_of(name, descent.fd)
+                if status is None:
+                    with unchanged(descent.fd):
+                        os.mkdir(name, 0o700, dir_fd=descent.fd)
+                    made.append(b"/".join(above[:depth]))
+                elif not stat.S_ISDIR(status.st_mode):
+                    raise LocalError(
+                        f"{os.fsdecode(b'/'.join(above[:depth]))} is not a directory in the entry, "
+                        "but DIR has the local store below it",
+                        "restore to another DIR",
+                    )
+                descent.enter(name, None)
+            if status_of(last, descent.fd) is not None:
+                self.is_in_archive = True
+                with unchanged(descent.fd):
+                    remove(last, descent.fd)
+        return made
+
+
+def spared_in(target: os.stat_result, directory: str) -> Spared | None:
+    """Find the directory `directory` below the target; None if it is not there.
+
+    Raises `UsageError` if it is the target itself.
+    """
+    path = os.path.realpath(directory)
+    names: list[bytes] = []
+    try:
+        status = above = os.stat(path)
+        while not os.path.samestat(above, target):
+            path, name = os.path.split(path)
+            if not name:
+                return None
+            names.insert(0, os.fsencode(name))
+            above = os.stat(path)
+    except OSError:
+        return None
+    if not names:
+        raise UsageError(f"{directory} is the directory of the local store", "name another DIR")
+    return Spared(names, status)

@@ -1,0 +1,164 @@
+"""What was done to two trees, so that it can be undone.
+
+A step is noted before it is taken, and undone only as far as it was: whatever interrupts, and
+wherever, the journal knows enough. Knows names and descriptors, and no reason for any step.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from enum import Enum, auto
+
+from cacher.tree.dir_stack import Descent
+from cacher.tree.remove import enter, give_back, open_up_fd, remove, status_of
+
+
+class Node:
+    """A directory, as a way down from the root of a tree: one object for each directory.
+
+    Paths would take as much memory as the square of the depth.
+    """
+
+    __slots__ = ("depth", "name", "parent")
+
+    def __init__(self, name: bytes = b"", parent: Node | None = None) -> None:
+        self.name = name
+        self.parent = parent
+        self.depth: int = parent.depth + 1 if parent else 0
+
+    def path_of(self, name: bytes) -> str:
+        """What `name` in it is called by a message."""
+        node: Node | None = self
+        names = [name]
+        while node and node.name:
+            names.append(node.name)
+            node = node.parent
+        return os.fsdecode(b"/".join(reversed(names)))
+
+
+class Cursor:
+    """Stands in a directory of a tree, and goes to others on the shortest way."""
+
+    def __init__(self, root: int, node: Node) -> None:
+        self._descent = Descent[Node](root, node)
+        if root >= 0:
+            open_up_fd(root)
+
+    def go(self, node: Node) -> int:
+        """Go to `node`, through directories that are opened up if needed; its descriptor."""
+        descent = self._descent
+        down: list[Node] = []
+        while node is not descent.payload:
+            if node.depth > descent.depth and node.parent:
+                down.append(node)
+                node = node.parent
+            else:
+                descent.leave()
+        for step in reversed(down):
+            enter(descent, step.name, step)
+        return descent.fd
+
+    def close(self) -> None:
+        """Close what was opened on the way."""
+        self._descent.close()
+
+
+class Step(Enum):
+    """What was done in a directory."""
+
+    NEW_STATUS = auto()
+    """The directory of the new tree got another mode or other times."""
+    OLD_STATUS = auto()
+    """The directory of the old tree did."""
+    ADDED = auto()
+    """A name was made in the new tree."""
+    MADE = auto()
+    """An empty directory was made in the old tree."""
+    REMOVED = auto()
+    """An empty directory of the old tree was removed; its status was noted before."""
+    MOVED = auto()
+    """A name went from the new tree into the old one, perhaps over another of which there is a
+    link."""
+    PUT_ASIDE = auto()
+    """A name of the old tree became a number, or was also linked as one, in the third directory."""
+
+
+class Journal:
+    """The steps of one move, to be undone from the last to the first."""
+
+    def __init__(self) -> None:
+        self.root = Node()
+        self._steps: list[tuple[Step, Node, bytes, int]] = []
+        self._statuses: list[os.stat_result] = []
+
+    def note(self, step: Step, node: Node, name: bytes = b"", number: int = 0) -> None:
+        """Before a step is taken."""
+        self._steps.append((step, node, name, number))
+
+    def note_status(self, step: Step, node: Node, status: os.stat_result) -> None:
+        """Before a directory gets another mode, owner or time."""
+        self._statuses.append(status)
+        self.note(step, node, number=len(self._statuses) - 1)
+
+    def undo(self, new: int, old: int = -1, aside: int = -1) -> None:
+        """Undo all that was noted, below the descriptors of the two trees and the third directory.
+
+        Raises `OSError` where that is not possible; what is noted then is what is left to undo.
+        """
+        trees = Cursor(new, self.root), Cursor(old, self.root)
+        try:
+            while self._steps:
+                step, node, name, number = self._steps[-1]
+                self._undo_one(step, (trees[0].go, trees[1].go), node, name, number, aside)
+                self._steps.pop()
+        finally:
+            for cursor in trees:
+                cursor.close()
+
+    def _undo_one(
+        self,
+        step: Step,
+        go: tuple[Callable[[Node], int], Callable[[Node], int]],
+        node: Node,
+        name: bytes,
+        number: int,
+        aside: int,
+    ) -> None:
+        to_new, to_old = go
+        if step is Step.NEW_STATUS:
+            restore(to_new(node), self._statuses[number])
+        elif step is Step.OLD_STATUS:
+            restore(to_old(node), self._statuses[number])
+        elif step is Step.ADDED:
+            remove(name, to_new(node))
+        elif step is Step.MOVED:
+            new = to_new(node)
+            if status_of(name, new) is None:
+                os.rename(name, name, src_dir_fd=to_old(node), dst_dir_fd=new)
+        elif step is Step.PUT_ASIDE:
+            if status_of(number_name(number), aside) is not None:
+                os.rename(number_name(number), name, src_dir_fd=aside, dst_dir_fd=to_old(node))
+        else:
+            _undo_directory(step, name, to_old(node))
+
+
+def _undo_directory(step: Step, name: bytes, parent: int) -> None:
+    there = status_of(name, parent) is not None
+    if step is Step.MADE and there:
+        os.rmdir(name, dir_fd=parent)
+    elif step is Step.REMOVED and not there:
+        os.mkdir(name, 0o700, dir_fd=parent)
+
+
+def number_name(number: int) -> bytes:
+    """The name that an entry put aside has."""
+    return b"%d" % number
+
+
+def restore(directory: int, status: os.stat_result) -> None:
+    """Give a directory back its owner, mode and times."""
+    now = os.fstat(directory)
+    if not os.geteuid() and (now.st_uid, now.st_gid) != (status.st_uid, status.st_gid):
+        os.fchown(directory, status.st_uid, status.st_gid)
+    give_back(directory, status)

@@ -1,0 +1,97 @@
+"""Many objects deleted at once, as far as the store can."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator
+
+from cacher.errors import AccessError, CacherError, StoreError, Unanswered
+from cacher.s3 import store_quirks as quirks
+from cacher.s3 import xml as documents
+from cacher.s3.body import MemoryBody
+from cacher.s3.client import Client
+from cacher.s3.error_mapping import NotAStore
+from cacher.s3.session import Request
+from cacher.time_limits import Limits
+
+
+def delete_many(client: Client, keys: Iterable[str]) -> Iterator[tuple[str, CacherError | None]]:
+    """Delete objects, many in one request where the store can; an answer for each key.
+
+    Raises `NotAStore`, and `Unanswered`: the other keys would fare no better, and each would take
+    as long.
+    """
+    bulk = True
+    for batch in _batches(keys, quirks.BULK_DELETE):
+        together = [key for key in batch if documents.fits_xml(key)]
+        answers = _delete_batch(client, together) if bulk and len(together) > 1 else None
+        bulk = bulk and (answers is not None or len(together) < 2)
+        for key in batch:
+            yield (
+                (key, answers[key])
+                if answers and key in answers
+                else (key, _delete_one(client, key, more=key is not batch[-1]))
+            )
+
+
+def _delete_one(client: Client, key: str, *, more: bool) -> CacherError | None:
+    """What went wrong with one key. `more`: others come after it."""
+    try:
+        client.delete(key)
+    except NotAStore:
+        raise
+    except Unanswered as error:
+        rest = "; the keys after it were not tried" if more else ""
+        raise type(error)(error.message + rest, error.hint) from error
+    except CacherError as error:
+        return error
+    return None
+
+
+def _delete_batch(client: Client, keys: list[str]) -> dict[str, CacherError | None] | None:
+    """An answer for each key the store accounted for; None if it has no DeleteObjects."""
+    body = documents.write_delete(keys)
+    md5 = hashlib.md5(body, usedforsecurity=False).digest()
+    request = Request(
+        "POST",
+        f"deleting {len(keys)} entries",
+        query={"delete": ""},
+        # Garage does without; AWS, MinIO, Ceph and Swift do not.
+        headers={"content-md5": base64.b64encode(md5).decode()},
+        body=MemoryBody(body),
+        accept=quirks.NO_BULK_DELETE,
+        answer_within=_patience(client.session.limits, len(keys)),
+    )
+    try:
+        reply = client.session.call(request, documents.read_deleted)
+    except Unanswered as silence:
+        text = f"{silence.message}; it is not known which of these {len(keys)} are deleted"
+        raise type(silence)(text, silence.hint) from silence
+    if reply.value is None:
+        return None
+    answers: dict[str, CacherError | None] = dict.fromkeys(reply.value.deleted)
+    for key, error in reply.value.errors:
+        answers[key] = None if error.code == "NoSuchKey" else _refused(key, error)
+    return answers
+
+
+def _patience(limits: Limits, count: int) -> float:
+    """Seconds for the answer: a store that deletes one by one gets its time for each key."""
+    return max(limits.silent, limits.write * count / quirks.BULK_DELETE)
+
+
+def _refused(key: str, error: documents.ErrorDocument) -> CacherError:
+    message = f"deleting {key}: {error.message or 'the store refused'} ({error.code})"
+    return AccessError(message) if error.code == "AccessDenied" else StoreError(message)
+
+
+def _batches(keys: Iterable[str], size: int) -> Iterator[list[str]]:
+    batch: list[str] = []
+    for key in keys:
+        batch.append(key)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

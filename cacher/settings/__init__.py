@@ -1,0 +1,1 @@
+"""Settings: options, the config file, the environment, credentials."""

@@ -1,0 +1,128 @@
+"""What the environment says by mistake: a variable nobody reads, a bucket without an endpoint.
+
+Knows names of variables, and shows no value of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from cacher.errors import UsageError
+from cacher.settings.config import Settings, source_text
+from cacher.settings.options import SETTINGS, SWITCHES
+
+_CREDENTIALS = ("CACHER_S3_KEY_ID", "CACHER_S3_SECRET", "CACHER_S3_SESSION_TOKEN")
+
+_OURS = "CACHER_"
+_TESTS = "CACHER_TEST_"
+"""What the project's own tests are told by; no setting will ever begin so."""
+
+_KNOWN = frozenset(
+    [
+        *(variable for *_, variable, _ in SETTINGS),
+        *(variable for *_, variable, _ in SWITCHES),
+        *_CREDENTIALS,
+        "CACHER_CONFIG",
+        "CACHER_DOCKER",
+    ]
+)
+
+
+_ALIASES = {
+    # Names that other tools have for it, too far from ours for `_nearest`.
+    "ACCESS_KEY": "S3_KEY_ID",
+    "ACCESS_KEY_ID": "S3_KEY_ID",
+    "AWS_ACCESS_KEY_ID": "S3_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY": "S3_SECRET",
+    "CACERT": "CA_FILE",
+    "CA_BUNDLE": "CA_FILE",
+    "CA_CERT": "CA_FILE",
+    "CONCURRENCY": "JOBS",
+    "HOST": "ENDPOINT",
+    "KEY": "S3_KEY_ID",
+    "KEY_ID": "S3_KEY_ID",
+    "S3_ACCESS_KEY": "S3_KEY_ID",
+    "S3_ACCESS_KEY_ID": "S3_KEY_ID",
+    "S3_HOST": "ENDPOINT",
+    "S3_SECRET_ACCESS_KEY": "S3_SECRET",
+    "S3_TOKEN": "S3_SESSION_TOKEN",
+    "S3_URL": "ENDPOINT",
+    "SECRET": "S3_SECRET",
+    "SECRET_ACCESS_KEY": "S3_SECRET",
+    "SECRET_KEY": "S3_SECRET",
+    "SERVER": "ENDPOINT",
+    "TOKEN": "S3_SESSION_TOKEN",
+    "URL": "ENDPOINT",
+}
+
+
+def unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
+    """A warning for every `CACHER_*` variable that is not read, with the name it is nearest to."""
+    for name in _unknown(environ):
+        near = _meant(name)
+        yield f"cacher reads no variable {name}" + (f"; did you mean {near}?" if near else "")
+
+
+def is_default(settings: Settings) -> bool:
+    """Whether the store is the embedded default, because no endpoint is set."""
+    return settings.sources.get("endpoint") == "default"
+
+
+def check_endpoint(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Raise `UsageError` where a bucket was meant, and no endpoint is set.
+
+    The local store would be used then: a directory that most CI machines lose with the job. The
+    credentials of `AWS_*` variables are no sign of a bucket: many jobs have them for other tools.
+    """
+    if not is_default(settings):
+        return
+    misspelt = next((name for name in _unknown(environ) if _is_misspelt(name, environ)), "")
+    meant = next(_signs_of_a_bucket(settings, environ), misspelt)
+    if not meant:
+        return
+    state = "empty" if "CACHER_ENDPOINT" in environ else "not set"
+    hint = "set CACHER_ENDPOINT=https://HOST, or =file:///DIRECTORY to use a local store"
+    if meant == misspelt:
+        hint = f"is CACHER_ENDPOINT meant? without {misspelt}, the local store would be used"
+    elif misspelt:
+        hint = f"there is a variable {misspelt}: is CACHER_ENDPOINT meant?"
+    raise UsageError(f"{meant} is set, but CACHER_ENDPOINT is {state}", hint)
+
+
+def _is_misspelt(name: str, environ: Mapping[str, str]) -> bool:
+    """Whether a variable that is not read holds what was meant to be the endpoint."""
+    return bool(environ[name].strip()) and _meant(name) == "CACHER_ENDPOINT"
+
+
+def _signs_of_a_bucket(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """The settings that only a bucket has a use for, by the names they were set with."""
+    if settings.bucket:
+        yield source_text(settings, "bucket")
+    yield from (name for name in _CREDENTIALS if environ.get(name, "").strip())
+    for name in ("key-file", "secret-file", "region"):
+        source = source_text(settings, name)
+        if getattr(settings, name.replace("-", "_")) and not source.startswith("AWS_"):
+            yield source
+
+
+def _unknown(environ: Mapping[str, str]) -> list[str]:
+    """The variables that look like ours, and are not read. Their case matters."""
+    return sorted(
+        name
+        for name in environ
+        if (name.startswith(_OURS) or name.upper() in _KNOWN)
+        and name not in _KNOWN
+        and not name.startswith(_TESTS)
+    )
+
+
+def _meant(name: str) -> str:
+    """The variable that was probably meant by one that is not read; empty if none is near."""
+    # What all of them begin with would make every two of them alike.
+    ending = name.upper().removeprefix(_OURS)
+    if ending in _ALIASES:
+        return _OURS + _ALIASES[ending]
+    from difflib import get_close_matches  # takes long to load, and only a mistake needs it
+
+    near = get_close_matches(ending, sorted(known.removeprefix(_OURS) for known in _KNOWN), n=1)
+    return _OURS + near[0] if near else ""

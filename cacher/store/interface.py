@@ -1,0 +1,167 @@
+"""What a store is: entries under keys, read through readers, written through writers.
+
+Protocols and values only; `bucket.py` and `local.py` are the stores. Keys are relative to the
+store's prefix; sizes are bytes; times are POSIX seconds. Methods raise `StoreError` (the store
+failed), `AccessError` (it refused us), `IntegrityError` (what arrived is not what was stored) and
+`LocalError` (this machine failed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, Self
+
+from cacher.errors import CacherError
+from cacher.store.source_file import Content
+
+SHA256 = "cacher-sha256"
+"""The metadata name (on S3: `x-amz-meta-cacher-sha256`) of the hex SHA-256 of an entry's bytes."""
+
+Data = bytes | bytearray | memoryview
+
+Meter = Callable[[int], None]
+"""Told how many more bytes have moved; called from any thread."""
+
+
+def unmetered(_count: int) -> None:
+    """A meter for those who do not watch."""
+
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+"""Shared, since a listing may hold many entries."""
+
+
+class Entry(NamedTuple):
+    """One entry as the store tells of it. A listing knows no metadata."""
+
+    key: str
+    size: int
+    modified: float | None = None
+    etag: str = ""
+    metadata: Mapping[str, str] = _NONE
+
+    @property
+    def sha256(self) -> str:
+        """The recorded hex SHA-256, or an empty string."""
+        return self.metadata.get(SHA256, "")
+
+
+class Deletion(NamedTuple):
+    """What became of one key of a `delete`; without an error it is gone (or never was)."""
+
+    key: str
+    error: CacherError | None = None
+
+
+class Reader(Protocol):
+    """An open entry. Its bytes are checked against the recorded digest as they flow."""
+
+    @property
+    def entry(self) -> Entry:
+        """What is being read."""
+        ...
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the front of `buffer` with the next bytes, in order; 0 is the proved end.
+
+        Raises `IntegrityError` instead of answering 0 where the digest differs.
+        """
+        ...
+
+    def tail(self, count: int) -> bytes:
+        """The last `count` bytes, or all if there are fewer; at any time, and not proved yet."""
+        ...
+
+    def save(self, fd: int) -> str:
+        """Write the whole entry at offset 0 of the regular file `fd`; the hex SHA-256 of it.
+
+        Raises `IntegrityError` when that is not the recorded one. Not to be mixed with `readinto`.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Make a `readinto` that waits in another thread fail soon; then only `close` is left.
+
+        To be called again and again until it has failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give it up, at any point. Safe to call twice."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Writer(Protocol):
+    """An entry in the making: nothing exists until `commit`, and nothing stays without it."""
+
+    def write(self, data: Data) -> None:
+        """Take all of `data`; the caller may reuse the buffer at once."""
+        ...
+
+    def commit(self) -> Entry:
+        """Publish what was written, replacing an older entry at once and whole."""
+        ...
+
+    def close(self) -> None:
+        """Without a `commit` before: undo everything. Safe to call twice."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Store(Protocol):
+    """Where entries live."""
+
+    @property
+    def name(self) -> str:
+        """The store as messages name it, without secrets: `s3://bucket/prefix`, a directory."""
+        ...
+
+    def head(self, key: str, *, sure: bool = True) -> Entry | None:
+        """The entry, or None where there is none. Any doubt is an error, never None.
+
+        Not `sure` is enough, and may be cheaper, for a caller who stores the entry next: then None
+        may also mean that the store is missing, which storing it tells.
+        """
+        ...
+
+    def open(self, key: str, meter: Meter = unmetered) -> Reader | None:
+        """A reader of the entry, or None where there is none."""
+        ...
+
+    def create(self, key: str, metadata: Mapping[str, str], meter: Meter = unmetered) -> Writer:
+        """A writer for a stream whose length is not known."""
+        ...
+
+    def prepare(self, content: Content) -> None:
+        """Begin in the background what a `put` of `content` will need, and return at once."""
+        ...
+
+    def put(
+        self, key: str, content: Content, metadata: Mapping[str, str], meter: Meter = unmetered
+    ) -> Entry:
+        """Store a file. Raises `LocalError`, and stores nothing, if it changes meanwhile.
+
+        A digest in `metadata` is trusted. `meter` is told of bytes that move; fewer than none, if
+        some must move again.
+        """
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Entries whose key begins with `prefix`, in the store's order, page by page."""
+        ...
+
+    def delete(self, keys: Iterable[str]) -> Iterator[Deletion]:
+        """Remove entries; a missing one counts as removed. One answer a key, in any order."""
+        ...
+
+    def close(self) -> None:
+        """Let connections go."""
+        ...

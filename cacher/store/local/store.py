@@ -1,0 +1,261 @@
+"""A store in a directory: entries are plain files that a person can look at and `cp`.
+
+Knows how readers and writers of one directory keep out of each other's way; the paths are
+`local_layout`'s, publishing is `local_writer`'s. What a reader holds open stays whole: replacing
+and deleting give a name to another file, and never write into one that has a name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from cacher.errors import CacherError, IntegrityError, LocalError
+from cacher.store.interface import SHA256, Deletion, Entry, Meter, unmetered
+from cacher.store.local.files import (
+    End,
+    at_store,
+    copy,
+    exclusive,
+    local_fault,
+    remove_empty_parents,
+    shared,
+    store_fault,
+)
+from cacher.store.local.listing import walk
+from cacher.store.local.paths import Layout
+from cacher.store.local.writer import FORMAT, LocalWriter, entry_of
+from cacher.store.source_file import Content
+from cacher.store.verified_reader import CheckedReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO})
+"""What opening a name says when no regular file has it: ELOOP is a link, ENXIO a socket."""
+
+
+class LocalStore:
+    """The `Store` of the entries under `prefix` in the directory `root`, which writing makes.
+
+    Safe to share among threads, and the directory among processes. Raises `UsageError` for keys a
+    directory cannot hold: segments over 250 bytes, and `a` beside `a/b`.
+    """
+
+    def __init__(self, root: str, prefix: str = "") -> None:
+        self._layout = Layout(root, prefix)
+        self.left_out: list[str] = []
+        """Directories that listings left out, since they may not be read."""
+
+    @property
+    def name(self) -> str:
+        """The directory under which the keys are."""
+        return self._layout.name
+
+    def head(self, key: str, *, sure: bool = True) -> Entry | None:  # noqa: ARG002
+        """The entry, or None where there is none: always for sure.
+
+        Raises `IntegrityError` where the entry's metadata file is damaged.
+        """
+        opened = self._open(key)
+        if opened is None:
+            return None
+        fd, entry = opened
+        os.close(fd)
+        return entry
+
+    def open(self, key: str, meter: Meter = unmetered) -> CheckedReader | None:
+        """A reader of the entry as it is now, whatever becomes of it later, or None."""
+        opened = self._open(key)
+        if opened is None:
+            return None
+        fd, entry = opened
+        return CheckedReader(_LocalSource(fd, entry, self.name, meter), entry)
+
+    def create(
+        self, key: str, metadata: Mapping[str, str], meter: Meter = unmetered
+    ) -> LocalWriter:
+        """A writer for a stream whose length is not known."""
+        return LocalWriter(self._layout, key, metadata, meter)
+
+    def prepare(self, content: Content) -> None:
+        """Nothing to prepare."""
+
+    def put(
+        self, key: str, content: Content, metadata: Mapping[str, str], meter: Meter = unmetered
+    ) -> Entry:
+        """Store a file; a digest in `metadata` is trusted.
+
+        Raises `LocalError` when the file changes meanwhile.
+        """
+        with self.create(key, metadata, meter) as writer:
+            source = End(content.fd, lambda error: local_fault(error, f"read {content.name}"))
+            target = End(writer.fd, lambda error: store_fault(error, f"store {key} in {self.name}"))
+            for count in copy(source, target, content.size):
+                writer.filled(count)
+            content.unchanged()
+            recorded = metadata.get(SHA256, "")
+            if recorded and Content.of(writer.fd, content.name).sha256() != recorded:
+                # Written to through a mapping, or its times were put back.
+                raise LocalError(f"{content.name} changed while it was read; nothing was stored")
+            return writer.commit()
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Entries whose key begins with `prefix`, in UTF-8 byte order of the keys."""
+        try:
+            wanted = self._layout.prefix + prefix.encode()
+        except UnicodeEncodeError:
+            return
+        with at_store(f"list {self.name}"):
+            for path, status in walk(self._layout.root, wanted, self._leave_out):
+                yield entry_of(self._layout.key(path), status, {})
+
+    def delete(self, keys: Iterable[str]) -> Iterator[Deletion]:
+        """Remove entries, and the directories that get empty; one answer a key, in their order."""
+        for key in keys:
+            try:
+                self._delete(key)
+            except CacherError as error:
+                yield Deletion(key, error)
+            else:
+                yield Deletion(key)
+
+    def close(self) -> None:
+        """Nothing to close: each operation lets go of what it took."""
+
+    def _leave_out(self, path: bytes) -> None:
+        self.left_out.append(self._layout.key(path))
+
+    def _open(self, key: str) -> tuple[int, Entry] | None:
+        """An open file and the entry it is of, which belong together."""
+        data_path, meta_path = self._layout.data(key), self._layout.meta(key)
+        with at_store(f"read {key} in {self.name}"), shared(self._layout.lock):
+            while (fd := _open_regular(data_path)) is not None:
+                try:
+                    status = os.fstat(fd)
+                    metadata = _read_metadata(meta_path, key)
+                    if _has_name(status, data_path):
+                        return fd, entry_of(key, status, metadata)
+                except BaseException:
+                    os.close(fd)
+                    raise
+                # Only without a lock to be had: the entry was replaced between the two looks.
+                # While the data still has its name, the metadata is its own or not there yet.
+                os.close(fd)
+        return None
+
+    def _delete(self, key: str) -> None:
+        layout = self._layout
+        data_path, meta_path = layout.data(key), layout.meta(key)
+        with at_store(f"delete {key} in {self.name}"):
+            # Deleting what is not there must not need the right to write, nor make a directory.
+            if not _is_regular(data_path) and not _is_regular(meta_path):
+                return
+            with exclusive(layout.lock):
+                _unlink_regular(meta_path)
+                _unlink_regular(data_path)
+                remove_empty_parents(data_path, layout.data_top)
+                remove_empty_parents(meta_path, layout.meta_top)
+
+
+class _LocalSource:
+    """The `Source` of an open data file, which it owns."""
+
+    def __init__(self, fd: int, entry: Entry, store: str, meter: Meter) -> None:
+        self._fd = fd
+        self._doing = f"read {entry.key} in {store}"
+        self._saving = f"save {entry.key}"
+        self._meter = meter
+        self._position = 0
+        self.size = entry.size
+
+    def readinto(self, buffer: memoryview) -> int:
+        # Not past the size it was opened with: a file that grows is one somebody appends to.
+        room = buffer[: self.size - self._position]
+        if not room:
+            return 0
+        with at_store(self._doing):
+            count = os.preadv(self._fd, [room], self._position)
+        self._position += count
+        self._meter(count)
+        return count
+
+    def tail(self, count: int) -> bytes:
+        start = max(self.size - count, 0)
+        with at_store(self._doing):
+            return os.pread(self._fd, self.size - start, start)
+
+    def save(self, fd: int, landed: Callable[[int], None]) -> int:
+        source = End(self._fd, lambda error: store_fault(error, self._doing))
+        target = End(fd, lambda error: local_fault(error, self._saving))
+        done = 0
+        for count in copy(source, target, self.size):
+            done += count
+            self._meter(count)
+            landed(done)
+        return done
+
+    def cancel(self) -> None:
+        pass  # reading a file does not wait
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _open_regular(path: bytes) -> int | None:
+    """Open a regular file for reading; None where the name has none. Never waits on a FIFO."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    return None
+
+
+def _read_metadata(path: bytes, key: str) -> dict[str, str]:
+    """The metadata in the file `path`; none where there is no such file.
+
+    A file that is there and does not make sense is damage (an unclean stop of the machine leaves
+    empty files), and then the data beside it is not to be trusted either: `IntegrityError`.
+    """
+    fd = _open_regular(path)
+    if fd is None:
+        return {}
+    with open(fd, "rb") as file:
+        content = file.read()
+    with contextlib.suppress(ValueError, RecursionError):
+        match json.loads(content):
+            case {"format": int(form), "metadata": dict(metadata)} if form == FORMAT:
+                if all(isinstance(value, str) for value in metadata.values()):
+                    return metadata
+    raise IntegrityError(f"the metadata of {key} is damaged", "delete the entry, or store it again")
+
+
+def _has_name(status: os.stat_result, path: bytes) -> bool:
+    try:
+        return os.path.samestat(status, os.lstat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _is_regular(path: bytes) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _unlink_regular(path: bytes) -> None:
+    if _is_regular(path):
+        os.unlink(path)

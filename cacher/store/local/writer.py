@@ -1,0 +1,179 @@
+"""A file in the making that becomes an entry of a local store, or nothing.
+
+Knows the order in which data and metadata are put into place, and the form of the metadata file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Mapping
+from typing import Self
+
+from cacher.errors import UsageError
+from cacher.store.interface import Data, Entry, Meter, unmetered
+from cacher.store.local.files import (
+    Temporary,
+    at_store,
+    exclusive,
+    make_directories,
+    remove_empty_parents,
+    sweep,
+    write_all,
+)
+from cacher.store.local.listing import walk
+from cacher.store.local.paths import Layout
+
+FORMAT = 1
+"""The number of the form of the metadata file."""
+
+
+class LocalWriter:
+    """A `Writer` to a temporary file, which `commit` moves into place.
+
+    Raises `UsageError` at once for a key that cannot be stored beside those that exist.
+    """
+
+    def __init__(
+        self, layout: Layout, key: str, metadata: Mapping[str, str], meter: Meter = unmetered
+    ) -> None:
+        self._layout = layout
+        self._key = key
+        self._metadata = dict(metadata)
+        self._meter = meter
+        self._size = 0
+        self._doing = f"store {key} in {layout.name}"
+        with at_store(self._doing):
+            _refuse_conflict(layout, key)
+            self._temporary = Temporary(layout.tmp)
+        self._live = True
+        try:
+            sweep(layout.tmp, self._temporary)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def fd(self) -> int:
+        """The temporary file, for those who can fill it faster than by `write`."""
+        return self._temporary.fd
+
+    def write(self, data: Data) -> None:
+        """Take all of `data`. After an error nothing is left to commit."""
+        self._require_live()
+        view = memoryview(data).cast("B")
+        try:
+            with at_store(self._doing):
+                write_all(self.fd, view, self._size)
+        except BaseException:
+            self.close()
+            raise
+        self.filled(view.nbytes)
+
+    def filled(self, count: int) -> None:
+        """Account for `count` more bytes written to `fd`."""
+        self._size += count
+        self._meter(count)
+
+    def commit(self) -> Entry:
+        """Publish the entry and its metadata. Without it, and after an error, nothing is left."""
+        self._require_live()
+        try:
+            with at_store(self._doing), contextlib.closing(Temporary(self._layout.tmp)) as meta:
+                write_all(meta.fd, self._metadata_file(), 0)
+                with exclusive(self._layout.lock):
+                    return self._publish(meta)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Remove the temporary file, if it has not become an entry. Safe to call twice."""
+        self._live = False
+        self._temporary.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _require_live(self) -> None:
+        if not self._live:
+            raise ValueError("this writer is closed")
+
+    def _metadata_file(self) -> memoryview:
+        content = {"format": FORMAT, "size": self._size, "metadata": self._metadata}
+        return memoryview(json.dumps(content, separators=(",", ":")).encode())
+
+    def _publish(self, meta: Temporary) -> Entry:
+        """Put data and metadata into place, under the lock.
+
+        Old metadata goes first and new metadata comes last: wherever a crash cuts this, there may
+        be an entry that nobody can check, but none with another entry's digest.
+        """
+        layout, data = self._layout, self._temporary
+        data_path, meta_path = layout.data(self._key), layout.meta(self._key)
+        _refuse_conflict(layout, self._key)
+        try:
+            os.makedirs(os.path.dirname(data_path), exist_ok=True)
+            make_directories(os.path.dirname(meta_path))
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(meta_path)
+            data.move(data_path)
+            meta.move(meta_path)
+        except BaseException:
+            if data.moved:
+                with contextlib.suppress(OSError):
+                    os.unlink(data_path)
+            remove_empty_parents(data_path, layout.data_top)
+            remove_empty_parents(meta_path, layout.meta_top)
+            raise
+        return entry_of(self._key, os.fstat(data.fd), self._metadata)
+
+
+def entry_of(key: str, status: os.stat_result, metadata: Mapping[str, str]) -> Entry:
+    """The entry of a data file's status; its ETag is made of size and time (nanoseconds)."""
+    return Entry(
+        key=key,
+        size=status.st_size,
+        modified=status.st_mtime,
+        etag=f'"{status.st_mtime_ns:x}-{status.st_size:x}"',
+        metadata=metadata,
+    )
+
+
+def _refuse_conflict(layout: Layout, key: str) -> None:
+    """Refuse `a/b` where there is an entry `a`, and `a` where there is `a/b`.
+
+    S3 holds both; a directory cannot. An empty directory under the entry's name is removed.
+    """
+    *parents, last = layout.segments(key)
+    above = b""
+    for name in parents:
+        above += name
+        if not _is_directory(os.path.join(layout.root, above), missing=True):
+            _refuse(layout, key, above)
+        above += b"/"
+    path = os.path.join(layout.root, above + last)
+    if _is_directory(path, missing=False):
+        try:
+            os.rmdir(path)
+        except OSError:
+            inside, _ = next(walk(layout.root, above + last + b"/"), (above + last + b"/", None))
+            _refuse(layout, key, inside)
+
+
+def _refuse(layout: Layout, key: str, blocker: bytes) -> None:
+    raise UsageError(
+        f"{key} cannot be stored: {layout.key(blocker)} is in the way",
+        "a store in a directory cannot hold an entry under the name of another",
+    )
+
+
+def _is_directory(path: bytes, *, missing: bool) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return missing

@@ -1,0 +1,93 @@
+"""A store on a bucket, opened as the settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import SplitResult, urlsplit
+
+from cacher.errors import UsageError
+from cacher.http.trace import Trace
+from cacher.http.transport import Host, Transport
+from cacher.s3.client import Client
+from cacher.s3.session import Endpoint, Session
+from cacher.settings import config, credentials
+from cacher.settings.config import Settings
+from cacher.store.s3_store import BucketStore
+from cacher.time_limits import Limits
+
+
+def open_bucket(
+    settings: Settings,
+    environ: Mapping[str, str],
+    transport: Transport,
+    *,
+    clock: Callable[[], float],
+    pause: Callable[[float], None],
+    random: Callable[[], float],
+    monotonic: Callable[[], float],
+    struck: Callable[[], float | None],
+    limits: Limits,
+    trace: Trace | None,
+) -> tuple[BucketStore, credentials.Credentials]:
+    """The bucket that the settings name, and as whom; nothing is asked of it yet.
+
+    Raises `UsageError` where there is no bucket, or no credentials.
+    """
+    require_bucket(settings)
+    found = credentials.find(settings, environ)
+    endpoint = endpoint_of(settings)
+    session = Session(
+        endpoint,
+        found.keys,
+        transport,
+        clock=clock,
+        pause=pause,
+        random=random,
+        monotonic=monotonic,
+        struck=struck,
+        limits=limits,
+        trace=trace,
+    )
+    store = BucketStore(
+        Client(session), settings.prefix, part_size=settings.part_size, jobs=settings.jobs
+    )
+    return store, found
+
+
+def require_bucket(settings: Settings) -> None:
+    """Raises `UsageError` unless a bucket is named."""
+    if not settings.bucket:
+        source = config.source_text(settings, "endpoint")
+        hint = "set CACHER_BUCKET or --bucket; CACHER_ENDPOINT=file:///DIRECTORY uses a local store"
+        url = urlsplit(settings.endpoint)
+        name = url.path.strip("/").rpartition("/")[2]
+        if name:
+            hint = f"is it --endpoint {_without(url, [name])} --bucket {name}?"
+        raise UsageError(
+            f"{source} is set, but CACHER_BUCKET is not: no bucket for {settings.endpoint}", hint
+        )
+
+
+def _without(url: SplitResult, names: Sequence[str]) -> str:
+    """The endpoint without the last names of its path."""
+    path = url.path.rstrip("/").removesuffix("/" + "/".join(names))
+    return f"{url.scheme}://{url.netloc}{path}"
+
+
+def endpoint_of(settings: Settings) -> Endpoint:
+    """Where the settings' store is.
+
+    Raises `UsageError` if the endpoint's path has the bucket in it: each key would be looked for
+    below `/BUCKET/BUCKET`, where a store has nothing, or takes it for another key.
+    """
+    url = urlsplit(settings.endpoint)
+    names = url.path.strip("/").split("/")
+    if settings.bucket and settings.bucket in names:
+        address = _without(url, names[names.index(settings.bucket) :])
+        raise UsageError(
+            f"the endpoint {settings.endpoint} has the bucket in its path",
+            f"use --endpoint {address} --bucket {settings.bucket}",
+        )
+    port = url.port or {"http": 80, "https": 443}[url.scheme]
+    host = Host(url.scheme, url.hostname or "", port)
+    return Endpoint(host, settings.bucket, settings.region, url.path.rstrip("/"))

@@ -1,0 +1,169 @@
+"""A store on an S3 bucket: entries are the objects below a prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Self
+
+from cacher.errors import UsageError
+from cacher.s3.bulk_delete import delete_many
+from cacher.s3.client import Client
+from cacher.s3.download import Download
+from cacher.s3.object_head import ObjectHead
+from cacher.s3.upload import FileParts, Upload, put_file
+from cacher.store.interface import SHA256, Data, Deletion, Entry, Meter, unmetered
+from cacher.store.source_file import Content
+from cacher.store.verified_reader import CheckedReader
+
+PART_SIZE = 16 * 1024 * 1024
+"""Bytes in a part: at most 1000 of them up to 15.6 GiB, and four fit small machines' memory."""
+
+STREAM_PART_SIZE = 10 * 1024 * 1024
+"""The same for a stream, whose parts are in memory."""
+
+JOBS = 4
+"""Requests under way at a time: four fill a loopback and most networks."""
+
+
+class BucketStore:
+    """The `Store` of the objects below `prefix` in the client's bucket."""
+
+    def __init__(
+        self,
+        client: Client,
+        prefix: str = "",
+        *,
+        part_size: int | None = None,
+        jobs: int = JOBS,
+    ) -> None:
+        self.client = client
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._part_size = part_size or PART_SIZE
+        self._stream_part_size = part_size or STREAM_PART_SIZE
+        self._jobs = jobs
+        self._prepared: dict[Content, FileParts] = {}
+
+    @property
+    def name(self) -> str:
+        """`s3://bucket/prefix`."""
+        return f"s3://{self.client.bucket}/{self._prefix}".rstrip("/")
+
+    def head(self, key: str, *, sure: bool = True) -> Entry | None:
+        """One HeadObject; on a 404, to be `sure` that it is a miss, also a HeadBucket."""
+        head = self.client.head(self._object(key), sure=sure)
+        return _entry(key, head) if head else None
+
+    def open(self, key: str, meter: Meter = unmetered) -> CheckedReader | None:
+        """One GetObject for entries up to 8 MiB, then more of them in parallel."""
+        name = self._object(key)
+        download = Download.open(self.client, name, meter=meter, jobs=self._jobs)
+        return CheckedReader(download, _entry(key, download.head)) if download else None
+
+    def create(
+        self, key: str, metadata: Mapping[str, str], meter: Meter = unmetered
+    ) -> BucketWriter:
+        """Memory: `jobs` parts."""
+        upload = Upload(
+            self.client,
+            self._object(key),
+            metadata,
+            part_size=self._stream_part_size,
+            jobs=self._jobs,
+            meter=meter,
+        )
+        return BucketWriter(upload, key, metadata)
+
+    def prepare(self, content: Content) -> None:
+        """Begin to take the digests of the parts, which the requests need."""
+        parts = FileParts(content.fd, content.size, self._part_size)
+        parts.digest_ahead()
+        self._prepared = {content: parts}
+
+    def put(
+        self, key: str, content: Content, metadata: Mapping[str, str], meter: Meter = unmetered
+    ) -> Entry:
+        """One PutObject for a file of at most one part, else a multipart upload."""
+        parts = self._prepared.pop(content, None)
+        etag = put_file(
+            self.client,
+            self._object(key),
+            parts or FileParts(content.fd, content.size, self._part_size),
+            metadata,
+            jobs=self._jobs,
+            meter=meter,
+            unchanged=content.unchanged,
+            sha256=metadata.get(SHA256, ""),
+        )
+        return Entry(key, content.size, etag=etag, metadata=dict(metadata))
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """ListObjectsV2, a page of 1000 at a time."""
+        if not _may_begin_a_key(prefix):
+            # Stores on file systems refuse such a prefix, or tidy it up and list something else.
+            return
+        for item in self.client.list_objects(self._prefix + prefix):
+            # The same stores show directories as empty objects.
+            is_directory = item.key.endswith("/") and item.size == 0
+            if not is_directory and item.key.startswith(self._prefix + prefix):
+                key = item.key.removeprefix(self._prefix)
+                yield Entry(key, item.size, item.modified, item.etag)
+
+    def delete(self, keys: Iterable[str]) -> Iterator[Deletion]:
+        """DeleteObjects where the store has it and there are several keys, else DeleteObject."""
+        for name, error in delete_many(self.client, map(self._object, keys)):
+            yield Deletion(name.removeprefix(self._prefix), error)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.session.transport.close()
+
+    def _object(self, key: str) -> str:
+        """The name of an entry's object.
+
+        Raises `UsageError` where it would be taken for another: Garage drops slashes that lead,
+        and a request without a key is about the bucket.
+        """
+        name = self._prefix + key
+        if not key or name.startswith("/"):
+            raise UsageError(f"a bucket cannot hold the key {key!r}")
+        return name
+
+
+class BucketWriter:
+    """An entry in the making, over an `Upload`."""
+
+    def __init__(self, upload: Upload, key: str, metadata: Mapping[str, str]) -> None:
+        self._upload = upload
+        self._key = key
+        self._metadata = metadata
+        self._size = 0
+
+    def write(self, data: Data) -> None:
+        """Take all of `data`; waits while `jobs` parts are on their way."""
+        self._upload.write(data)
+        self._size += memoryview(data).nbytes
+
+    def commit(self) -> Entry:
+        """Publish the object, whole."""
+        etag = self._upload.commit()
+        return Entry(self._key, self._size, etag=etag, metadata=dict(self._metadata))
+
+    def close(self) -> None:
+        """Without a `commit` before: abort."""
+        self._upload.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def _may_begin_a_key(prefix: str) -> bool:
+    """Whether there can be a key that begins so: names between single slashes, no dot segments."""
+    *whole, _begun = prefix.split("/")
+    return not any(segment in ("", ".", "..") for segment in whole)
+
+
+def _entry(key: str, head: ObjectHead) -> Entry:
+    return Entry(key, head.size, head.modified, head.etag, head.metadata)

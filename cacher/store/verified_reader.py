@@ -1,0 +1,193 @@
+"""The one `Reader` of every store: raw bytes in, proved bytes out.
+
+Knows digests, counts and `Entry`; must not know where the bytes come from. A store hands over a
+raw `Source`, which may be wrong in any way; what leaves here is what the store recorded, or an
+`IntegrityError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Protocol, Self
+
+from cacher.errors import IntegrityError, LocalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cacher.store.interface import Entry
+
+WINDOW = 256 * 1024
+"""How many bytes are read back at once for the digest: small enough to stay in a core's cache."""
+
+SHORT = 12
+"""How many hex digits of a digest a message shows: enough to tell two apart."""
+
+
+class Source(Protocol):
+    """Raw bytes of an entry, unproved."""
+
+    @property
+    def size(self) -> int | None:
+        """How many bytes the source says it will give; None where it does not know."""
+        ...
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the front of `buffer` with the next bytes, in order; 0 at the end."""
+        ...
+
+    def tail(self, count: int) -> bytes:
+        """The last `count` bytes, or all if there are fewer, whatever was read so far."""
+        ...
+
+    def save(self, fd: int, landed: Callable[[int], None]) -> int:
+        """Write all the bytes at their places in `fd`, in any order; how many there were.
+
+        Calls `landed(end)`, from the calling thread only, whenever the bytes [0, end) have become
+        complete in the file; `end` never shrinks.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Make a `readinto` that waits in another thread fail soon."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what the source holds. Safe to call twice."""
+        ...
+
+
+class CheckedReader:
+    """A `Reader` which takes the SHA-256 of the bytes as they flow and compares it at the end.
+
+    It owns `source` and closes it. Count and digest are compared with `entry.size` and, where one
+    is recorded, `entry.sha256`.
+    """
+
+    def __init__(self, source: Source, entry: Entry) -> None:
+        self._source = source
+        self._entry = entry
+        self._digest = hashlib.sha256(usedforsecurity=False)
+        self._count = 0
+        self._sha256 = ""
+        self._proved = False
+
+    @property
+    def entry(self) -> Entry:
+        """The entry as it was when it was opened."""
+        return self._entry
+
+    @property
+    def sha256(self) -> str:
+        """The hex SHA-256 of the bytes once their end is proved; an empty string before.
+
+        And after `readinto`, if none is recorded: who reads a stream takes what digests it needs.
+        """
+        return self._sha256
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the front of `buffer`, which must not be empty; 0 is the proved end.
+
+        Raises `IntegrityError` instead of answering 0 when bytes are missing or differ from what
+        was recorded, and what the source raises.
+        """
+        if not buffer.nbytes:
+            raise ValueError("an empty buffer has no room for the end")
+        if self._proved:
+            return 0
+        self._refuse_other_size()
+        count = self._source.readinto(buffer)
+        if not count:
+            self._prove()
+        elif self._entry.sha256:
+            self._take(buffer[:count])
+        else:
+            self._add(count)
+        return count
+
+    def tail(self, count: int) -> bytes:
+        """The last `count` bytes, or all if there are fewer, as the source has them: unproved."""
+        self._refuse_other_size()
+        return self._source.tail(count)
+
+    def save(self, fd: int) -> str:
+        """Write the whole entry at offset 0 of the regular file `fd`; the hex SHA-256 of it.
+
+        `fd` must be readable too: the digest is taken from what has landed in the file, out of
+        the page cache, while the source goes on fetching in other threads. The file is not cut
+        to the entry's size. Raises `IntegrityError`, `LocalError` when the file cannot be read
+        back, and what the source raises.
+        """
+        if self._count or self._proved:
+            raise ValueError("this reader has been read from already")
+        self._refuse_other_size()
+        window = memoryview(bytearray(WINDOW))
+        total = self._source.save(fd, lambda end: self._follow(fd, end, window))
+        self._follow(fd, total, window)
+        self._prove()
+        self._sha256 = self._digest.hexdigest()
+        return self._sha256
+
+    def cancel(self) -> None:
+        """Make a `readinto` that waits in another thread fail soon; then only `close` is left.
+
+        To be called again and again until it has failed.
+        """
+        self._source.cancel()
+
+    def close(self) -> None:
+        """Close the source, read to its end or not."""
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _refuse_other_size(self) -> None:
+        """A source of another length cannot prove right: say so before gigabytes have moved."""
+        offered, recorded = self._source.size, self._entry.size
+        if offered is not None and offered != recorded:
+            self._refuse_count(offered)
+
+    def _follow(self, fd: int, end: int, window: memoryview) -> None:
+        while self._count < end:
+            piece = window[: end - self._count]
+            try:
+                count = os.preadv(fd, [piece], self._count)
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise LocalError(f"could not read back {self._entry.key}: {reason}") from error
+            if not count:
+                raise LocalError(f"the file that {self._entry.key} was saved to became shorter")
+            self._take(piece[:count])
+
+    def _take(self, data: memoryview) -> None:
+        self._digest.update(data)
+        self._add(data.nbytes)
+
+    def _add(self, count: int) -> None:
+        self._count += count
+        if self._count > self._entry.size:
+            self._refuse_count(self._count)
+
+    def _prove(self) -> None:
+        entry = self._entry
+        if self._count != entry.size:
+            self._refuse_count(self._count)
+        if entry.sha256:
+            found = self._digest.hexdigest()
+            if found != entry.sha256.lower():
+                raise IntegrityError(
+                    f"{entry.key} has digest {found[:SHORT]}…, recorded {entry.sha256[:SHORT]}…"
+                )
+            self._sha256 = found
+        self._proved = True
+
+    def _refuse_count(self, count: int) -> None:
+        key, size = self._entry.key, self._entry.size
+        if count < size:
+            raise IntegrityError(f"{key} is truncated: {count} of {size} bytes")
+        raise IntegrityError(f"{key} is too long: at least {count} bytes, recorded {size}")

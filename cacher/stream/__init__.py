@@ -1,1 +1,0 @@
-"""Bytes on the move: knows nothing of S3."""

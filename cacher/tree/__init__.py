@@ -1,0 +1,1 @@
+"""Directory trees: packed and unpacked."""

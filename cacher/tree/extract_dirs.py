@@ -1,0 +1,209 @@
+"""The directories of a restore: found or made below one descriptor, never through a link.
+
+What is told of a directory (mode, time, owner) is given to it when it is left, since
+what is made in it would change its time, and a read-only one takes nothing.
+Nothing is remembered of directories that were left: their status is on the disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+
+from cacher.errors import IntegrityError
+from cacher.tar.header_fields import shown
+from cacher.tar.reader import Member
+from cacher.tree.dir_stack import FLAGS, Descent
+from cacher.tree.modes_and_owners import set_mode
+from cacher.tree.own_work_names import is_reserved
+
+_PRIVATE = 0o700
+
+_IMPLICIT_LIMIT = 64 * 1024 * 1024
+"""Bytes of the paths of directories without a member: half a million of them, or what one path of
+11,000 levels leads through."""
+
+
+class _Told:
+    """What a directory is to be like in the end."""
+
+    __slots__ = ("member", "mode", "mtime_ns")
+
+    def __init__(self, mode: int, mtime_ns: int | None = None) -> None:
+        self.mode = mode
+        self.mtime_ns = mtime_ns
+        self.member: Member | None = None
+
+
+class Places:
+    """Where the next member goes. Methods raise `OSError`, and `IntegrityError` for unsafe paths.
+
+    `default` is the mode of directories that the archive has no member for. `give_owner(fd,
+    member)` is called before a directory gets its mode.
+    """
+
+    def __init__(
+        self, root: int, default: int, give_owner: Callable[[int, Member], None] | None
+    ) -> None:
+        self._root = root
+        self._default = default
+        self._give_owner = give_owner
+        self._told = _Told(_PRIVATE)
+        """Of the root, which has what it has unless the archive says otherwise."""
+        self._descent: Descent[_Told] = Descent(root, self._told)
+        self._parent = b""
+        """The path of the current directory."""
+        self.raw = b""
+        """How the archive wrote the path of the current directory, where that is known."""
+        self.implicit = {b""}
+        """The directories that the archive has things in but does not tell of."""
+        self._implicit_size = 0
+        self.folds = _folds(root)
+
+    @property
+    def fd(self) -> int:
+        """The current directory."""
+        return self._descent.fd
+
+    def go(self, parent: bytes, member: Member) -> int:
+        """Make `parent` the current directory, with all that are missing; its descriptor."""
+        if parent == self._parent:
+            return self._descent.fd
+        wanted = parent.split(b"/") if parent else []
+        names = self._descent.names
+        common = 0
+        while common < min(len(wanted), len(names)) and wanted[common] == names[common]:
+            common += 1
+        for _ in range(len(names) - common):
+            self._leave()
+        for depth in range(common, len(wanted)):
+            if self._enter(wanted[depth], member):
+                self._add_implicit(b"/".join(wanted[: depth + 1]), member)
+        self._parent = parent
+        return self._descent.fd
+
+    def directory(self, path: bytes, member: Member) -> None:
+        """A directory that is told of: made, if it is not there, and the current one."""
+        if not path:
+            self.go(b"", member)
+        else:
+            parent, _, name = path.rpartition(b"/")
+            self.go(parent, member)
+            self._enter(name, member)
+            self._parent = path
+        self.implicit.discard(path)
+        told = self._descent.payload
+        told.mode, told.mtime_ns, told.member = member.mode, member.mtime_ns, member
+
+    def finish(self) -> None:
+        """Leave all directories; the root gets what was told of it."""
+        for _ in range(self._descent.depth):
+            self._leave()
+        self._parent = b""
+        if b"" not in self.implicit:
+            self._give(self._root, self._told, b".")
+
+    def close(self) -> None:
+        """Close all directories but the root, wherever it is."""
+        self._descent.close()
+
+    def existing(self, name: bytes, member: Member) -> os.stat_result:
+        """The status of what is in the current directory under a member's name, and really so."""
+        if self.folds:
+            self._require_exact(name, member)
+        return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+
+    def linked(self, path: bytes) -> tuple[int, bytes, bool]:
+        """The directory and the name of an earlier member, and whether the first is to be closed.
+
+        Raises `FileNotFoundError` or `NotADirectoryError` where there is none.
+        """
+        parent, _, name = path.rpartition(b"/")
+        if parent == self._parent:
+            return self.fd, name, False
+        fd = os.dup(self._root)
+        for part in parent.split(b"/") if parent else []:
+            try:
+                inner = os.open(part, FLAGS, dir_fd=fd)
+            finally:
+                os.close(fd)
+            fd = inner
+        return fd, name, True
+
+    def _add_implicit(self, path: bytes, member: Member) -> None:
+        self.implicit.add(path)
+        self._implicit_size += len(path)
+        if self._implicit_size > _IMPLICIT_LIMIT:
+            raise IntegrityError(
+                f"{shown(member.name)}: too many directories that the archive has no member for"
+            )
+
+    def _enter(self, name: bytes, member: Member) -> bool:
+        """Go into a directory; whether it had to be made."""
+        if is_reserved(name):
+            raise IntegrityError(
+                f"{shown(member.name)}: {shown(name)} is a name of cacher's own",
+                "pack it again with `cacher dir upload`, which leaves such directories out",
+            )
+        try:
+            os.mkdir(name, _PRIVATE, dir_fd=self.fd)
+        except FileExistsError:
+            self._enter_existing(name, member)
+            return False
+        told = _Told(self._default)
+        # A directory takes this over from the one that it is made in.
+        told.mode |= os.fstat(self._descent.enter(name, told)).st_mode & stat.S_ISGID
+        return True
+
+    def _enter_existing(self, name: bytes, member: Member) -> None:
+        status = self.existing(name, member)
+        if not stat.S_ISDIR(status.st_mode):
+            raise IntegrityError(
+                f"{shown(member.name)}: {shown(name)} is not a directory, but an earlier member"
+            )
+        mode = stat.S_IMODE(status.st_mode)
+        if mode & _PRIVATE != _PRIVATE:
+            # Nobody else is in here, so it is still the directory that was just looked at.
+            os.chmod(name, mode | _PRIVATE, dir_fd=self.fd)
+        self._descent.enter(name, _Told(mode, status.st_mtime_ns))
+
+    def _leave(self) -> None:
+        told, name = self._descent.payload, self._descent.name
+        self._descent.leave(lambda fd: self._give(fd, told, name))
+
+    def _give(self, fd: int, told: _Told, name: bytes) -> None:
+        if told.member and self._give_owner:
+            self._give_owner(fd, told.member)
+        set_mode(fd, told.mode, told.member.name if told.member else name)
+        if told.mtime_ns is not None:
+            os.utime(fd, ns=(told.mtime_ns, told.mtime_ns))
+
+    def _require_exact(self, name: bytes, member: Member) -> None:
+        if name not in map(os.fsencode, os.listdir(self.fd)):
+            raise IntegrityError(
+                f"{shown(member.name)}: this file system takes it for another member's name",
+                "restore it on a file system that distinguishes upper and lower case",
+            )
+
+
+def _folds(root: int) -> bool:
+    """Whether names that differ by case or Unicode form are the same in the directory `root`."""
+    made, others = "cacher-\u00e9", ("CACHER-\u00c9", "cacher-e\u0301", "cacher-\u00c9")
+    try:
+        os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600, dir_fd=root))
+    except (OSError, UnicodeError):
+        return True  # whatever it does with names, it is not to be trusted
+    try:
+        return any(_exists(other, root) for other in others)
+    finally:
+        os.unlink(made, dir_fd=root)
+
+
+def _exists(name: str, root: int) -> bool:
+    try:
+        os.stat(name, dir_fd=root, follow_symlinks=False)
+    except OSError as error:
+        return error.errno != errno.ENOENT
+    return True

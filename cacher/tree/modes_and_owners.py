@@ -1,0 +1,84 @@
+"""Modes and owners of what is restored: who decides them, and what it means if they are refused.
+
+Knows descriptors and members; must not know where these belong.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cacher.errors import IntegrityError, LocalError
+from cacher.tar.header_fields import shown
+from cacher.tar.reader import Member
+from cacher.tree.file_content import CREATE
+
+_ID_LIMIT = 2**32 - 1
+"""Of users and groups on every system: this one means "as it is"."""
+
+
+def denied_modes(directory: int) -> int:
+    """Find out which permission bits new files in an empty, private directory do not get.
+
+    Those of the umask; or where the directory has a default ACL what that withholds, and the umask
+    counts for nothing (acl(5)). Raises `OSError`.
+    """
+    name = b"mode"
+    fd = os.open(name, CREATE, 0o777, dir_fd=directory)
+    try:
+        return 0o777 & ~os.fstat(fd).st_mode
+    finally:
+        os.close(fd)
+        os.unlink(name, dir_fd=directory)
+
+
+def set_mode(fd: int, mode: int, name: bytes) -> None:
+    """Set the mode of an open file or directory, which a message calls `name`.
+
+    Raises `LocalError` where it is refused, and `OSError`.
+    """
+    try:
+        os.fchmod(fd, mode)
+    except PermissionError as error:
+        raise LocalError(
+            f"setting the mode of {shown(name)} to {mode:04o}: {_reason(error)}",
+            "the file system of DIR may not keep modes: restore to another one",
+        ) from error
+
+
+def give_owner(fd: int, member: Member) -> None:
+    """Give an open file or directory to the member's user and group.
+
+    Call it before `set_mode`: giving a file away clears its setuid bit. Raises `IntegrityError`
+    for an owner that cannot exist, `LocalError` where it is refused, and `OSError`.
+    """
+    _require_owner(member)
+    try:
+        os.fchown(fd, member.uid, member.gid)
+    except PermissionError as error:
+        raise _not_given(member, error) from error
+
+
+def give_link_owner(name: bytes, directory: int, member: Member) -> None:
+    """Give a symbolic link in an open directory as `give_owner` does a file."""
+    _require_owner(member)
+    try:
+        os.chown(name, member.uid, member.gid, dir_fd=directory, follow_symlinks=False)
+    except PermissionError as error:
+        raise _not_given(member, error) from error
+
+
+def _require_owner(member: Member) -> None:
+    if not (0 <= member.uid < _ID_LIMIT and 0 <= member.gid < _ID_LIMIT):
+        raise IntegrityError(f"{shown(member.name)}: the owner is not a user or group number")
+
+
+def _not_given(member: Member, error: OSError) -> LocalError:
+    return LocalError(
+        f"giving {shown(member.name)} to user {member.uid} and group {member.gid}: "
+        f"{_reason(error)}",
+        "leave out --owner: then everything belongs to the user who restores it",
+    )
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

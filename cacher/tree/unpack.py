@@ -1,0 +1,279 @@
+"""A tar stream becomes files below one directory, and reaches nothing outside of it.
+
+Every name is looked up by descriptors, from directories that this run has made, without following a
+link; what has no place there is refused. Knows members and files; must not know where the
+stream comes from, nor what becomes of the directory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from cacher.errors import IntegrityError, LocalError, UsageError
+from cacher.tar import reader as members
+from cacher.tar.header_fields import shown
+from cacher.tar.reader import Archive, Member
+from cacher.tree.extract_dirs import Places
+from cacher.tree.file_content import CREATE, hard_link, write_all
+from cacher.tree.modes_and_owners import denied_modes, give_link_owner, give_owner, set_mode
+from cacher.tree.patterns import Globs
+
+_PATH_LIMIT = 64 * 1024
+"""Bytes of a path: sixteen times what a system call takes. Each level of it costs time."""
+
+_NO_NAMES = (b"", b".", b"..")
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Wanted(NamedTuple):
+    """What of an archive is wanted; `max_size` is bytes of the whole tar stream."""
+
+    strip: int = 0
+    only: Sequence[str] = ()
+    keep_owner: bool = False
+    max_size: int = 100 * 1024**3
+
+
+class Unpacked:
+    """What an archive has: `size` is bytes of file contents; `restored` members were wanted."""
+
+    __slots__ = (
+        *("directories", "implicit", "members", "restored", "restored_directories"),
+        *("size", "skipped"),
+    )
+
+    def __init__(self) -> None:
+        self.members = 0
+        self.directories = 0
+        """How many of the members are directories."""
+        self.restored_directories = 0
+        self.size = 0
+        self.skipped = 0
+        """FIFOs, which were left out."""
+        self.restored = 0
+        self.implicit: set[bytes] = set()
+        """The directories that the archive has things in but does not tell of; the root is b""."""
+
+    def files(self) -> int:
+        """The members that are not directories."""
+        return self.members - self.directories
+
+    def restored_files(self) -> int:
+        """Those of them that were wanted."""
+        return self.restored - self.restored_directories
+
+
+def unpack(
+    feed: Callable[[], memoryview], root: int, wanted: Wanted, unpacked: Unpacked | None = None
+) -> Unpacked:
+    """Unpack the tar stream that `feed` gives in pieces into the empty, private directory `root`.
+
+    What is counted is in `unpacked` as it goes. Raises `IntegrityError` for an archive that is
+    damaged or unsafe, `LocalError`, and what `feed` raises. What is there by then stays there: the
+    whole directory is to be thrown away.
+    """
+    try:
+        unpacker = _Unpacker(root, wanted, unpacked or Unpacked())
+    except OSError as error:
+        raise LocalError(f"writing a directory: {_reason(error)}") from error
+    try:
+        unpacker.run(Archive(feed, wanted.max_size))
+    finally:
+        unpacker.places.close()
+    return unpacker.unpacked
+
+
+class _Unpacker:
+    def __init__(self, root: int, wanted: Wanted, unpacked: Unpacked) -> None:
+        self.unpacked = unpacked
+        self._denied = denied_modes(root)
+        self._strip = wanted.strip
+        self._globs = Globs(wanted.only) if wanted.only else None
+        self._owner = give_owner if wanted.keep_owner else None
+        self.places = Places(root, 0o777 & ~self._denied, self._owner)
+
+    def run(self, archive: Archive) -> None:
+        """All members, to the proved end."""
+        unpacked, places, file = self.unpacked, self.places, self._file
+        is_plain = not self._strip and self._globs is None
+        while (member := archive.next()) is not None:
+            unpacked.members += 1
+            try:
+                if member.kind == members.FILE:
+                    unpacked.size += member.size
+                    parent, slash, name = member.name.rpartition(b"/")
+                    if (
+                        is_plain
+                        and parent == places.raw
+                        and name not in _NO_NAMES
+                        and (parent or not slash)
+                    ):
+                        # Most members are files beside the one before.
+                        file(archive, member, name, places.fd)
+                        unpacked.restored += 1
+                        continue
+                self._member(archive, member)
+            except OSError as error:
+                raise _failed(error, member) from error
+        try:
+            self.places.finish()
+        except OSError as error:
+            raise LocalError(f"writing a directory: {_reason(error)}") from error
+        unpacked.implicit = self.places.implicit
+
+    def _member(self, archive: Archive, member: Member) -> None:
+        kind = member.kind
+        self.unpacked.directories += kind == members.DIRECTORY
+        path = self._path(member.name, member)
+        if kind in (members.CHARACTER, members.DEVICE):
+            raise IntegrityError(f"{shown(member.name)}: it is a device, which is refused")
+        if path is None or (self._globs and not self._globs.matches(path)):
+            archive.skip(member.size)
+            return
+        if kind == members.FIFO:
+            self.unpacked.skipped += 1
+            return
+        if kind == members.DIRECTORY:
+            archive.skip(member.size)
+            self.places.directory(path, member)
+            self.unpacked.restored_directories += 1
+            self.places.raw = member.name.removesuffix(b"/") if path else b""
+        else:
+            parent, _, name = path.rpartition(b"/")
+            directory = self.places.go(parent, member)
+            before, _, last = member.name.rpartition(b"/")
+            # "a/." is a file in the root: what begins with "a/" then is not beside it.
+            self.places.raw = before if last == name else parent
+            if not name:
+                raise IntegrityError(f"{shown(member.name)}: the root is not a directory")
+            if kind == members.FILE:
+                self._file(archive, member, name, directory)
+            elif kind == members.SYMLINK:
+                archive.skip(member.size)
+                self._symlink(member, name, directory)
+            else:
+                archive.skip(member.size)
+                self._hard_link(member, path, name, directory)
+        self.unpacked.restored += 1
+
+    def _path(self, name: bytes, member: Member) -> bytes | None:
+        """Where a name of the archive belongs; None where `strip` leaves nothing of it."""
+        if len(name) > _PATH_LIMIT:
+            raise IntegrityError(f"{_about(name, member)} is a path of {len(name)} bytes")
+        parts = name.split(b"/")
+        if b"" in parts or b"." in parts or b".." in parts:
+            if not name:
+                raise IntegrityError(f"{shown(member.name)}: an empty path")
+            if parts[0] == b"":
+                raise IntegrityError(f"{_about(name, member)} is an absolute path")
+            if b".." in parts:
+                raise IntegrityError(f"{_about(name, member)} leads upwards")
+            parts = [part for part in parts if part not in (b"", b".")]
+        if not self._strip:
+            return b"/".join(parts)
+        return b"/".join(parts[self._strip :]) if len(parts) > self._strip else None
+
+    def _file(self, archive: Archive, member: Member, name: bytes, directory: int) -> None:
+        mode, size = member.mode, member.size
+        try:
+            fd = os.open(name, CREATE, mode & 0o777, dir_fd=directory)
+        except FileExistsError:
+            self._make_way(name, directory, member)
+            fd = os.open(name, CREATE, mode & 0o777, dir_fd=directory)
+        try:
+            content = archive.whole(size)
+            if content is None:
+                for piece in archive.pieces(size):
+                    write_all(fd, piece)
+            elif size and (count := os.write(fd, content)) < size:
+                write_all(fd, content[count:])
+            if self._owner:
+                self._owner(fd, member)
+                set_mode(fd, mode, member.name)
+            elif mode & self._denied or mode & 0o7000:
+                set_mode(fd, mode, member.name)
+            os.utime(fd, ns=(member.mtime_ns, member.mtime_ns))
+        finally:
+            os.close(fd)
+
+    def _make_way(self, name: bytes, directory: int, member: Member) -> None:
+        """Remove an earlier member of the same name: the later one counts, as with tar."""
+        if stat.S_ISDIR(self.places.existing(name, member).st_mode):
+            raise IntegrityError(f"{shown(member.name)}: there is a directory of that name")
+        os.unlink(name, dir_fd=directory)
+
+    def _symlink(self, member: Member, name: bytes, directory: int) -> None:
+        if not member.link:
+            raise IntegrityError(f"{shown(member.name)}: a symbolic link to nothing")
+        try:
+            os.symlink(member.link, name, dir_fd=directory)
+        except FileExistsError:
+            self._make_way(name, directory, member)
+            os.symlink(member.link, name, dir_fd=directory)
+        if self._owner:
+            give_link_owner(name, directory, member)
+        times = (member.mtime_ns, member.mtime_ns)
+        os.utime(name, ns=times, dir_fd=directory, follow_symlinks=False)
+
+    def _hard_link(self, member: Member, path: bytes, name: bytes, directory: int) -> None:
+        target = self._path(member.link, member)
+        if target is None or (self._globs and not self._globs.matches(target)):
+            raise UsageError(
+                f"{shown(member.name)} is a hard link to {shown(member.link)}, which is left out",
+                "restore both, or neither",
+            )
+        try:
+            there, other, is_ours = self.places.linked(target)
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._no_target(member) from None
+        try:
+            self._require_file(there, other, member)
+            if target != path:  # `tar c a a` may store the second `a` as a link to itself
+                self._link(there, other, directory, name, member)
+        finally:
+            if is_ours:
+                os.close(there)
+
+    def _require_file(self, there: int, other: bytes, member: Member) -> None:
+        try:
+            status = os.stat(other, dir_fd=there, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._no_target(member) from None
+        if stat.S_ISDIR(status.st_mode):
+            raise IntegrityError(f"{shown(member.name)}: a hard link to a directory")
+
+    def _link(self, there: int, other: bytes, here: int, name: bytes, member: Member) -> None:
+        try:
+            hard_link(there, other, here, name)
+        except FileExistsError:
+            self._make_way(name, here, member)
+            hard_link(there, other, here, name)
+
+    def _no_target(self, member: Member) -> IntegrityError:
+        return IntegrityError(
+            f"{shown(member.name)}: a hard link to {shown(member.link)}, "
+            "which is not an earlier member"
+        )
+
+
+def _about(name: bytes, member: Member) -> str:
+    """The member, and the name that it gives, if that is another one."""
+    return f"{shown(member.name)}: {'it' if name == member.name else shown(name)}"
+
+
+def _failed(error: OSError, member: Member) -> LocalError:
+    hint = ""
+    if error.errno in _NO_SPACE:
+        hint = "free some space"
+    elif error.errno == errno.EPERM:
+        hint = "the file system of DIR, or an attribute that chattr gave DIR, forbids this"
+    return LocalError(f"writing {shown(member.name)}: {_reason(error)}", hint)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,58 @@
+"""A fake server, a bucket store on it, and what a test of the two wants at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cacher.store.s3_store import BucketStore
+from tests.fakes.faults import Action, Fault
+from tests.fakes.profile import GARAGE, Profile
+from tests.fakes.s3server import FakeS3Server
+from tests.support.store_helpers import Hands
+from tests.support.stores import Pauses, open_fake
+
+PART = 1 << 20
+"""Bytes of a part: Garage has no minimum, but a file's parts are whole MiB."""
+
+
+@dataclass(frozen=True)
+class Rig:
+    """The parts that belong together; `pauses` are those that the store wanted to make."""
+
+    server: FakeS3Server
+    store: BucketStore
+    hands: Hands
+    pauses: Pauses
+
+    def fault(self, action: Action, operation: str | None = None, **given: Any) -> Fault:
+        """Let the requests that match go wrong; the fault, for its `hits`."""
+        return self.server.inject(Fault(action, operation, **given))
+
+    def seen(self) -> list[tuple[str, int]]:
+        """What was asked of the server since the last look, and the status answered, in order.
+
+        The status is 0 where there was no answer.
+        """
+        records = self.server.requests
+        assert self.server.violations == []
+        self.server.forget()
+        return [(record.operation, record.status) for record in records]
+
+
+@contextmanager
+def rigged(directory: Path, profile: Profile = GARAGE, **given: Any) -> Iterator[Rig]:
+    """A rig that ends with the block; whatever went wrong, nothing unfinished may be left.
+
+    `given` goes to `open_fake`: without more of it, the store never waits.
+    """
+    with FakeS3Server(profile) as server:
+        pauses = Pauses()
+        store = open_fake(server, pauses, **{"part_size": PART, **given})
+        yield Rig(server, store, Hands(store, directory), pauses)
+        store.close()
+        assert list(server.uploads.values()) == []
+        assert server.violations == []

@@ -1,0 +1,280 @@
+"""What the tests of staging and publishing do again and again: make trees, look, be nobody."""
+
+from __future__ import annotations
+
+import ctypes  # noqa: F401 - it is loaded late, and nobody may not be able to read it
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self, TypeVar
+
+import pytest
+
+from cacher.replace import move_into_place as publish
+from cacher.replace.staging import Staging
+from cacher.tree.remove import remove
+from tests.support.local_store_helpers import in_child
+
+T = TypeVar("T")
+
+NOBODY = 65534
+
+DAY = 86_400 * 10**9
+
+Seen = tuple[str, int, int, bytes]
+"""What a name is, its mode, its time in ns and its content: all of it that is restored."""
+
+Spec = dict[str, "bytes | str | int"]
+"""By path: bytes make a file, text a link to it, a number a directory of that mode. Parents that
+are not named have mode 0755. Times follow from the path and `age`."""
+
+
+def build(root: Path, spec: Spec, age: int = 1) -> None:
+    """Make a tree in the directory `root`, which gets a mode if the spec has one for ""."""
+    for path, value in spec.items():
+        place = root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(value, bytes):
+            place.write_bytes(value)
+            place.chmod(0o640)
+        elif isinstance(value, str):
+            place.symlink_to(value)
+        else:
+            place.mkdir(exist_ok=True)
+    found = [root, *root.rglob("*")]
+    for place in sorted(found, reverse=True):
+        path = "" if place == root else place.relative_to(root).as_posix()
+        time = age * DAY + sum(path.encode()) * 10**9 + len(path)
+        mode = spec.get(path)
+        if not place.is_symlink() and place.is_dir():
+            place.chmod(mode if isinstance(mode, int) else 0o755)
+        os.utime(place, ns=(time, time), follow_symlinks=False)
+
+
+def seen(root: Path) -> dict[str, Seen]:
+    """Everything at and below `root`, which may be missing. Modes are no obstacle."""
+    found: dict[str, Seen] = {}
+    if not os.path.lexists(root):
+        return found
+    _look(root, "", found)
+    return found
+
+
+def _look(place: Path, path: str, found: dict[str, Seen]) -> None:
+    status = place.lstat()
+    mode = stat.S_IMODE(status.st_mode)
+    if stat.S_ISDIR(status.st_mode):
+        found[path] = ("directory", mode, status.st_mtime_ns, b"")
+        with listable(place, mode):
+            for name in os.listdir(place):
+                _look(place / name, f"{path}/{name}" if path else name, found)
+    elif stat.S_ISLNK(status.st_mode):
+        found[path] = ("link", 0, status.st_mtime_ns, os.fsencode(os.readlink(place)))
+    elif stat.S_ISREG(status.st_mode):
+        found[path] = ("file", mode, status.st_mtime_ns, place.read_bytes())
+    else:
+        found[path] = ("special", mode, status.st_mtime_ns, b"")
+
+
+@contextmanager
+def listable(place: Path, mode: int) -> Iterator[None]:
+    """Access to a directory for the moment."""
+    if mode & 0o500 != 0o500 and os.geteuid():
+        place.chmod(mode | 0o700)
+        yield
+        place.chmod(mode)
+    else:
+        yield
+
+
+def merged(old: dict[str, Seen], new: dict[str, Seen]) -> dict[str, Seen]:
+    """What a merge is to give: the new, and of the old what the new neither has nor hides."""
+    result = dict(old)
+    for path, (kind, *_) in new.items():
+        replaced = path in old and (kind != "directory" or old[path][0] != "directory")
+        if replaced:
+            for other in old:
+                if other == path or other.startswith(f"{path}/"):
+                    del result[other]
+    return {**result, **new}
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def as_user(name: str, act: Callable[[], T]) -> T:
+    """Run `act` as root, or as an ordinary user: in a child that gave up being root."""
+    if name == "root" or not is_root():
+        return act()
+
+    def child() -> T:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        os.chdir("/")  # a checkout in the home of root is closed to others
+        return act()
+
+    return in_child(child)
+
+
+@contextmanager
+def ground(user: str, disk: str) -> Iterator[Path]:
+    """A directory of the user's, on tmpfs or on a disk."""
+    shm = Path("/dev/shm")
+    parent = shm if disk == "tmpfs" and shm.is_dir() else None
+    path = Path(tempfile.mkdtemp(prefix="cacher-tests-", dir=parent))
+    try:
+        if user == "nobody" and is_root():
+            os.chown(path, NOBODY, NOBODY)
+        yield path
+    finally:
+        for place, names, _ in os.walk(path):
+            for name in names:
+                if not os.path.islink(os.path.join(place, name)):
+                    os.chmod(os.path.join(place, name), 0o700)
+        shutil.rmtree(path)
+
+
+def restore(target: Path, spec: Spec, *, clean: bool = False, age: int = 2) -> None:
+    """Stage a tree beside or inside the target, and publish it."""
+    with Staging(str(target)) as staging:
+        build(where(staging), spec, age)
+        staging.publish(clean=clean, root_told=True)
+
+
+def where(staging: Staging) -> Path:
+    """The path of a staging directory."""
+    inode = os.fstat(staging.fd).st_ino
+    target = Path(os.path.realpath(staging.target))
+    for place in (target.parent, target):
+        for name in os.listdir(place) if place.is_dir() else ():
+            if ".cacher-" in name and (place / name).lstat().st_ino == inode:
+                return place / name
+    raise AssertionError("it is nowhere")
+
+
+def expected(spec: Spec, age: int, scratch: Path) -> dict[str, Seen]:
+    """What a tree looks like, once built."""
+    scratch.mkdir()
+    build(scratch, spec, age)
+    found = seen(scratch)
+    clear(scratch)
+    return found
+
+
+def clear(path: Path) -> None:
+    """Remove a tree with the means under test."""
+    parent = os.open(path.parent, os.O_RDONLY)
+    try:
+        remove(os.fsencode(path.name), parent)
+    finally:
+        os.close(parent)
+    assert not os.path.lexists(path)
+
+
+def old_and_new(
+    here: Path, old: Spec, new: Spec, *, clean: bool
+) -> tuple[dict[str, Seen], dict[str, Seen]]:
+    """What the target `here/target` is, and what it is to be."""
+    before = expected(old, 1, here / "scratch")
+    after = expected(new, 2, here / "scratch")
+    return before, after if clean or not old else merged(before, after)
+
+
+def make(here: Path, spec: Spec) -> Path:
+    """The target, of which a test may have made another before."""
+    target = here / "target"
+    if os.path.lexists(target):
+        clear(target)
+    if spec:
+        target.mkdir()
+        build(target, spec)
+    return target
+
+
+@contextmanager
+def playing(way: str) -> Iterator[None]:
+    """A system as in `way`: "at once" is this one."""
+    with pytest.MonkeyPatch.context() as patch:
+        if way == "no exchange":
+            patch.setattr(publish, "exchange", lambda *_: refuse(errno.ENOSYS))
+        elif way == "overlay":
+            _play_overlay(patch)
+        yield
+
+
+def refuse(number: int) -> None:
+    raise OSError(number, os.strerror(number))
+
+
+def _play_overlay(patch: pytest.MonkeyPatch) -> None:
+    """Let directories that were not just made be of a lower layer: they cannot be renamed."""
+    made: set[int] = set()
+    real_mkdir, real_rename = os.mkdir, os.rename
+
+    def mkdir(path: bytes, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+        real_mkdir(path, mode, dir_fd=dir_fd)
+        made.add(os.stat(path, dir_fd=dir_fd).st_ino)
+
+    def rename(
+        old: bytes, new: bytes, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None
+    ) -> None:
+        status = os.lstat(old, dir_fd=src_dir_fd)
+        if stat.S_ISDIR(status.st_mode) and status.st_ino not in made:
+            refuse(errno.EXDEV)
+        real_rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    patch.setattr(os, "mkdir", mkdir)
+    patch.setattr(os, "rename", rename)
+    patch.setattr(publish, "exchange", lambda *_: refuse(errno.EXDEV))
+
+
+CALLS = (
+    *("chmod", "fchmod", "fchown", "fstat", "link", "listdir", "mkdir", "open", "rename"),
+    *("rmdir", "scandir", "stat", "unlink", "utime", "write"),
+)
+"""What of `os` may fail."""
+
+
+class Faults:
+    """Lets the calls of the system from the `at`-th on, up to the `until`-th, do `act` instead."""
+
+    def __init__(self, at: int, act: Callable[[], object], until: int | None = None) -> None:
+        self._at = at
+        self._until = at if until is None else until
+        self._act = act
+        self._originals: dict[str, Callable[..., object]] = {}
+        self.calls = 0
+
+    @property
+    def happened(self) -> bool:
+        return self.calls >= self._at
+
+    def __enter__(self) -> Self:
+        for name in CALLS:
+            self._originals[name] = getattr(os, name)
+            setattr(os, name, self._counted(self._originals[name]))
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        for name, original in self._originals.items():
+            setattr(os, name, original)
+
+    def _counted(self, original: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            self.calls += 1
+            if self._at <= self.calls <= self._until:
+                self._act()
+            return original(*arguments, **options)
+
+        return call
+
+
+def fail() -> None:
+    raise OSError(errno.EIO, "broken disk")

@@ -1,0 +1,91 @@
+"""Short ways to take a store at its word, with whole byte strings."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+from pathlib import Path
+
+from cacher.store.interface import SHA256, Entry, Meter, Reader, Store, unmetered
+from cacher.store.source_file import Content
+
+
+def blob(size: int, seed: int = 0) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def drain(reader: Reader, step: int = 1 << 20) -> bytes:
+    buffer = memoryview(bytearray(step))
+    data = bytearray()
+    while count := reader.readinto(buffer):
+        data += buffer[:count]
+    assert reader.readinto(buffer) == 0
+    return bytes(data)
+
+
+class Hands:
+    """A store's promises, taken up with whole byte strings."""
+
+    def __init__(self, store: Store, directory: Path) -> None:
+        self.store = store
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def _file(self) -> Path:
+        with self._lock:
+            self._count += 1
+            return self._directory / f"hand-{self._count}"
+
+    def put(
+        self, key: str, data: bytes, recorded: str | None = None, meter: Meter = unmetered
+    ) -> Entry:
+        """Put `data`, with its digest unless another is `recorded` ('' is none)."""
+        path = self._file()
+        path.write_bytes(data)
+        value = digest(data) if recorded is None else recorded
+        with open(path, "rb") as file:
+            metadata = {SHA256: value} if value else {}
+            return self.store.put(key, Content.of(file.fileno(), "file"), metadata, meter)
+
+    def create(self, key: str, data: bytes, metadata: dict[str, str] | None = None) -> Entry:
+        with self.store.create(key, metadata or {}) as writer:
+            writer.write(data)
+            return writer.commit()
+
+    def opened(self, key: str, meter: Meter = unmetered) -> Reader:
+        reader = self.store.open(key, meter)
+        assert reader is not None
+        return reader
+
+    def read(self, key: str, step: int = 1 << 20, meter: Meter = unmetered) -> bytes:
+        with self.opened(key, meter) as reader:
+            return drain(reader, step)
+
+    def save(self, key: str, meter: Meter = unmetered) -> bytes:
+        path = self._file()
+        with open(path, "w+b") as file, self.opened(key, meter) as reader:
+            told = reader.save(file.fileno())
+        data = path.read_bytes()
+        assert told == digest(data)
+        return data
+
+    def keys(self, prefix: str = "") -> list[str]:
+        return sorted((entry.key for entry in self.store.list(prefix)), key=str.encode)
+
+
+class Tally:
+    """A meter that adds up, from any thread."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, count: int) -> None:
+        with self._lock:
+            self.total += count

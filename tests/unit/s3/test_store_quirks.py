@@ -1,0 +1,109 @@
+"""The tables of how stores differ: what each entry is there for."""
+
+from __future__ import annotations
+
+import pytest
+
+from cacher.s3 import store_quirks as quirks
+from cacher.s3.xml import ErrorDocument
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("s3.amazonaws.com", "us-east-1"),
+        ("s3.eu-central-1.amazonaws.com", "eu-central-1"),
+        ("s3-eu-west-1.amazonaws.com", "eu-west-1"),
+        ("s3.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ("s3.dualstack.us-east-2.amazonaws.com", "us-east-2"),
+        ("s3-fips.us-east-1.amazonaws.com", "us-east-1"),
+        ("s3-fips.dualstack.us-east-1.amazonaws.com", "us-east-1"),
+        ("s3.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("S3.EU-Central-1.AmazonAWS.com", "eu-central-1"),
+        ("s3.us-west-004.backblazeb2.com", "us-west-004"),
+        ("s3.eu-central-2.wasabisys.com", "eu-central-2"),
+        ("s3.fr-par.scw.cloud", "fr-par"),
+        ("0123456789abcdef.r2.cloudflarestorage.com", "auto"),
+        ("0123456789abcdef.eu.r2.cloudflarestorage.com", "auto"),
+        ("storage.googleapis.com", "auto"),
+    ],
+)
+def test_hosts_that_tell_their_region(host: str, region: str) -> None:
+    assert quirks.region_of_host(host) == region
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "127.0.0.1",
+        "garage.example.org",
+        "s3.eu-central-1.example.org",
+        "s3.eu-central-1.amazonaws.com.example.org",
+        "s3.wasabisys.com",
+    ],
+)
+def test_hosts_that_do_not(host: str) -> None:
+    assert quirks.region_of_host(host) == ""
+
+
+MALFORMED = ErrorDocument("AuthorizationHeaderMalformed", "unexpected scope", "garage")
+BUCKET_REGION = {"x-amz-bucket-region": "eu-west-1"}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "error", "region"),
+    [
+        pytest.param(400, {}, MALFORMED, "garage", id="garage"),
+        pytest.param(301, BUCKET_REGION, ErrorDocument(), "eu-west-1", id="aws-head-301"),
+        pytest.param(307, BUCKET_REGION, ErrorDocument(), "eu-west-1", id="aws-head-307"),
+        pytest.param(400, BUCKET_REGION, ErrorDocument(), "eu-west-1", id="aws-head-400"),
+        pytest.param(
+            301, {}, ErrorDocument("PermanentRedirect", region="eu-west-3"), "eu-west-3", id="body"
+        ),
+        pytest.param(400, {}, ErrorDocument("AuthorizationHeaderMalformed"), "", id="untold"),
+        pytest.param(403, BUCKET_REGION, ErrorDocument("AccessDenied"), "", id="forbidden"),
+        pytest.param(400, {}, ErrorDocument("InvalidRequest", region="x"), "", id="another-code"),
+    ],
+)
+def test_the_region_that_a_refusal_tells(
+    status: int, headers: dict[str, str], error: ErrorDocument, region: str
+) -> None:
+    assert quirks.region_told(status, headers, error) == region
+
+
+@pytest.mark.parametrize(
+    ("error", "off"),
+    [
+        (ErrorDocument("RequestTimeTooSkewed"), True),
+        (ErrorDocument("ExpiredRequest"), True),
+        (ErrorDocument("InvalidRequest", "Bad request: Date is too old"), True),
+        (ErrorDocument("InvalidRequest", "Bad request: no such thing"), False),
+        (ErrorDocument("AccessDenied", "Date is too old"), False),
+        (ErrorDocument(), False),
+    ],
+)
+def test_refusals_for_the_clock(error: ErrorDocument, off: bool) -> None:
+    assert quirks.clock_is_off(error) is off
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "reached"),
+    [
+        (403, ErrorDocument("AccessDenied", "Forbidden: Object quota is reached, 3"), True),
+        (403, ErrorDocument("AccessDenied", "Bucket size QUOTA is reached"), True),
+        (403, ErrorDocument("QuotaExceeded"), True),
+        (507, ErrorDocument(), True),
+        (400, ErrorDocument("XMinioAdminBucketQuotaExceeded"), True),
+        (403, ErrorDocument("AccessDenied", "Forbidden"), False),
+        (503, ErrorDocument("SlowDown"), False),
+    ],
+)
+def test_full_stores(status: int, error: ErrorDocument, reached: bool) -> None:
+    assert quirks.quota_is_reached(status, error) is reached
+
+
+def test_limits_hang_together() -> None:
+    assert quirks.MIN_PART <= quirks.MAX_PART
+    assert quirks.FEW_PARTS <= quirks.MAX_PARTS
+    assert 1 <= quirks.BULK_DELETE <= 1000  # AWS refuses more

@@ -1,0 +1,306 @@
+"""A crew of threads: the first failure ends it for all, and nobody is left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from cacher.errors import OutOfThreads, StoreError
+from cacher.http.exceptions import Cancelled
+from cacher.s3.thread_pool import Crew, work_within
+
+LONG = 300.0
+"""Seconds that nothing here may take: whoever waits is woken."""
+
+
+class Failure(Exception):
+    pass
+
+
+def idle() -> None:
+    """There is no socket to wake anybody from."""
+
+
+def test_everybody_works_once() -> None:
+    done: list[int] = []
+    with Crew(idle) as crew:
+        crew.start(4, lambda: done.append(1))
+        crew.join()
+        assert len(done) == 4
+
+
+def test_joining_nobody() -> None:
+    with Crew(idle) as crew:
+        crew.join()
+
+
+def test_the_owner_gets_what_made_a_thread_fail() -> None:
+    failure = Failure("first")
+
+    def fail() -> None:
+        raise failure
+
+    with Crew(idle) as crew:
+        crew.start(1, fail)
+        with pytest.raises(Failure) as caught:
+            crew.wait_for(lambda: False)
+        assert caught.value is failure
+        with pytest.raises(Failure):
+            crew.join()
+
+
+@pytest.mark.parametrize("failure", [SystemExit(3), KeyboardInterrupt(), Failure()])
+def test_whatever_it_was(failure: BaseException) -> None:
+    def fail() -> None:
+        raise failure
+
+    with Crew(idle) as crew:
+        crew.start(1, fail)
+        with pytest.raises(type(failure)):
+            crew.join()
+
+
+def test_a_failure_cancels_the_others() -> None:
+    ended: list[str] = []
+    waiting = threading.Barrier(4, timeout=LONG)
+
+    def pausing(crew: Crew) -> None:
+        crew.pause(LONG)
+
+    def waiting_for_ever(crew: Crew) -> None:
+        with crew.changed:
+            crew.wait(lambda: False)
+
+    def checking(crew: Crew) -> None:
+        while True:
+            crew.check()
+
+    def watched(work: Callable[[Crew], None], crew: Crew) -> None:
+        waiting.wait()
+        try:
+            work(crew)
+        except Cancelled:
+            ended.append(work.__name__)
+            raise
+
+    def fail() -> None:
+        waiting.wait()
+        raise Failure
+
+    with pytest.raises(Failure), Crew(idle) as crew:
+        for work in (pausing, waiting_for_ever, checking):
+            crew.start(1, partial(watched, work, crew))
+        crew.start(1, fail)
+        crew.join()
+    assert sorted(ended) == ["checking", "pausing", "waiting_for_ever"]
+
+
+def test_being_cancelled_is_no_failure() -> None:
+    crew = Crew(idle)
+    crew.start(2, lambda: crew.pause(LONG))
+    crew.stop()
+    crew.join()
+
+
+def test_whoever_comes_late_is_cancelled_at_once() -> None:
+    crew = Crew(idle)
+    crew.stop()
+    with pytest.raises(Cancelled):
+        crew.pause(LONG)
+    with pytest.raises(Cancelled), crew.changed:
+        crew.wait(lambda: True)
+
+
+def test_leaving_early_interrupts_again_and_again_and_waits() -> None:
+    """The first interruption may come before a thread is at its socket."""
+    interruptions = threading.Semaphore(0)
+    ended = threading.Event()
+
+    def stubborn() -> None:
+        for _ in range(3):
+            assert interruptions.acquire(timeout=LONG)
+        ended.set()
+
+    with pytest.raises(Failure), Crew(interruptions.release) as crew:
+        crew.start(1, stubborn)
+        raise Failure
+    assert ended.is_set()
+
+
+def test_nobody_is_interrupted_without_need() -> None:
+    interruptions: list[int] = []
+    with Crew(lambda: interruptions.append(1)) as crew:
+        crew.start(2, lambda: None)
+        crew.join()
+    assert not interruptions
+
+
+def test_waiting_for_what_threads_do() -> None:
+    done: list[int] = []
+
+    def work() -> None:
+        with crew.changed:
+            done.append(1)
+            crew.changed.notify_all()
+
+    with Crew(idle) as crew:
+        crew.start(3, work)
+        crew.wait_for(lambda: len(done) == 3)
+
+
+def test_pausing_takes_the_time_it_takes() -> None:
+    with Crew(idle) as crew:
+        crew.start(1, lambda: crew.pause(0.0))
+        crew.join()
+
+
+class Signal(BaseException):
+    """What a signal's handler raises, wherever the owner is."""
+
+
+def test_a_signal_while_the_lock_changes_hands() -> None:
+    """It may come right after the owner has got the lock: then no block gives it back."""
+    with Crew(idle) as crew:
+        crew.start(2, lambda: crew.pause(LONG))
+        crew.changed.acquire()
+        crew.changed.acquire()
+        began = time.monotonic()
+        crew.stop()
+        assert time.monotonic() - began < LONG / 2
+
+
+def test_a_signal_while_the_owner_begins_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come when the lock is released already, for those who will wake the owner."""
+    with Crew(idle) as crew:
+
+        def struck(_ready: Callable[[], bool]) -> bool:
+            crew.changed.release()
+            raise Signal
+
+        monkeypatch.setattr(crew.changed, "wait_for", struck)
+        with pytest.raises(Signal):
+            crew.wait_for(lambda: False)
+
+
+def test_a_signal_while_a_thread_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come in `threading`'s own wait for it, which then fails for the lock."""
+
+    def struck(_thread: threading.Thread) -> None:
+        try:
+            raise Signal
+        finally:
+            threading.Lock().release()  # as it is not held: RuntimeError
+
+    with Crew(idle) as crew:
+        monkeypatch.setattr(threading.Thread, "start", struck)
+        with pytest.raises(Signal):
+            crew.start(1, lambda: None)
+
+
+def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Crew(idle) as crew:
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        with pytest.raises(OutOfThreads):
+            crew.start(1, lambda: None)
+        crew.join()  # there is nobody to wait for
+
+
+def test_where_only_some_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started, done = threading.Thread.start, [0], [0]
+
+    def limited(thread: threading.Thread) -> None:
+        if started[0] == 2:
+            raise RuntimeError("can't start new thread")
+        started[0] += 1
+        start(thread)
+
+    def work() -> None:
+        with crew.changed:
+            done[0] += 1
+
+    with Crew(idle) as crew:
+        monkeypatch.setattr(threading.Thread, "start", limited)
+        crew.start(4, work)
+        crew.join()
+        assert done == [2]
+
+
+def test_an_owner_that_waits_elsewhere_learns_that_the_job_is_given_up() -> None:
+    """The owner may let another thread read for it, and give up itself."""
+    crew = Crew(idle)
+    heard = threading.Event()
+
+    def read() -> None:
+        with pytest.raises(Cancelled):
+            crew.wait_for(lambda: False)
+        heard.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    crew.stop()
+    assert heard.wait(LONG)
+    reader.join()
+
+
+def hang(over: threading.Event) -> None:
+    """Wait where no interruption reaches."""
+    over.wait(LONG)
+
+
+def test_a_thread_that_nothing_wakes_is_left_behind() -> None:
+    over = threading.Event()
+    crew = Crew(idle)
+    crew.start(3, partial(hang, over))
+    began = time.monotonic()
+    crew.stop(0.3)
+    assert 0.3 <= time.monotonic() - began < LONG / 2
+    over.set()
+
+
+def test_work_within_its_time() -> None:
+    done: list[int] = []
+    began = time.monotonic()
+    work_within(LONG, lambda: done.append(1), idle)
+    assert done == [1]
+    assert time.monotonic() - began < LONG / 2
+
+
+def test_work_that_takes_longer_is_left_behind() -> None:
+    over = threading.Event()
+    began = time.monotonic()
+    work_within(0.2, partial(hang, over), idle)
+    assert 0.2 <= time.monotonic() - began < LONG / 2
+    over.set()
+
+
+def failing() -> None:
+    raise StoreError("the store is gone")
+
+
+def test_that_such_work_fails_changes_nothing() -> None:
+    work_within(LONG, failing, idle)
+
+
+@pytest.mark.parametrize("work", [idle, failing])
+def test_such_work_without_a_thread_to_spare(
+    monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]
+) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    done: list[int] = []
+
+    def noted() -> None:
+        done.append(1)
+        work()
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    work_within(LONG, noted, idle)
+    assert done == [1]

@@ -1,0 +1,148 @@
+"""The way into directories: deep ones, moved ones, and how many descriptors it takes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from cacher.tree.dir_stack import OPEN, Descent
+from tests.support.packed_trees import deep, descriptors, no_descriptor_more
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def opened(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def inode(fd: int) -> int:
+    return os.fstat(fd).st_ino
+
+
+def test_goes_down_and_up_again(root: Path) -> None:
+    (root / "a/b").mkdir(parents=True)
+    fd = opened(root)
+    with no_descriptor_more(), Descent(fd, "top") as descent:
+        assert (descent.depth, descent.names, descent.payload) == (0, [], "top")
+        assert descent.fd == fd
+        assert descent.enter(b"a", "first") == descent.fd
+        descent.enter(b"b", "second")
+        assert inode(descent.fd) == (root / "a/b").stat().st_ino
+        assert (descent.depth, descent.name, descent.names) == (2, b"b", [b"a", b"b"])
+        assert descent.payloads == ["top", "first", "second"]
+        descent.leave()
+        assert inode(descent.fd) == (root / "a").stat().st_ino
+        assert (descent.depth, descent.payload) == (1, "first")
+        descent.leave()
+        assert descent.fd == fd
+    os.fstat(fd)  # The root stays the caller's.
+    os.close(fd)
+
+
+@pytest.mark.parametrize("depth", [1, OPEN - 1, OPEN, OPEN + 1, 3 * OPEN, 1500])
+def test_comes_back_from_any_depth_with_few_descriptors(root: Path, depth: int) -> None:
+    with deep(root, b"d", depth):
+        fd = opened(root)
+        few = len(descriptors()) + OPEN
+        with no_descriptor_more(), Descent(fd, 0) as descent:
+            inodes = [inode(fd)]
+            for number in range(depth):
+                descent.enter(b"d", number + 1)
+                inodes.append(inode(descent.fd))
+            assert len(descriptors()) <= few
+            for number in range(depth, 0, -1):
+                assert (descent.depth, descent.payload) == (number, number)
+                assert inode(descent.fd) == inodes[number]
+                descent.leave()
+            assert descent.fd == fd
+        os.close(fd)
+
+
+def test_goes_down_again_after_coming_back(root: Path) -> None:
+    """Up and down across the frames that were closed: each way gives the right directory."""
+    depth = OPEN + 20
+    with deep(root, b"d", depth) as deepest:
+        fd = opened(root)
+        few = len(descriptors()) + OPEN
+        with no_descriptor_more(), Descent(fd, None) as descent:
+            for _ in range(4):
+                while descent.depth < depth:
+                    descent.enter(b"d", None)
+                    assert len(descriptors()) <= few
+                assert inode(descent.fd) == inode(deepest)
+                while descent.depth > 5:
+                    descent.leave()
+        os.close(fd)
+
+
+def test_paths_beyond_what_the_system_takes(root: Path) -> None:
+    with deep(root, b"n" * 255, 40) as deepest:
+        fd = opened(root)
+        with Descent(fd, None) as descent:
+            for _ in range(40):
+                descent.enter(b"n" * 255, None)
+            assert sum(map(len, descent.names)) > os.pathconf(root, "PC_PATH_MAX")
+            assert inode(descent.fd) == inode(deepest)
+        os.close(fd)
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "nothing"])
+def test_only_directories_are_entered(root: Path, kind: str) -> None:
+    (root / "real").mkdir()
+    (root / "link").symlink_to("real")
+    (root / "file").touch()
+    fd = opened(root)
+    with no_descriptor_more(), Descent(fd, None) as descent:
+        with pytest.raises(OSError) as caught:
+            descent.enter(kind.encode(), None)
+        assert caught.value.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENOENT)
+        assert (descent.depth, descent.fd) == (0, fd)
+        descent.enter(b"real", None)
+        assert descent.depth == 1
+    os.close(fd)
+
+
+def test_a_directory_moved_meanwhile_is_not_left_for_another(root: Path) -> None:
+    """Its `..` is another directory by then, which is outside."""
+    (root / "tree").mkdir()
+    (root / "outside").mkdir()
+    with deep(root / "tree", b"d", OPEN + 3):
+        fd = opened(root / "tree")
+        with no_descriptor_more(), Descent(fd, None) as descent:
+            for _ in range(OPEN + 3):
+                descent.enter(b"d", None)
+            (root / "tree/d/d/d/d").rename(root / "outside/d")
+            try:
+                with pytest.raises(OSError, match="d was moved meanwhile"):
+                    while descent.depth:
+                        descent.leave()
+                assert descent.depth == 4
+                assert inode(descent.fd) == (root / "outside/d").stat().st_ino
+            finally:
+                (root / "outside/d").rename(root / "tree/d/d/d/d")
+        os.close(fd)
+
+
+def test_finish_gets_the_directory_that_is_left(root: Path) -> None:
+    (root / "a").mkdir()
+    fd = opened(root)
+    with no_descriptor_more(), Descent(fd, None) as descent:
+        descent.enter(b"a", None)
+        found: list[int] = []
+        descent.leave(lambda left: found.append(inode(left)))
+        assert found == [(root / "a").stat().st_ino]
+
+        def fail(left: int) -> None:
+            raise PermissionError
+
+        descent.enter(b"a", None)
+        with pytest.raises(PermissionError):
+            descent.leave(fail)
+        assert descent.depth == 0
+    os.close(fd)
