@@ -20,7 +20,7 @@ import pytest
 
 from tests.fakes.docker_scenes import FakeDocker
 from tests.support import images
-from tests.support.daemons import docker as docker_engine
+from tests.support.daemons import docker
 from tests.support.daemons import podman as podman_engine
 from tests.support.daemons import registry as docker_registry
 from tests.support.daemons.docker import Daemon, StartDaemon
@@ -158,7 +158,7 @@ def each_server(request: pytest.FixtureRequest) -> Server:
 @pytest.fixture(scope="session")
 def docker_daemon() -> Iterator[Daemon]:
     """A docker daemon for all tests: remove no image that a test did not make."""
-    with _provided(docker_engine.start) as daemon:
+    with _provided(docker.start) as daemon:
         yield daemon
 
 
@@ -167,7 +167,7 @@ def start_daemon() -> StartDaemon:
     """Starts other docker daemons: `with start_daemon(size=BYTES) as daemon: ...`."""
 
     def start(*, size: int | None = None) -> AbstractContextManager[Daemon]:
-        return _provided(partial(docker_engine.start, size=size))
+        return _provided(partial(docker.start, size=size))
 
     return start
 

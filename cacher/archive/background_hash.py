@@ -18,7 +18,7 @@ AHEAD = 8
 Data = bytes | memoryview
 
 
-class Digest:
+class BackgroundSha256:
     """The digest of all that `update` is given, in order. Only its owner's thread may call it.
 
     Queues alone join the two: a signal's exception breaks none of their locks.

@@ -26,7 +26,7 @@ _TIMES = math.ceil(LIMITS.undo / _AGAIN)
 _EMPTY = memoryview(b"")
 
 
-class Ring:
+class ReadAhead:
     """Runs `fill` ahead in a thread of its own. `fill(buffer)` fills all of it, or less at the end.
 
     `cancel` must make a `fill` that waits for something end soon; it is called until it has.

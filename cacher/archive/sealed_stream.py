@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, Self
 
 from cacher.archive import seal as seals
-from cacher.archive.background_hash import Digest
+from cacher.archive.background_hash import BackgroundSha256
 from cacher.archive.seal import Seal
 from cacher.archive.zstd import Compressor, Decompressor
-from cacher.archive.zstd_frames import Frames, Segment
+from cacher.archive.zstd_frames import FrameScanner, Segment
 from cacher.errors import IntegrityError
 
 PIECE = 256 * 1024
@@ -24,7 +24,7 @@ BUFFERS = 6
 """How many of them: hashing may be behind by as many, less the one that is filled."""
 
 
-class Target(Protocol):
+class ByteWriter(Protocol):
     """Where a stream goes to."""
 
     def write(self, data: bytes) -> None:
@@ -39,11 +39,13 @@ class SealedWriter:
     used in a `with` block, which ends its thread.
     """
 
-    def __init__(self, target: Target, compressor: Compressor, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, target: ByteWriter, compressor: Compressor, clock: Callable[[], float]
+    ) -> None:
         self._target = target
         self._compressor = compressor
         self._clock = clock
-        self._digest = Digest()
+        self._digest = BackgroundSha256()
         self.compressing = 0.0
         self.storing = 0.0
         self.size = 0
@@ -95,9 +97,9 @@ class SealedReader:
         self._buffers = [(memoryview(bytearray(PIECE)), 0) for _ in range(BUFFERS)]
         """With the number of the last piece of each that is being hashed."""
         self._buffer, self._last = self._buffers.pop()
-        self._frames = Frames()
+        self._frames = FrameScanner()
         self._segments: deque[Segment] = deque()
-        self._digest = Digest()
+        self._digest = BackgroundSha256()
         self._before = ""
         self._frame = bytearray()
         self._decompressor = Decompressor(self._more)

@@ -32,7 +32,7 @@ class Segment(NamedTuple):
     ends: bool = False
 
 
-class Frames:
+class FrameScanner:
     """Walks one stream, which `walk` takes in pieces of any size."""
 
     def __init__(self) -> None:

@@ -10,15 +10,15 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable
 
-from cacher.commands.command_result import Outcome, check_sha256
-from cacher.commands.context import Run
+from cacher.commands.command_result import CommandResult, check_sha256
+from cacher.commands.context import Context
 from cacher.commands.requests import (
-    DirDownload,
-    DirUpload,
-    DockerDownload,
-    DockerUpload,
-    Download,
-    Upload,
+    DirDownloadRequest,
+    DirUploadRequest,
+    DockerDownloadRequest,
+    DockerUploadRequest,
+    DownloadRequest,
+    UploadRequest,
 )
 from cacher.errors import UsageError
 from cacher.settings.config import parse_size
@@ -29,37 +29,37 @@ _expanded = os.path.expanduser
 _STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
-def _key(run: Run, options: Namespace) -> str:
+def _key(context: Context, options: Namespace) -> str:
     """The key that the options name, as failures tell it from here on."""
-    options.key = run.key(options.key, options.hash_from, literal=options.literal)
+    options.key = context.key(options.key, options.hash_from, literal=options.literal)
     return str(options.key)
 
 
-def _download(run: Run, options: Namespace) -> Outcome:
+def _download(context: Context, options: Namespace) -> CommandResult:
     from cacher.commands.download import download
 
     if options.dest in _STDOUT and options.json:
         raise UsageError(f"--json and DEST {options.dest} both want stdout", "give DEST a name")
     dest = _expanded(options.dest)
-    key = _key(run, options)
+    key = _key(context, options)
     sha256 = check_sha256(options.sha256)
-    wanted = Download(key, dest, options.url, sha256, store_it=not options.no_store)
-    return download(run, wanted)
+    wanted = DownloadRequest(key, dest, options.url, sha256, store_it=not options.no_store)
+    return download(context, wanted)
 
 
-def _upload(run: Run, options: Namespace) -> Outcome:
+def _upload(context: Context, options: Namespace) -> CommandResult:
     from cacher.commands.upload import upload
 
     file = _expanded(options.file)
-    key = _key(run, options)
-    return upload(run, Upload(key, file, check_sha256(options.sha256), options.force))
+    key = _key(context, options)
+    return upload(context, UploadRequest(key, file, check_sha256(options.sha256), options.force))
 
 
-def _dir_upload(run: Run, options: Namespace) -> Outcome:
+def _dir_upload(context: Context, options: Namespace) -> CommandResult:
     from cacher.commands.dir_upload import dir_upload
 
-    wanted = DirUpload(
-        _key(run, options),
+    wanted = DirUploadRequest(
+        _key(context, options),
         _expanded(options.directory),
         include=options.include,
         exclude=options.exclude,
@@ -70,16 +70,16 @@ def _dir_upload(run: Run, options: Namespace) -> Outcome:
         tolerate_changes=options.changed == "warn",
         force=options.force,
     )
-    return dir_upload(run, wanted)
+    return dir_upload(context, wanted)
 
 
-def _dir_download(run: Run, options: Namespace) -> Outcome:
+def _dir_download(context: Context, options: Namespace) -> CommandResult:
     from cacher.commands.dir_download import dir_download
 
     if options.strip < 0:
         raise UsageError(f"--strip {options.strip}: less than 0")
-    wanted = DirDownload(
-        _key(run, options),
+    wanted = DirDownloadRequest(
+        _key(context, options),
         _expanded(options.directory),
         clean=options.clean,
         strip=options.strip,
@@ -87,48 +87,48 @@ def _dir_download(run: Run, options: Namespace) -> Outcome:
         keep_owner=options.owner,
         max_unpacked=_size("--max-unpacked", options.max_unpacked),
     )
-    return dir_download(run, wanted)
+    return dir_download(context, wanted)
 
 
-def _docker_upload(run: Run, options: Namespace) -> Outcome:
+def _docker_upload(context: Context, options: Namespace) -> CommandResult:
     from cacher.commands.docker.upload import docker_upload
 
-    wanted = DockerUpload(
-        _key(run, options),
+    wanted = DockerUploadRequest(
+        _key(context, options),
         options.images,
-        program=_program(run, options),
+        program=_program(context, options),
         level=options.level,
         force=options.force,
     )
-    return docker_upload(run, wanted)
+    return docker_upload(context, wanted)
 
 
-def _docker_download(run: Run, options: Namespace) -> Outcome:
+def _docker_download(context: Context, options: Namespace) -> CommandResult:
     from cacher.commands.docker.download import docker_download
 
-    wanted = DockerDownload(
-        _key(run, options),
+    wanted = DockerDownloadRequest(
+        _key(context, options),
         options.image,
-        program=_program(run, options),
+        program=_program(context, options),
         pull=options.pull,
         urls=options.url,
         sha256=check_sha256(options.sha256),
         store_it=not options.no_store,
     )
-    return docker_download(run, wanted)
+    return docker_download(context, wanted)
 
 
-def _docker_exists(run: Run, options: Namespace) -> Outcome:
+def _docker_exists(context: Context, options: Namespace) -> CommandResult:
     from cacher.commands.docker.download import docker_exists
 
-    return docker_exists(run, _key(run, options), options.image)
+    return docker_exists(context, _key(context, options), options.image)
 
 
-def _program(run: Run, options: Namespace) -> str | None:
+def _program(context: Context, options: Namespace) -> str | None:
     """The engine that was chosen; None where the first will do."""
     if options.docker == "":
         raise UsageError("--docker is empty", "is the variable set?")
-    return _expanded(options.docker or run.environ.get("CACHER_DOCKER") or "") or None
+    return _expanded(options.docker or context.environ.get("CACHER_DOCKER") or "") or None
 
 
 def _size(flag: str, text: str | None) -> int | None:
@@ -140,22 +140,22 @@ def _size(flag: str, text: str | None) -> int | None:
         raise UsageError(f"{flag} {text!r}: {error}") from error
 
 
-def _exists(run: Run, options: Namespace) -> Outcome:
+def _exists(context: Context, options: Namespace) -> CommandResult:
     from cacher.commands.entries import exists
 
-    return exists(run, _key(run, options))
+    return exists(context, _key(context, options))
 
 
-def _list(run: Run, options: Namespace) -> Outcome:
+def _list(context: Context, options: Namespace) -> CommandResult:
     from cacher.commands.entries import Listing, list_entries
 
     wanted = Listing(
         options.below, options.sort, options.reverse, options.root, grouped=options.delimiter
     )
-    return list_entries(run, wanted)
+    return list_entries(context, wanted)
 
 
-def _delete(run: Run, options: Namespace) -> Outcome:
+def _delete(context: Context, options: Namespace) -> CommandResult:
     from cacher.commands.delete import Removal, delete
 
     if bool(options.keys) + (options.below is not None) + options.stdin != 1:
@@ -165,36 +165,36 @@ def _delete(run: Run, options: Namespace) -> Outcome:
     if options.null and not options.stdin:
         raise UsageError("-0 says how keys end on stdin", "add --stdin")
     if options.stdin:
-        keys: Iterable[str] = _stdin_keys(run, options)
+        keys: Iterable[str] = _stdin_keys(context, options)
     else:
         once = dict.fromkeys(options.keys)
-        keys = [run.key(text, options.hash_from, literal=options.literal) for text in once]
+        keys = [context.key(text, options.hash_from, literal=options.literal) for text in once]
     at_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
     wanted = Removal(keys, options.below, options.dry_run, options.yes)
-    return delete(run, wanted, _ask if at_terminal else None)
+    return delete(context, wanted, _ask if at_terminal else None)
 
 
-def _stdin_keys(run: Run, options: Namespace) -> Iterable[str]:
+def _stdin_keys(context: Context, options: Namespace) -> Iterable[str]:
     from cacher.commands.keys_from_stdin import read_keys
 
     if options.hash_from:
         raise UsageError("--hash-from and --stdin exclude each other", "stdin has literal keys")
-    return read_keys(0, b"\0" if options.null else b"\n", run.settings.prefix)
+    return read_keys(0, b"\0" if options.null else b"\n", context.settings.prefix)
 
 
-def _init(run: Run, options: Namespace) -> Outcome:
+def _init(context: Context, options: Namespace) -> CommandResult:
     from cacher.commands.init import init
 
-    return init(run, check=not options.no_check)
+    return init(context, check=not options.no_check)
 
 
-def _doctor(run: Run, _options: Namespace) -> Outcome:
+def _doctor(context: Context, _options: Namespace) -> CommandResult:
     from cacher.commands.doctor.command import doctor
 
-    return doctor(run)
+    return doctor(context)
 
 
-COMMANDS: dict[str, Callable[[Run, Namespace], Outcome]] = {
+COMMANDS: dict[str, Callable[[Context, Namespace], CommandResult]] = {
     "delete": _delete,
     "dir download": _dir_download,
     "dir upload": _dir_upload,

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cacher.cli.argument_parser import Parser
-    from cacher.commands.command_result import Outcome
-    from cacher.commands.context import Run
+    from cacher.commands.command_result import CommandResult
+    from cacher.commands.context import Context
     from cacher.report import Report
     from cacher.time_limits import Limits
 
@@ -130,7 +130,7 @@ def _run(options: Namespace, environ: Mapping[str, str], limits: Limits | None) 
     """Run the command with all that it needs; report what becomes of it."""
     import random
 
-    from cacher.commands.context import Run
+    from cacher.commands.context import Context
     from cacher.report import Report, colors_wanted
     from cacher.time_limits import LIMITS
 
@@ -144,7 +144,7 @@ def _run(options: Namespace, environ: Mapping[str, str], limits: Limits | None) 
         verbose=options.verbose or options.debug,
         colored=colors_wanted(environ),
     )
-    run = Run(
+    context = Context(
         flags={attribute(name): getattr(options, attribute(name), None) for name, *_ in SETTINGS},
         config_file=getattr(options, "config", None),
         environ=environ,
@@ -157,19 +157,19 @@ def _run(options: Namespace, environ: Mapping[str, str], limits: Limits | None) 
         limits=limits or LIMITS,
         debug=options.debug,
     )
-    return _guarded(options, run, report)
+    return _guarded(options, context, report)
 
 
-def _guarded(options: Namespace, run: Run, report: Report) -> int:
+def _guarded(options: Namespace, context: Context, report: Report) -> int:
     """The command's exit status, whatever it does."""
     from cacher.cli.dispatch import COMMANDS
 
     try:
         try:
-            outcome = COMMANDS[options.command](run, options)
+            outcome = COMMANDS[options.command](context, options)
         finally:
             signals.disarm()
-            run.close()
+            context.close()
         _finish(options.command, outcome, report)
         return outcome.status
     except CacherError as error:
@@ -192,7 +192,7 @@ def _guarded(options: Namespace, run: Run, report: Report) -> int:
         return _fail(translated(error), options, report)
 
 
-def _finish(command: str, outcome: Outcome, report: Report) -> None:
+def _finish(command: str, outcome: CommandResult, report: Report) -> None:
     """Report what was done."""
     if report.as_json and command != "list":
         told: dict[str, Any] = {"command": command, "outcome": outcome.outcome}

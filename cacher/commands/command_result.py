@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from cacher.errors import CacherError, UsageError
 
 
-class Outcome(NamedTuple):
+class CommandResult(NamedTuple):
     """`outcome` is one word; `text` is the closing line; `fields` go into the JSON object."""
 
     outcome: str

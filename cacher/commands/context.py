@@ -23,15 +23,15 @@ from cacher.unforeseen import reason
 
 if TYPE_CHECKING:
     from cacher.commands.verbose_output import Tracer
-    from cacher.http.fetch import Clockwork
+    from cacher.http.fetch import Clocks
     from cacher.http.transport import Transport
-    from cacher.store.s3_store import BucketStore
+    from cacher.store.s3_store import S3Store
 
 _MOST_NAMES = 5
 """Names that go into a warning; more are counted."""
 
 
-class Run:
+class Context:
     """One run of one command.
 
     `arm` begins the countdown of `--timeout` seconds; `clock` gives POSIX seconds, `pause` sleeps,
@@ -137,7 +137,7 @@ class Run:
         return self.bucket
 
     @cached_property
-    def bucket(self) -> BucketStore:
+    def bucket(self) -> S3Store:
         """The store, where it is known to be on a bucket."""
         from cacher.store.open_store import open_bucket
 
@@ -161,11 +161,11 @@ class Run:
             self.report.note(oddity)
         return store
 
-    def clockwork(self, pause: Callable[[float], None] | None = None) -> Clockwork:
+    def clockwork(self, pause: Callable[[float], None] | None = None) -> Clocks:
         """What fetching from an origin waits with."""
-        from cacher.http.fetch import Clockwork
+        from cacher.http.fetch import Clocks
 
-        return Clockwork(
+        return Clocks(
             pause or self.pause,
             self.random,
             self.report.monotonic,
@@ -222,7 +222,7 @@ class Run:
         """
         try:
             with self.report.wait(f"looking for {key}"):
-                return self.store.head(key, sure=False)
+                return self.store.head(key, verify_bucket=False)
         except IntegrityError as error:
             self.report.warn(f"{error.message}; replacing it")
             return None

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
-from cacher.commands.command_result import Outcome
-from cacher.commands.context import Run
+from cacher.commands.command_result import CommandResult
+from cacher.commands.context import Context
 from cacher.errors import AccessError, CacherError, IntegrityError, UsageError
 
 LOOKED_FOR = 100
@@ -27,29 +27,29 @@ class Removal(NamedTuple):
     confirmed: bool = False
 
 
-def delete(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Outcome:
+def delete(context: Context, request: Removal, ask: Callable[[str], bool] | None) -> CommandResult:
     """Remove entries; every failure is reported, an error of the first one's kind ends it.
 
     `ask` puts a question to whoever sits at the terminal; None where nobody does.
     """
-    listed = wanted.prefix is not None
-    keys = _below(run, wanted, ask) if listed else wanted.keys
+    listed = request.prefix is not None
+    keys = _below(context, request, ask) if listed else request.keys
     if keys is None:
-        return Outcome("kept", "nothing was deleted", {"deleted": [], "missing": []})
-    if wanted.dry_run:
-        return _rehearse(run, _once(keys), listed=listed)
+        return CommandResult("kept", "nothing was deleted", {"deleted": [], "missing": []})
+    if request.dry_run:
+        return _rehearse(context, _once(keys), listed=listed)
     if listed:
-        return _delete(run, keys, frozenset())
+        return _delete(context, keys, frozenset())
     keys = _once(keys)
     few = list(islice(keys, LOOKED_FOR + 1))
-    return _delete(run, chain(few, keys), _absent(run, few))
+    return _delete(context, chain(few, keys), _absent(context, few))
 
 
-def _delete(run: Run, keys: Iterable[str], absent: frozenset[str] | None) -> Outcome:
+def _delete(context: Context, keys: Iterable[str], absent: frozenset[str] | None) -> CommandResult:
     """Delete; `absent` are the keys that are not there, None where that is not known."""
-    tally = _Tally(run, absent)
+    tally = _Tally(context, absent)
     try:
-        for answer in run.store.delete(keys):
+        for answer in context.store.delete(keys):
             tally.add(answer.key, answer.error)
     except CacherError as error:  # of the store, or of a key that came from stdin
         tally.warn()
@@ -60,18 +60,18 @@ def _delete(run: Run, keys: Iterable[str], absent: frozenset[str] | None) -> Out
     if absent is None:
         fields = {"deleted": None, "missing": None, "gone": tally.keys}
         was = "it was" if tally.deleted == 1 else "they were"
-        return Outcome("gone", f"{tally.text()}; {was} not looked up before", fields)
+        return CommandResult("gone", f"{tally.text()}; {was} not looked up before", fields)
     fields = {"deleted": tally.keys, "missing": tally.missing}
     if tally.missing and not tally.deleted:
-        return Outcome("missing", _not_there(tally.missing), fields)
+        return CommandResult("missing", _not_there(tally.missing), fields)
     more = f"; {_not_there(tally.missing)}" if tally.missing else ""
-    return Outcome("deleted", f"{tally.text()}{more}", fields)
+    return CommandResult("deleted", f"{tally.text()}{more}", fields)
 
 
 class _Tally:
     """What became of the keys so far. Holds the deleted ones for JSON alone: they may be many."""
 
-    def __init__(self, run: Run, absent: frozenset[str] | None) -> None:
+    def __init__(self, context: Context, absent: frozenset[str] | None) -> None:
         self.deleted = 0
         self.last = ""
         self.keys: list[str] = []
@@ -79,7 +79,7 @@ class _Tally:
         self.failure: CacherError | None = None
         self._failures = 0
         self._unsaid: tuple[str, CacherError] | None = None
-        self._report = run.report
+        self._report = context.report
         self._looked = absent is not None
         self._absent = absent or frozenset()
 
@@ -126,7 +126,7 @@ class _Tally:
         return type(self.failure)(text, self.failure.hint)
 
 
-def _absent(run: Run, keys: list[str]) -> frozenset[str] | None:
+def _absent(context: Context, keys: list[str]) -> frozenset[str] | None:
     """Those of a few keys that are not there; None where they are many, or nobody may look.
 
     A missing bucket is no matter here: deleting tells it.
@@ -134,14 +134,14 @@ def _absent(run: Run, keys: list[str]) -> frozenset[str] | None:
     if len(keys) > LOOKED_FOR:
         return None
     try:
-        return frozenset(key for key in keys if not _is_there(run, key))
+        return frozenset(key for key in keys if not _is_there(context, key))
     except AccessError:
         return None  # a key that may not read may delete all the same
 
 
-def _is_there(run: Run, key: str, *, sure: bool = False) -> bool:
+def _is_there(context: Context, key: str, *, verify_bucket: bool = False) -> bool:
     try:
-        return run.store.head(key, sure=sure) is not None
+        return context.store.head(key, verify_bucket=verify_bucket) is not None
     except IntegrityError:
         return True  # damaged, and so there
 
@@ -155,44 +155,46 @@ def _once(keys: Iterable[str]) -> Iterator[str]:
             yield key
 
 
-def _below(run: Run, wanted: Removal, ask: Callable[[str], bool] | None) -> Iterable[str] | None:
+def _below(
+    context: Context, request: Removal, ask: Callable[[str], bool] | None
+) -> Iterable[str] | None:
     """The keys to delete; None if whoever was asked said no."""
-    prefix = wanted.prefix or ""
-    run.doubt_prefix(prefix)
-    if not prefix and ask is None and not wanted.dry_run:
+    prefix = request.prefix or ""
+    context.doubt_prefix(prefix)
+    if not prefix and ask is None and not request.dry_run:
         raise UsageError(
             "delete --prefix '' would delete everything",
             "is the variable that holds the prefix set? if everything is meant, run "
             "`cacher list | cut -f1 | cacher delete --stdin`",
         )
-    if wanted.dry_run or (wanted.confirmed and prefix):
-        return (entry.key for entry in run.store.list(prefix))
+    if request.dry_run or (request.confirmed and prefix):
+        return (entry.key for entry in context.store.list(prefix))
     if ask is None:
         raise UsageError(
             f"delete --prefix {prefix!r} needs --yes without a terminal to ask on",
             "--dry-run shows what would be deleted",
         )
-    keys = [entry.key for entry in run.store.list(prefix)]
+    keys = [entry.key for entry in context.store.list(prefix)]
     what = keys[0] if len(keys) == 1 else _counted(len(keys))
-    if keys and not ask(f"delete {what} from {run.store.name}?"):
+    if keys and not ask(f"delete {what} from {context.store.name}?"):
         return None
     return keys
 
 
-def _rehearse(run: Run, keys: Iterable[str], *, listed: bool) -> Outcome:
+def _rehearse(context: Context, keys: Iterable[str], *, listed: bool) -> CommandResult:
     there, missing = [], []
     for key in keys:
-        if listed or _is_there(run, key, sure=True):
+        if listed or _is_there(context, key, verify_bucket=True):
             there.append(key)
         else:
             missing.append(key)
-    if not run.report.as_json:
+    if not context.report.as_json:
         for key in there:
-            run.report.line(key)
+            context.report.line(key)
     what = there[0] if len(there) == 1 else _counted(len(there))
     more = f"; {_not_there(missing, now=True)}" if missing else ""
     fields = {"would_delete": there, "missing": missing}
-    return Outcome("rehearsed", f"would delete {what}{more}", fields)
+    return CommandResult("rehearsed", f"would delete {what}{more}", fields)
 
 
 def _not_there(keys: list[str], *, now: bool = False) -> str:

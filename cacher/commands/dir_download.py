@@ -8,21 +8,20 @@ import stat
 from collections.abc import Callable
 
 from cacher.archive.detect_format import HEAD, require_zstd
-from cacher.archive.read_ahead import Ring
+from cacher.archive.read_ahead import ReadAhead
 from cacher.archive.seal import Seal
 from cacher.archive.sealed_stream import SealedReader
-from cacher.commands import open_sealed_entry as sealed
-from cacher.commands import protect_local_store as own_store
-from cacher.commands.command_result import Outcome, entry_fields
-from cacher.commands.context import Run
-from cacher.commands.open_sealed_entry import Opened
-from cacher.commands.requests import DirDownload
+from cacher.commands import open_sealed_entry, protect_local_store
+from cacher.commands.command_result import CommandResult, entry_fields
+from cacher.commands.context import Context
+from cacher.commands.open_sealed_entry import OpenedEntry
+from cacher.commands.requests import DirDownloadRequest
 from cacher.errors import IntegrityError, Miss, UsageError
 from cacher.replace.staging import Staging
 from cacher.replace.stale_work_dirs import sweep
 from cacher.report import Progress, counted, size_text, unpacked_text
 from cacher.store.interface import Entry
-from cacher.tree.unpack import Unpacked, Wanted, unpack
+from cacher.tree.unpack import Unpacked, UnpackOptions, unpack
 
 KIND = "dir"
 
@@ -39,11 +38,11 @@ DAMAGED = (
 """The hint for an entry that cannot be restored: it may be somebody else's object."""
 
 
-def dir_download(run: Run, wanted: DirDownload) -> Outcome:
+def dir_download(context: Context, request: DirDownloadRequest) -> CommandResult:
     """The entry to DIR. Raises `Miss`, and whatever else makes DIR stay as it was."""
-    _check_directory(wanted.directory)
-    own_store.refuse_directory(run, wanted.directory)
-    return sealed.read_entry(wanted.key, DAMAGED, lambda: _restored(run, wanted))
+    _check_directory(request.directory)
+    protect_local_store.refuse_directory(context, request.directory)
+    return open_sealed_entry.read_entry(request.key, DAMAGED, lambda: _restored(context, request))
 
 
 def _check_directory(directory: str) -> None:
@@ -67,82 +66,87 @@ def _check_directory(directory: str) -> None:
         )
 
 
-def _restored(run: Run, wanted: DirDownload) -> Outcome:
-    with run.report.progress(f"downloading {wanted.key}") as progress:
-        reader = run.store.open(wanted.key, progress.add)
+def _restored(context: Context, request: DirDownloadRequest) -> CommandResult:
+    with context.report.progress(f"downloading {request.key}") as progress:
+        reader = context.store.open(request.key, progress.add)
         if reader is None:
-            sweep(wanted.directory)
-            raise Miss(f"miss {wanted.key}")
+            sweep(request.directory)
+            raise Miss(f"miss {request.key}")
         with reader:
             progress.total = reader.entry.size
-            opened = sealed.open_entry(reader, KIND)
-            limit = _limit(wanted, opened.seal)
-            turn = _Turn(run, wanted.directory)
-            with Staging(wanted.directory, turn.wait, spare=run.local_directory) as staging:
+            opened = open_sealed_entry.open_entry(reader, KIND)
+            limit = _limit(request, opened.seal)
+            turn = _Turn(context, request.directory)
+            with Staging(request.directory, turn.wait, spare=context.local_directory) as staging:
                 staging.require(opened.seal.content if opened.seal else opened.entry.size)
                 unpacked = Unpacked()
                 progress.files = unpacked.restored_files
-                _unpack(run, wanted, opened, staging.fd, limit, unpacked)
-                if not unpacked.restored and (wanted.only or wanted.strip):
-                    raise _nothing_left(wanted)
+                _unpack(context, request, opened, staging.fd, limit, unpacked)
+                if not unpacked.restored and (request.only or request.strip):
+                    raise _nothing_left(request)
                 staging.publish(
-                    clean=wanted.clean,
+                    clean=request.clean,
                     root_told=b"" not in unpacked.implicit,
                     implicit=unpacked.implicit,
                 )
                 if staging.spared:
-                    run.report.warn(
-                        f"{wanted.key}: left out {staging.spared}: DIR has the local store there"
+                    context.report.warn(
+                        f"{request.key}: left out {staging.spared}: DIR has the local store there"
                     )
-    return _outcome(run, wanted, opened.entry, unpacked, progress)
+    return _outcome(context, request, opened.entry, unpacked, progress)
 
 
 class _Turn:
     """Waits for another run that restores into the same directory, and says so."""
 
-    def __init__(self, run: Run, directory: str) -> None:
-        self._run = run
+    def __init__(self, context: Context, directory: str) -> None:
+        self._context = context
         self._directory = directory
-        self._start = run.report.monotonic()
+        self._start = context.report.monotonic()
         self._is_said = False
 
     def wait(self) -> None:
         """Wait a moment."""
-        report = self._run.report
+        report = self._context.report
         if not self._is_said and report.monotonic() - self._start >= _SAY_AFTER:
             report.say(f"waiting for another cacher that restores into {self._directory}")
             self._is_said = True
-        self._run.pause(_LOOK_EVERY)
+        self._context.pause(_LOOK_EVERY)
 
 
-def _limit(wanted: DirDownload, seal: Seal | None) -> int:
+def _limit(request: DirDownloadRequest, seal: Seal | None) -> int:
     """How many bytes of tar may come out of the entry."""
-    if wanted.max_unpacked is None:
+    if request.max_unpacked is None:
         return seal.size if seal else UNSEALED_LIMIT
-    if seal and seal.size > wanted.max_unpacked:
+    if seal and seal.size > request.max_unpacked:
         raise IntegrityError(
-            f"it unpacks to {size_text(seal.size)}, more than {size_text(wanted.max_unpacked)}",
+            f"it unpacks to {size_text(seal.size)}, more than {size_text(request.max_unpacked)}",
             "a larger --max-unpacked allows it",
         )
-    return wanted.max_unpacked
+    return request.max_unpacked
 
 
 def _unpack(
-    run: Run, wanted: DirDownload, opened: Opened, root: int, limit: int, unpacked: Unpacked
+    context: Context,
+    request: DirDownloadRequest,
+    opened: OpenedEntry,
+    root: int,
+    limit: int,
+    unpacked: Unpacked,
 ) -> None:
     """Unpack the entry into the directory `root`, and prove that it was all of it."""
-    clock = run.report.monotonic
+    clock = context.report.monotonic
     start = clock()
-    choice = Wanted(wanted.strip, wanted.only, wanted.keep_owner, limit)
+    choice = UnpackOptions(request.strip, request.only, request.keep_owner, limit)
     with (
         SealedReader(_Recognised(opened.read).readinto, clock) as stream,
-        Ring(stream.readinto, opened.cancel, clock) as ring,
+        ReadAhead(stream.readinto, opened.cancel, clock) as ring,
     ):
         unpack(ring.next, root, choice, unpacked)
-    sealed.require_proof(opened, stream, unpacked.members, unpacked.size)
+    open_sealed_entry.require_proof(opened, stream, unpacked.members, unpacked.size)
     seconds = clock() - start
-    stages = sealed.stages_of_reading(stream, ring, "writing", seconds)
-    sealed.note_bottleneck(run.report, stages, seconds)
+    stages = open_sealed_entry.stages_of_reading(stream, ring, "writing", seconds)
+    open_sealed_entry.note_bottleneck(context.report, stages, seconds)
 
 
 class _Recognised:
@@ -164,20 +168,24 @@ class _Recognised:
 
 
 def _outcome(
-    run: Run, wanted: DirDownload, entry: Entry, unpacked: Unpacked, progress: Progress
-) -> Outcome:
+    context: Context,
+    request: DirDownloadRequest,
+    entry: Entry,
+    unpacked: Unpacked,
+    progress: Progress,
+) -> CommandResult:
     if unpacked.skipped:
-        run.report.warn(f"{wanted.key}: left out {counted(unpacked.skipped, 'FIFO')}")
+        context.report.warn(f"{request.key}: left out {counted(unpacked.skipped, 'FIFO')}")
     seconds = progress.seconds
     files = counted(unpacked.files(), "file")
     if unpacked.restored != unpacked.members:
         files = f"{unpacked.restored_files():,} of {files}"
-    return Outcome(
+    return CommandResult(
         "hit",
-        f"hit {wanted.key} ({unpacked_text(files, entry.size, unpacked.size, seconds)})",
-        entry_fields(run.store.name, wanted.key, entry.size, seconds, "")
+        f"hit {request.key} ({unpacked_text(files, entry.size, unpacked.size, seconds)})",
+        entry_fields(context.store.name, request.key, entry.size, seconds, "")
         | {
-            "dest": wanted.directory,
+            "dest": request.directory,
             "members": unpacked.members,
             "restored": unpacked.restored,
             "unpacked": unpacked.size,
@@ -186,13 +194,13 @@ def _outcome(
     )
 
 
-def _nothing_left(wanted: DirDownload) -> UsageError:
+def _nothing_left(request: DirDownloadRequest) -> UsageError:
     """The error where the options leave nothing of the entry."""
-    if not wanted.only:
-        what = f"--strip {wanted.strip} leaves"
-        hint = f"no path of the entry has more than {counted(wanted.strip, 'name')}; strip fewer"
-    elif not wanted.strip:
+    if not request.only:
+        what = f"--strip {request.strip} leaves"
+        hint = f"no path of the entry has more than {counted(request.strip, 'name')}; strip fewer"
+    elif not request.strip:
         what, hint = "--only leaves", "--only matches paths as the entry has them, below DIR"
     else:
         what, hint = "--only and --strip leave", "--only matches the paths that --strip leaves"
-    return UsageError(f"{what} nothing of {wanted.key} to restore", hint)
+    return UsageError(f"{what} nothing of {request.key} to restore", hint)

@@ -8,11 +8,10 @@ from contextlib import suppress
 
 from cacher.archive.sealed_stream import SealedWriter
 from cacher.archive.zstd import Compressor
-from cacher.commands import open_sealed_entry as sealed
-from cacher.commands import protect_local_store as own_store
-from cacher.commands.command_result import Outcome, entry_fields
-from cacher.commands.context import Run
-from cacher.commands.requests import DirUpload
+from cacher.commands import open_sealed_entry, protect_local_store
+from cacher.commands.command_result import CommandResult, entry_fields
+from cacher.commands.context import Context
+from cacher.commands.requests import DirUploadRequest
 from cacher.commands.unreadable import unreadable
 from cacher.errors import UsageError
 from cacher.report import Progress, counted, packed_text
@@ -22,31 +21,31 @@ from cacher.tree.pack import Packed, Selection, pack
 KIND = "dir"
 
 
-def dir_upload(run: Run, wanted: DirUpload) -> Outcome:
+def dir_upload(context: Context, request: DirUploadRequest) -> CommandResult:
     """DIR under KEY, unless there is an entry already: then nothing of DIR is read."""
-    _check_directory(wanted.directory)
-    own_store.refuse_directory(run, wanted.directory)
-    compressor = Compressor(wanted.level)
-    existing = None if wanted.force else run.existing(wanted.key)
+    _check_directory(request.directory)
+    protect_local_store.refuse_directory(context, request.directory)
+    compressor = Compressor(request.level)
+    existing = None if request.force else context.existing(request.key)
     if existing:
-        return Outcome(
+        return CommandResult(
             "exists",
-            f"exists {wanted.key}, not packed again",
-            entry_fields(run.store.name, wanted.key, existing.size, 0.0, ""),
+            f"exists {request.key}, not packed again",
+            entry_fields(context.store.name, request.key, existing.size, 0.0, ""),
         )
     with (
-        run.report.progress(f"uploading {wanted.key}") as progress,
-        run.store.create(wanted.key, sealed.metadata(KIND), progress.add) as writer,
-        SealedWriter(writer, compressor, run.report.monotonic) as stream,
+        context.report.progress(f"uploading {request.key}") as progress,
+        context.store.create(request.key, open_sealed_entry.metadata(KIND), progress.add) as writer,
+        SealedWriter(writer, compressor, context.report.monotonic) as stream,
     ):
         packed = Packed()
         progress.files, progress.passed = packed.files, lambda: stream.size
-        _pack(run, wanted, stream, packed)
-        created = sealed.created(run)
+        _pack(context, request, stream, packed)
+        created = open_sealed_entry.created(context)
         stream.finish(KIND, members=packed.members, content=packed.size, created=created)
         entry = writer.commit()
-    _tell(run, wanted, packed, stream, progress)
-    return _stored(run, wanted, entry, packed, progress.seconds)
+    _tell(context, request, packed, stream, progress)
+    return _stored(context, request, entry, packed, progress.seconds)
 
 
 def _check_directory(directory: str) -> None:
@@ -73,53 +72,63 @@ def _identity(directory: str | None) -> tuple[int, int] | None:
     return None
 
 
-def _pack(run: Run, wanted: DirUpload, stream: SealedWriter, packed: Packed) -> None:
+def _pack(
+    context: Context, request: DirUploadRequest, stream: SealedWriter, packed: Packed
+) -> None:
     selection = Selection(
-        wanted.include,
-        wanted.exclude,
-        wanted.exclude_caches,
-        wanted.allow_missing,
-        _identity(run.local_directory),
+        request.include,
+        request.exclude,
+        request.exclude_caches,
+        request.allow_missing,
+        _identity(context.local_directory),
     )
     pack(
-        wanted.directory,
+        request.directory,
         stream.write,
         selection,
-        keep_owner=wanted.keep_owner,
-        tolerate_changes=wanted.tolerate_changes,
+        keep_owner=request.keep_owner,
+        tolerate_changes=request.tolerate_changes,
         packed=packed,
     )
 
 
 def _tell(
-    run: Run, wanted: DirUpload, packed: Packed, stream: SealedWriter, progress: Progress
+    context: Context,
+    request: DirUploadRequest,
+    packed: Packed,
+    stream: SealedWriter,
+    progress: Progress,
 ) -> None:
     if packed.skipped:
-        run.report.warn(f"{wanted.key}: left out {_special(packed.skipped)}")
+        context.report.warn(f"{request.key}: left out {_special(packed.skipped)}")
     if packed.spared:
-        run.report.warn(
-            f"{wanted.key}: left out {os.fsdecode(packed.spared)}: it is the local store"
+        context.report.warn(
+            f"{request.key}: left out {os.fsdecode(packed.spared)}: it is the local store"
         )
     if packed.vanished:
         vanished = counted(packed.vanished, "file")
-        run.report.warn(f"{wanted.key}: left out {vanished} that vanished during packing")
+        context.report.warn(f"{request.key}: left out {vanished} that vanished during packing")
     if packed.changed:
-        run.report.warn(f"{wanted.key}: {counted(packed.changed, 'file')} changed during packing")
+        context.report.warn(
+            f"{request.key}: {counted(packed.changed, 'file')} changed during packing"
+        )
     stages = {"compressing": stream.compressing, "storing": stream.storing}
     stages["reading"] = progress.seconds - sum(stages.values())
-    sealed.note_bottleneck(run.report, stages, progress.seconds)
+    open_sealed_entry.note_bottleneck(context.report, stages, progress.seconds)
 
 
 def _special(count: int) -> str:
     return counted(count, "socket, FIFO or device", "sockets, FIFOs or devices")
 
 
-def _stored(run: Run, wanted: DirUpload, entry: Entry, packed: Packed, seconds: float) -> Outcome:
+def _stored(
+    context: Context, request: DirUploadRequest, entry: Entry, packed: Packed, seconds: float
+) -> CommandResult:
     files = counted(packed.files(), "file")
-    return Outcome(
+    return CommandResult(
         "stored",
-        f"stored {wanted.key} ({packed_text(files, packed.size, entry.size, seconds)})",
-        entry_fields(run.store.name, wanted.key, entry.size, seconds, "")
+        f"stored {request.key} ({packed_text(files, packed.size, entry.size, seconds)})",
+        entry_fields(context.store.name, request.key, entry.size, seconds, "")
         | {
             "members": packed.members,
             "unpacked": packed.size,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 
-from cacher.commands import output_file as destination
-from cacher.commands import protect_local_store as own_store
-from cacher.commands.command_result import Outcome, entry_fields
-from cacher.commands.context import Run
+from cacher.commands import output_file, protect_local_store
+from cacher.commands.command_result import CommandResult, entry_fields
+from cacher.commands.context import Context
 from cacher.commands.output_file import Destination, FileDestination, SpooledDestination
 from cacher.commands.read_again import read_again
-from cacher.commands.requests import Download
+from cacher.commands.requests import DownloadRequest
 from cacher.errors import AccessError, IntegrityError, Miss, StoreError
 from cacher.report import Progress, transfer_text
 from cacher.store.interface import Entry, Reader
@@ -20,53 +19,53 @@ PIECE = 256 * 1024
 """Bytes written to a stream at once."""
 
 
-def download(run: Run, wanted: Download) -> Outcome:
+def download(context: Context, request: DownloadRequest) -> CommandResult:
     """The entry to DEST; on a miss from the first URL that delivers, then stored for next time.
 
     Raises `Miss`, and whatever else makes DEST stay as it was.
     """
-    streaming = destination.is_stream(wanted.dest)
+    streaming = output_file.is_stream(request.dest)
     if not streaming:
-        destination.check(wanted.dest)
-        own_store.refuse_file(run, wanted.dest)
-    if not wanted.urls:
-        outcome = _stream_hit(run, wanted) if streaming else _plain_hit(run, wanted)
+        output_file.check(request.dest)
+        protect_local_store.refuse_file(context, request.dest)
+    if not request.urls:
+        outcome = _stream_hit(context, request) if streaming else _plain_hit(context, request)
         if outcome is None:
-            raise Miss(f"miss {wanted.key}")
+            raise Miss(f"miss {request.key}")
         return outcome
     # Loaded here, since a hit in a local store needs no HTTP.
-    from cacher.commands import url_fallback as fallback
+    from cacher.commands import url_fallback
 
-    fallback.check(wanted)
+    url_fallback.check(request)
     # A stream cannot be taken back, so it gets nothing before all of it is there and proved.
-    with SpooledDestination(wanted.dest) if streaming else FileDestination(wanted.dest) as place:
+    with SpooledDestination(request.dest) if streaming else FileDestination(request.dest) as place:
         usable = True
         try:
-            outcome = _hit(run, wanted, place)
+            outcome = _hit(context, request, place)
             if outcome:
                 return outcome
         except IntegrityError as error:
-            run.report.warn(f"{error.message}; fetching it from --url", error.hint)
+            context.report.warn(f"{error.message}; fetching it from --url", error.hint)
         except (StoreError, AccessError) as error:
-            run.report.warn(f"{error.message}; continuing without the cache", error.hint)
+            context.report.warn(f"{error.message}; continuing without the cache", error.hint)
             usable = False
-        return fallback.deliver(run, wanted, place, store_it=wanted.store_it and usable)
+        return url_fallback.deliver(context, request, place, store_it=request.store_it and usable)
 
 
-def _plain_hit(run: Run, wanted: Download) -> Outcome | None:
-    with FileDestination(wanted.dest) as place:
-        return _hit(run, wanted, place)
+def _plain_hit(context: Context, request: DownloadRequest) -> CommandResult | None:
+    with FileDestination(request.dest) as place:
+        return _hit(context, request, place)
 
 
-def _hit(run: Run, wanted: Download, place: Destination) -> Outcome | None:
+def _hit(context: Context, request: DownloadRequest, place: Destination) -> CommandResult | None:
     """Deliver the entry to a file; None where there is none.
 
     `place.fd` is empty again after a failure.
     """
 
-    def read() -> Outcome | None:
+    def read() -> CommandResult | None:
         try:
-            return _saved(run, wanted, place)
+            return _saved(context, request, place)
         except (IntegrityError, StoreError):
             os.ftruncate(place.fd, 0)
             raise
@@ -74,46 +73,46 @@ def _hit(run: Run, wanted: Download, place: Destination) -> Outcome | None:
     return read_again(read)
 
 
-def _saved(run: Run, wanted: Download, place: Destination) -> Outcome | None:
-    with run.report.progress(f"downloading {wanted.key}") as progress:
-        reader = run.store.open(wanted.key, progress.add)
+def _saved(context: Context, request: DownloadRequest, place: Destination) -> CommandResult | None:
+    with context.report.progress(f"downloading {request.key}") as progress:
+        reader = context.store.open(request.key, progress.add)
         if reader is None:
             return None
         with reader:
-            _expect(reader.entry, wanted.sha256)
+            _expect(reader.entry, request.sha256)
             progress.total = reader.entry.size
             place.require(reader.entry.size)
             sha256 = reader.save(place.fd)
-    if wanted.sha256 and sha256 != wanted.sha256:
-        raise _another(wanted.key, sha256, wanted.sha256)
+    if request.sha256 and sha256 != request.sha256:
+        raise _another(request.key, sha256, request.sha256)
     place.publish()
-    return _outcome(run, wanted, reader.entry, sha256, progress)
+    return _outcome(context, request, reader.entry, sha256, progress)
 
 
-def _stream_hit(run: Run, wanted: Download) -> Outcome:
+def _stream_hit(context: Context, request: DownloadRequest) -> CommandResult:
     """Deliver the entry to a stream as it arrives."""
-    with run.report.progress(f"downloading {wanted.key}") as progress:
-        reader = run.store.open(wanted.key, progress.add)
+    with context.report.progress(f"downloading {request.key}") as progress:
+        reader = context.store.open(request.key, progress.add)
         if reader is None:
-            raise Miss(f"miss {wanted.key}")
+            raise Miss(f"miss {request.key}")
         with reader:
-            _expect(reader.entry, wanted.sha256)
+            _expect(reader.entry, request.sha256)
             progress.total = reader.entry.size
-            sha256 = _copy(reader, wanted.dest)
-    if wanted.sha256 and sha256 != wanted.sha256:
-        raise _another(wanted.key, sha256, wanted.sha256)
-    return _outcome(run, wanted, reader.entry, sha256, progress)
+            sha256 = _copy(reader, request.dest)
+    if request.sha256 and sha256 != request.sha256:
+        raise _another(request.key, sha256, request.sha256)
+    return _outcome(context, request, reader.entry, sha256, progress)
 
 
 def _copy(reader: Reader, dest: str) -> str:
     """Write the entry to a stream; its hex SHA-256."""
     digest = hashlib.sha256(usedforsecurity=False)
     buffer = memoryview(bytearray(PIECE))
-    target = destination.open_stream(dest)
+    target = output_file.open_stream(dest)
     try:
         while count := reader.readinto(buffer):
             digest.update(buffer[:count])
-            destination.write_all(target, buffer[:count], dest)
+            output_file.write_all(target, buffer[:count], dest)
     finally:
         os.close(target)
     return digest.hexdigest()
@@ -132,11 +131,13 @@ def _another(key: str, found: str, expected: str) -> IntegrityError:
     )
 
 
-def _outcome(run: Run, wanted: Download, entry: Entry, sha256: str, progress: Progress) -> Outcome:
+def _outcome(
+    context: Context, request: DownloadRequest, entry: Entry, sha256: str, progress: Progress
+) -> CommandResult:
     seconds = progress.seconds
-    return Outcome(
+    return CommandResult(
         "hit",
-        f"hit {wanted.key} ({transfer_text(entry.size, seconds)})",
-        entry_fields(run.store.name, wanted.key, entry.size, seconds, sha256)
-        | {"dest": wanted.dest},
+        f"hit {request.key} ({transfer_text(entry.size, seconds)})",
+        entry_fields(context.store.name, request.key, entry.size, seconds, sha256)
+        | {"dest": request.dest},
     )

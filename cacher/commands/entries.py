@@ -6,23 +6,23 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from cacher.commands.command_result import Outcome
-from cacher.commands.context import Run
+from cacher.commands.command_result import CommandResult
+from cacher.commands.context import Context
 from cacher.errors import Miss
 from cacher.report import printable, size_text
 from cacher.store.interface import Entry
 
 
-def exists(run: Run, key: str) -> Outcome:
+def exists(context: Context, key: str) -> CommandResult:
     """Whether there is an entry. Raises `Miss` if there is certainly none."""
-    with run.report.wait(f"looking for {key}"):
-        entry = run.store.head(key)
+    with context.report.wait(f"looking for {key}"):
+        entry = context.store.head(key)
     if entry is None:
         raise Miss(f"miss {key}")
-    return Outcome(
+    return CommandResult(
         "hit",
         f"hit {key} ({size_text(entry.size)})",
-        {"store": run.store.name} | _entry_json(entry) | {"sha256": entry.sha256 or None},
+        {"store": context.store.name} | _entry_json(entry) | {"sha256": entry.sha256 or None},
     )
 
 
@@ -46,20 +46,20 @@ _SORTS: dict[str, Callable[[Entry], Any]] = {
 }
 
 
-def list_entries(run: Run, wanted: Listing) -> Outcome:
+def list_entries(context: Context, request: Listing) -> CommandResult:
     """Print entries as they come: a table for people, tab-separated or JSON lines for machines."""
-    if wanted.root:
-        run.leave_prefix()
-    run.doubt_prefix(wanted.prefix)
-    entries: Iterable[Entry] = run.store.list(wanted.prefix)
-    if wanted.sort or wanted.reverse:
-        entries = sorted(entries, key=_SORTS[wanted.sort or "key"], reverse=wanted.reverse)
+    if request.root:
+        context.leave_prefix()
+    context.doubt_prefix(request.prefix)
+    entries: Iterable[Entry] = context.store.list(request.prefix)
+    if request.sort or request.reverse:
+        entries = sorted(entries, key=_SORTS[request.sort or "key"], reverse=request.reverse)
     count = size = 0
-    write, write_group = _writers(run)
+    write, write_group = _writers(context)
     # Grouped here, not by the store: some show groups that are empty, or spell them wrong.
     groups: set[str] = set()
     for entry in entries:
-        group = _group(entry.key, wanted.prefix) if wanted.grouped else ""
+        group = _group(entry.key, request.prefix) if request.grouped else ""
         if not group:
             write(entry)
         elif group not in groups:
@@ -68,9 +68,9 @@ def list_entries(run: Run, wanted: Listing) -> Outcome:
         count += 1
         size += entry.size
     text = f"{count} {'entry' if count == 1 else 'entries'}, {size_text(size)}"
-    if wanted.grouped:
+    if request.grouped:
         text += f", {len(groups)} group{'s' * (len(groups) != 1)}"
-    return Outcome("listed", text, {"entries": count, "size": size})
+    return CommandResult("listed", text, {"entries": count, "size": size})
 
 
 def _group(key: str, prefix: str) -> str:
@@ -79,9 +79,9 @@ def _group(key: str, prefix: str) -> str:
     return key[: end + 1]
 
 
-def _writers(run: Run) -> tuple[Callable[[Entry], None], Callable[[str], None]]:
+def _writers(context: Context) -> tuple[Callable[[Entry], None], Callable[[str], None]]:
     """What prints an entry, and what prints a group."""
-    report = run.report
+    report = context.report
     if report.as_json:
         return (
             lambda entry: report.json(_entry_json(entry)),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from cacher.commands.command_result import Outcome
-from cacher.commands.context import Run
-from cacher.commands.doctor.checklist import Chart
+from cacher.commands.command_result import CommandResult
+from cacher.commands.context import Context
+from cacher.commands.doctor.checklist import Checklist
 from cacher.commands.doctor.command import examine_directory
 from cacher.errors import CacherError, UsageError
 from cacher.settings import config
@@ -20,35 +20,35 @@ _UNWRITTEN = ("default", "SSL_CERT_FILE")
 """Sources of settings that are not written. SSL_CERT_FILE belongs to the machine."""
 
 
-def init(run: Run, *, check: bool) -> Outcome:
+def init(context: Context, *, check: bool) -> CommandResult:
     """Write the settings in force, wherever they came from; none that does not work is written.
 
     Without an endpoint from anywhere it is the local store's. Raises what the check raises.
     """
-    path, _ = config.config_path(run.config_file, run.environ)
+    path, _ = config.config_path(context.config_file, context.environ)
     if not path:
         raise UsageError("init: there is no home directory for the config file", "use --config")
     file = config.read_file(path, required=False)
-    settings = run.use(config.resolve(run.flags, run.environ, file, path))
-    written = _written(run, file, path)
+    settings = context.use(config.resolve(context.flags, context.environ, file, path))
+    written = _written(context, file, path)
     if check:
-        region = _check(run, settings)
+        region = _check(context, settings)
         if region:
             if settings.sources["region"] not in (path, "default"):
-                run.report.warn(f"the store's region is {region}, not {settings.region}")
+                context.report.warn(f"the store's region is {region}, not {settings.region}")
             written["region"] = region
     config.write_file(path, written)
-    where = settings.directory if settings.is_local else run.store.name if check else ""
-    return Outcome(
+    where = settings.directory if settings.is_local else context.store.name if check else ""
+    return CommandResult(
         "written",
         f"wrote {path}" + (f"; {where} works" if check else ", unchecked"),
         {"config": path, "settings": written, "checked": check},
     )
 
 
-def _written(run: Run, file: Mapping[str, str], path: str) -> dict[str, str]:
+def _written(context: Context, file: Mapping[str, str], path: str) -> dict[str, str]:
     """The settings to write. Raises `UsageError` for the name of a file that is not there."""
-    values, sources = config.gather(run.flags, run.environ, file, path)
+    values, sources = config.gather(context.flags, context.environ, file, path)
     written = {
         name: value
         for name, value in values.items()
@@ -66,18 +66,18 @@ def _written(run: Run, file: Mapping[str, str], path: str) -> dict[str, str]:
     return written
 
 
-def _check(run: Run, settings: Settings) -> str:
+def _check(context: Context, settings: Settings) -> str:
     """The smoke test; the region that the store wants in place of the one that was assumed."""
     try:
         if settings.is_local:
-            chart = Chart(lambda _check: None)
-            examine_directory(run, chart)
-            if chart.first_error:
-                raise chart.first_error
+            checklist = Checklist(lambda _check: None)
+            examine_directory(context, checklist)
+            if checklist.first_error:
+                raise checklist.first_error
             return ""
         from cacher.commands.doctor.bucket_checks import smoke
 
-        return smoke(run)
+        return smoke(context)
     except CacherError as error:
         hint = error.hint or "`cacher doctor` shows more"
         raise type(error)(

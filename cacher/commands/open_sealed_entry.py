@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 from cacher.archive import seal as seals
-from cacher.archive.read_ahead import Ring
+from cacher.archive.read_ahead import ReadAhead
 from cacher.archive.seal import Seal
 from cacher.archive.sealed_stream import SealedReader
-from cacher.commands.context import Run
+from cacher.commands.context import Context
 from cacher.commands.read_again import read_again
 from cacher.errors import IntegrityError, NewerFormat, UsageError
 from cacher.report import Report
@@ -32,7 +32,7 @@ _COMMANDS = {
 }
 
 
-class Opened(NamedTuple):
+class OpenedEntry(NamedTuple):
     """An entry that is being read; `seal` is what its end tells, and not proved yet."""
 
     entry: Entry
@@ -60,16 +60,16 @@ def check_kind(entry: Entry, kind: str) -> None:
         )
 
 
-def open_entry(reader: Reader, kind: str) -> Opened:
+def open_entry(reader: Reader, kind: str) -> OpenedEntry:
     """Look at the end of an entry first: it tells what is to come."""
     entry = reader.entry
     check_kind(entry, kind)
     if entry.size <= SMALL:
         data = _load(reader, entry.size)
-        opened = Opened(entry, seals.find(data), _Memory(data).readinto, lambda: None)
+        opened = OpenedEntry(entry, seals.find(data), _Memory(data).readinto, lambda: None)
     else:
         seal = seals.find(reader.tail(seals.SIZE))
-        opened = Opened(entry, seal, reader.readinto, reader.cancel)
+        opened = OpenedEntry(entry, seal, reader.readinto, reader.cancel)
     if opened.seal:
         _require(entry.key, kind, opened.seal.kind)
     elif KIND in entry.metadata:
@@ -77,7 +77,7 @@ def open_entry(reader: Reader, kind: str) -> Opened:
     return opened
 
 
-def require_proof(opened: Opened, sealed: SealedReader, members: int, content: int) -> None:
+def require_proof(opened: OpenedEntry, sealed: SealedReader, members: int, content: int) -> None:
     """Raises `IntegrityError` unless what was read, to its end, is what the seal tells of."""
     seal = sealed.seal
     if seal != opened.seal:
@@ -86,10 +86,10 @@ def require_proof(opened: Opened, sealed: SealedReader, members: int, content: i
         raise IntegrityError("its seal records other members than it has")
 
 
-def created(run: Run) -> int:
+def created(context: Context) -> int:
     """The time of a seal. SOURCE_DATE_EPOCH makes two runs give the same bytes, seal included."""
-    told = run.environ.get("SOURCE_DATE_EPOCH", "")
-    return int(told) if told.isdecimal() and told.isascii() else int(run.clock())
+    told = context.environ.get("SOURCE_DATE_EPOCH", "")
+    return int(told) if told.isdecimal() and told.isascii() else int(context.clock())
 
 
 def note_bottleneck(report: Report, stages: Mapping[str, float], seconds: float) -> None:
@@ -99,7 +99,7 @@ def note_bottleneck(report: Report, stages: Mapping[str, float], seconds: float)
 
 
 def stages_of_reading(
-    sealed: SealedReader, ring: Ring, last: str, seconds: float
+    sealed: SealedReader, ring: ReadAhead, last: str, seconds: float
 ) -> dict[str, float]:
     """The seconds that each stage of reading took; `last` is what is done with what was read."""
     return {

@@ -8,25 +8,25 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from cacher.commands.context import Run
+from cacher.commands.context import Context
 from cacher.errors import UsageError
 
 
-def refuse_directory(run: Run, directory: str) -> None:
+def refuse_directory(context: Context, directory: str) -> None:
     """Raise `UsageError` if DIR is the directory of the local store, or is inside it."""
-    if run.local_directory is not None:
-        _refuse(directory, os.path.realpath(directory), run.local_directory, "DIR")
+    if context.local_directory is not None:
+        _refuse(directory, os.path.realpath(directory), context.local_directory, "DIR")
 
 
-def refuse_file(run: Run, dest: str) -> None:
+def refuse_file(context: Context, dest: str) -> None:
     """Raise `UsageError` if the file DEST would be in the local store, or take its name.
 
     DEST itself may be a link into the store: a rename replaces the link.
     """
-    if run.local_directory is not None:
+    if context.local_directory is not None:
         above, name = os.path.split(dest)
         place = os.path.join(os.path.realpath(above), name)
-        _refuse(dest, place, run.local_directory, "DEST")
+        _refuse(dest, place, context.local_directory, "DEST")
 
 
 def _refuse(named: str, path: str, store: str, argument: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
-class Download(NamedTuple):
+class DownloadRequest(NamedTuple):
     """The arguments of `download`; `sha256` is lower case or empty."""
 
     key: str
@@ -16,7 +16,7 @@ class Download(NamedTuple):
     store_it: bool = True
 
 
-class Upload(NamedTuple):
+class UploadRequest(NamedTuple):
     """The arguments of `upload`; `sha256` is lower case or empty."""
 
     key: str
@@ -25,7 +25,7 @@ class Upload(NamedTuple):
     force: bool = False
 
 
-class DirUpload(NamedTuple):
+class DirUploadRequest(NamedTuple):
     """The arguments of `dir upload`."""
 
     key: str
@@ -40,7 +40,7 @@ class DirUpload(NamedTuple):
     force: bool = False
 
 
-class DirDownload(NamedTuple):
+class DirDownloadRequest(NamedTuple):
     """The arguments of `dir download`; `max_unpacked` is bytes, or None for the default."""
 
     key: str
@@ -52,7 +52,7 @@ class DirDownload(NamedTuple):
     max_unpacked: int | None = None
 
 
-class DockerUpload(NamedTuple):
+class DockerUploadRequest(NamedTuple):
     """The arguments of `docker upload`; `program` is that of the engine, None for the first."""
 
     key: str
@@ -62,7 +62,7 @@ class DockerUpload(NamedTuple):
     force: bool = False
 
 
-class DockerDownload(NamedTuple):
+class DockerDownloadRequest(NamedTuple):
     """The arguments of `docker download`; `sha256` is of what a URL gives, or empty."""
 
     key: str

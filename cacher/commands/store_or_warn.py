@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cacher.commands.context import Run
+from cacher.commands.context import Context
 from cacher.errors import CacherError, TimedOut
 
 
-def seeded(run: Run, store: Callable[[], object]) -> bool:
+def store_or_warn(context: Context, store: Callable[[], object]) -> bool:
     """Return whether `store` has stored it; if it raises, that is a warning.
 
     The build has what it wanted by now, so a store that hangs gets less time than before.
     """
-    run.hurry()
+    context.hurry()
     try:
         store()
     except CacherError as error:
-        run.report.warn(f"not stored for next time: {error.message}", error.hint)
+        context.report.warn(f"not stored for next time: {error.message}", error.hint)
         return False
     except TimedOut as error:
         late = f"not done after {error.seconds:g} s (--timeout)"
-        run.report.warn(f"not stored for next time: {late}")
+        context.report.warn(f"not stored for next time: {late}")
         return False
     return True

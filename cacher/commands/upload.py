@@ -10,15 +10,15 @@ import stat
 from collections.abc import Iterator
 from typing import IO
 
-from cacher.commands import output_file as destination
-from cacher.commands.command_result import Outcome, entry_fields
-from cacher.commands.context import Run
-from cacher.commands.requests import Upload
+from cacher.commands import output_file
+from cacher.commands.command_result import CommandResult, entry_fields
+from cacher.commands.context import Context
+from cacher.commands.requests import UploadRequest
 from cacher.commands.unreadable import unreadable
 from cacher.errors import IntegrityError, LocalError, UsageError
 from cacher.report import transfer_text
 from cacher.store.interface import SHA256, Entry
-from cacher.store.source_file import Content
+from cacher.store.source_file import SourceFile
 from cacher.unforeseen import reason
 
 PIECE = 256 * 1024
@@ -30,16 +30,16 @@ IN_MEMORY = 16 * 1024 * 1024
 _MORE_SPACE = "set TMPDIR to a disk with more space; with --sha256 no temporary file is needed"
 
 
-def upload(run: Run, wanted: Upload) -> Outcome:
+def upload(context: Context, request: UploadRequest) -> CommandResult:
     """FILE under KEY, unless there is an entry already."""
-    with _open_source(wanted.file) as source:
-        existing = None if wanted.force else run.existing(wanted.key)
+    with _open_source(request.file) as source:
+        existing = None if request.force else context.existing(request.key)
         regular = _is_plain_file(source.fileno())
         if existing:
-            return _kept(run, wanted, existing, source.fileno(), regular=regular)
+            return _kept(context, request, existing, source.fileno(), regular=regular)
         if regular:
-            return _put(run, wanted, Content.of(source.fileno(), wanted.file))
-        return _put_stream(run, wanted, source.fileno())
+            return _put(context, request, SourceFile.of(source.fileno(), request.file))
+        return _put_stream(context, request, source.fileno())
 
 
 def _open_source(file: str) -> IO[bytes]:
@@ -73,84 +73,88 @@ def _is_plain_file(fd: int) -> bool:
         return False  # reading it as a stream tells what is wrong
 
 
-def _put(run: Run, wanted: Upload, content: Content) -> Outcome:
-    run.store.prepare(content)
+def _put(context: Context, request: UploadRequest, content: SourceFile) -> CommandResult:
+    context.store.prepare(content)
     sha256 = content.sha256()
-    _expect_upload(wanted, sha256)
-    with run.report.progress(f"uploading {wanted.key}", content.size) as progress:
-        run.store.put(wanted.key, content, {SHA256: sha256}, progress.add)
-    return _stored(run, wanted, content.size, sha256, progress.seconds)
+    _expect_upload(request, sha256)
+    with context.report.progress(f"uploading {request.key}", content.size) as progress:
+        context.store.put(request.key, content, {SHA256: sha256}, progress.add)
+    return _stored(context, request, content.size, sha256, progress.seconds)
 
 
-def _put_stream(run: Run, wanted: Upload, fd: int) -> Outcome:
+def _put_stream(context: Context, request: UploadRequest, fd: int) -> CommandResult:
     """Store a stream. Its digest is recorded at the beginning, so it must be known by then."""
-    if wanted.sha256:
-        return _put_known_stream(run, wanted, _chunks(fd), wanted.sha256)
+    if request.sha256:
+        return _put_known_stream(context, request, _chunks(fd), request.sha256)
     beginning = bytearray()
     chunks = _chunks(fd)
     for chunk in chunks:
         beginning += chunk
         if len(beginning) >= IN_MEMORY:
-            return _put_spooled(run, wanted, beginning, chunks)
+            return _put_spooled(context, request, beginning, chunks)
     sha256 = hashlib.sha256(beginning, usedforsecurity=False).hexdigest()
-    return _put_known_stream(run, wanted, iter([memoryview(beginning)]), sha256)
+    return _put_known_stream(context, request, iter([memoryview(beginning)]), sha256)
 
 
 def _put_spooled(
-    run: Run, wanted: Upload, beginning: bytearray, rest: Iterator[memoryview]
-) -> Outcome:
-    with destination.spool() as spool:
+    context: Context, request: UploadRequest, beginning: bytearray, rest: Iterator[memoryview]
+) -> CommandResult:
+    with output_file.spool() as spool:
         position = 0
         for chunk in itertools.chain([memoryview(beginning)], rest):
             _spool(spool.fileno(), chunk, position)
             position += len(chunk)
-        return _put(run, wanted, Content.of(spool.fileno(), "the temporary file"))
+        return _put(context, request, SourceFile.of(spool.fileno(), "the temporary file"))
 
 
 def _put_known_stream(
-    run: Run, wanted: Upload, chunks: Iterator[memoryview], sha256: str
-) -> Outcome:
+    context: Context, request: UploadRequest, chunks: Iterator[memoryview], sha256: str
+) -> CommandResult:
     """Store a stream whose digest is told beforehand: no temporary file is needed."""
     digest = hashlib.sha256(usedforsecurity=False)
     size = 0
     with (
-        run.report.progress(f"uploading {wanted.key}", waits_for="stdin or the store") as progress,
-        run.store.create(wanted.key, {SHA256: sha256}, progress.add) as writer,
+        context.report.progress(
+            f"uploading {request.key}", waits_for="stdin or the store"
+        ) as progress,
+        context.store.create(request.key, {SHA256: sha256}, progress.add) as writer,
     ):
         for chunk in chunks:
             digest.update(chunk)
             writer.write(chunk)
             size += len(chunk)
-        _expect_upload(wanted, digest.hexdigest())
+        _expect_upload(request, digest.hexdigest())
         writer.commit()
-    return _stored(run, wanted, size, sha256, progress.seconds)
+    return _stored(context, request, size, sha256, progress.seconds)
 
 
-def _kept(run: Run, wanted: Upload, existing: Entry, fd: int, *, regular: bool) -> Outcome:
+def _kept(
+    context: Context, request: UploadRequest, existing: Entry, fd: int, *, regular: bool
+) -> CommandResult:
     """The entry that is there stays; a warning, if the file is another one."""
     if regular:
-        content = Content.of(fd, wanted.file)
+        content = SourceFile.of(fd, request.file)
         size = content.size
         same_size = size == existing.size
         compared = same_size and existing.sha256
-        sha256 = content.sha256() if compared or wanted.sha256 else ""
+        sha256 = content.sha256() if compared or request.sha256 else ""
     else:
         # Read to its end, so that the program that writes it does not fail.
         size, sha256 = _drain(fd)
-    _expect_upload(wanted, sha256)
+    _expect_upload(request, sha256)
     if size != existing.size:
-        run.report.warn(
-            f"{wanted.key} is stored already, with {existing.size} bytes instead of {size}; "
+        context.report.warn(
+            f"{request.key} is stored already, with {existing.size} bytes instead of {size}; "
             "another file needs another KEY"
         )
     elif existing.sha256 and sha256 and existing.sha256.lower() != sha256:
-        run.report.warn(
-            f"{wanted.key} is stored already, with another SHA-256; another file needs another KEY"
+        context.report.warn(
+            f"{request.key} is stored already, with another SHA-256; another file needs another KEY"
         )
-    return Outcome(
+    return CommandResult(
         "exists",
-        f"exists {wanted.key}, not uploaded again",
-        entry_fields(run.store.name, wanted.key, existing.size, 0.0, existing.sha256),
+        f"exists {request.key}, not uploaded again",
+        entry_fields(context.store.name, request.key, existing.size, 0.0, existing.sha256),
     )
 
 
@@ -163,19 +167,21 @@ def _drain(fd: int) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _expect_upload(wanted: Upload, sha256: str) -> None:
-    if wanted.sha256 and sha256 != wanted.sha256:
-        name = "stdin" if wanted.file == "-" else wanted.file
+def _expect_upload(request: UploadRequest, sha256: str) -> None:
+    if request.sha256 and sha256 != request.sha256:
+        name = "stdin" if request.file == "-" else request.file
         raise IntegrityError(
-            f"{name} has SHA-256 {sha256}, expected {wanted.sha256}; nothing was stored"
+            f"{name} has SHA-256 {sha256}, expected {request.sha256}; nothing was stored"
         )
 
 
-def _stored(run: Run, wanted: Upload, size: int, sha256: str, seconds: float) -> Outcome:
-    return Outcome(
+def _stored(
+    context: Context, request: UploadRequest, size: int, sha256: str, seconds: float
+) -> CommandResult:
+    return CommandResult(
         "stored",
-        f"stored {wanted.key} ({transfer_text(size, seconds)})",
-        entry_fields(run.store.name, wanted.key, size, seconds, sha256),
+        f"stored {request.key} ({transfer_text(size, seconds)})",
+        entry_fields(context.store.name, request.key, size, seconds, sha256),
     )
 
 

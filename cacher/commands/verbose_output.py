@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from cacher.http import redact_url as urls
+from cacher.http import redact_url
 from cacher.http.trace import Exchange
 from cacher.report import Report
 from cacher.settings import config
@@ -83,11 +83,11 @@ def _shown_address(value: str) -> str:
     """A URL, or a path of the same host."""
     if value.startswith("/") and "@" not in value:
         return _QUERY.sub(f"?{HIDDEN}", value)
-    return urls.shown(value)
+    return redact_url.shown(value)
 
 
 def _without_secrets(value: str) -> str:
     value = _LOGIN.sub(HIDDEN, value)
-    value = _URL.sub(lambda match: urls.shown(match[0]), value)
+    value = _URL.sub(lambda match: redact_url.shown(match[0]), value)
     # A relative address has a query as well, with a signature in it.
     return _QUERY.sub(f"?{HIDDEN}", value)

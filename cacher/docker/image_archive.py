@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cacher.errors import IntegrityError, SourceError
-from cacher.tar.reader import FILE, Archive
+from cacher.tar.reader import FILE, TarReader
 
 BUFFER = 1024 * 1024
 """Bytes read at once of what an engine saves."""
 
-HELD = 2
+WITHHELD_BUFFERS = 2
 """Buffers at the end of an archive that are held back until it is proved: more than one, so that
 what is missing is never the mark of the end alone. Behind the layers come the names of the images,
 so an engine that does not get these loads nothing."""
@@ -25,7 +25,7 @@ ANY_SIZE = 1 << 62
 """Bytes: who sends an image to a daemon has no say in what fits there."""
 
 
-class Source(Protocol):
+class ImageSource(Protocol):
     """What saves images."""
 
     def readinto(self, buffer: memoryview) -> int:
@@ -41,7 +41,7 @@ class Source(Protocol):
         ...
 
 
-class Sink(Protocol):
+class ImageSink(Protocol):
     """What loads images."""
 
     def write(self, data: memoryview) -> None:
@@ -53,7 +53,7 @@ _TABLES = (b"manifest.json", b"index.json", b"repositories")
 """Where an archive tells what images it has: docker's, OCI's, and docker's before version 1.10."""
 
 
-class Passed:
+class ArchiveStats:
     """What has passed: members of the archive, and bytes of contents in its files."""
 
     __slots__ = ("content", "has_table", "members")
@@ -65,7 +65,7 @@ class Passed:
         """Whether it tells of images."""
 
 
-def collect(source: Source, write: Callable[[memoryview], None]) -> Passed:
+def copy_from_engine(source: ImageSource, write: Callable[[memoryview], None]) -> ArchiveStats:
     """Give all that `source` saves to `write`, which may keep nothing of it.
 
     Raises `SourceError` unless the source ended well, with a whole archive.
@@ -73,7 +73,7 @@ def collect(source: Source, write: Callable[[memoryview], None]) -> Passed:
     buffer = memoryview(bytearray(BUFFER))
     is_over = False
 
-    def feed() -> memoryview:
+    def next_chunk() -> memoryview:
         nonlocal is_over
         count = source.readinto(buffer)
         is_over = not count
@@ -82,7 +82,7 @@ def collect(source: Source, write: Callable[[memoryview], None]) -> Passed:
         return buffer[:count]
 
     try:
-        passed = _walk(feed)
+        passed = _walk(next_chunk)
     except IntegrityError as error:
         if is_over or source.ends():
             source.finish()  # why it failed says more than the bytes that it gave
@@ -91,29 +91,29 @@ def collect(source: Source, write: Callable[[memoryview], None]) -> Passed:
     return passed
 
 
-def relay(
-    next_piece: Callable[[], memoryview], sink: Sink, limit: int = ANY_SIZE
-) -> tuple[Passed, list[memoryview]]:
+def copy_to_engine(
+    next_piece: Callable[[], memoryview], sink: ImageSink, limit: int = ANY_SIZE
+) -> tuple[ArchiveStats, list[memoryview]]:
     """Give an archive to `sink`, all but its end, which is returned: it is the caller's to give.
 
-    `next_piece` gives buffers, an empty one at the end, of which the last `HELD` and one more stay
-    good. Raises `IntegrityError`, and what both raise.
+    `next_piece` gives buffers, an empty one at the end. The last `WITHHELD_BUFFERS` of them and one
+    more stay good. Raises `IntegrityError`, and what both raise.
     """
     held: deque[memoryview] = deque()
 
-    def feed() -> memoryview:
+    def next_chunk() -> memoryview:
         piece = next_piece()
         if piece:
             held.append(piece)
-            if len(held) > HELD:
+            if len(held) > WITHHELD_BUFFERS:
                 sink.write(held.popleft())
         return piece
 
-    return _walk(feed, limit), list(held)
+    return _walk(next_chunk, limit), list(held)
 
 
-def _walk(feed: Callable[[], memoryview], limit: int = ANY_SIZE) -> Passed:
-    archive, passed = Archive(feed, limit), Passed()
+def _walk(next_chunk: Callable[[], memoryview], limit: int = ANY_SIZE) -> ArchiveStats:
+    archive, passed = TarReader(next_chunk, limit), ArchiveStats()
     while (member := archive.next()) is not None:
         passed.members += 1
         if member.kind == FILE:

@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
-Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
-Option = tuple[int, int, int | bytes]
+SocketAddress = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+SocketOption = tuple[int, int, int | bytes]
 
 
-def dial(name: str, port: int, seconds: float, options: Sequence[Option] = ()) -> socket.socket:
+def open_connection(
+    name: str, port: int, seconds: float, options: Sequence[SocketOption] = ()
+) -> socket.socket:
     """A TCP connection, its time-out `seconds`, which it has not exceeded itself.
 
     The name server may take as long again. Raises `socket.gaierror` where the name has no address,
@@ -36,7 +38,9 @@ def dial(name: str, port: int, seconds: float, options: Sequence[Option] = ()) -
     raise socket.gaierror(socket.EAI_NONAME, "the host name has no address")
 
 
-def _connected(address: Address, seconds: float, options: Sequence[Option]) -> socket.socket:
+def _connected(
+    address: SocketAddress, seconds: float, options: Sequence[SocketOption]
+) -> socket.socket:
     family, kind, protocol, _, place = address
     sock = socket.socket(family, kind, protocol)
     try:
@@ -50,13 +54,13 @@ def _connected(address: Address, seconds: float, options: Sequence[Option]) -> s
     return sock
 
 
-def _addresses(name: str, port: int, seconds: float) -> list[Address]:
+def _addresses(name: str, port: int, seconds: float) -> list[SocketAddress]:
     """The addresses of a host. Raises `socket.gaierror`, also after so many seconds."""
     try:
         return _ask(name, port, socket.AI_NUMERICHOST)  # an address already: nobody is asked
     except socket.gaierror:
         pass
-    found: SimpleQueue[list[Address] | socket.gaierror] = SimpleQueue()
+    found: SimpleQueue[list[SocketAddress] | socket.gaierror] = SimpleQueue()
 
     def ask() -> None:
         try:
@@ -77,7 +81,7 @@ def _addresses(name: str, port: int, seconds: float) -> list[Address]:
     return answer
 
 
-def _ask(name: str, port: int, flags: int = 0) -> list[Address]:
+def _ask(name: str, port: int, flags: int = 0) -> list[SocketAddress]:
     try:
         return [*socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)]
     except UnicodeError as error:  # a label is empty, or over 63 bytes

@@ -12,7 +12,7 @@ from http.client import (
     UnknownProtocol,
 )
 
-from cacher.http import urllib3_startup as lean  # noqa: F401 - has what follows load faster
+from cacher.http import urllib3_startup  # noqa: F401 - has what follows load faster
 
 # isort: split
 
@@ -121,7 +121,7 @@ class Cancelled(Exception):
     """The work that this request belongs to was given up."""
 
 
-def translated(error: Exception, *, reused: bool = False) -> TransportError:
+def translate_exception(error: Exception, *, reused: bool = False) -> TransportError:
     """The error to raise for one of urllib3, http.client or the system.
 
     `reused`: on a connection that was kept alive.

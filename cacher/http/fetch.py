@@ -64,7 +64,7 @@ _ENCODE_HINT = "in a user name or a password / is %2F, ? is %3F, # is %23, @ is 
 
 _REDIRECTS = frozenset([301, 302, 303, 307, 308])
 
-Meter = Callable[[int], None]
+OnProgress = Callable[[int], None]
 
 
 class Fetched(NamedTuple):
@@ -75,7 +75,7 @@ class Fetched(NamedTuple):
     whole: bool
 
 
-class Clockwork(NamedTuple):
+class Clocks(NamedTuple):
     """Where waiting comes from: `pause` sleeps seconds, `random` gives floats in [0, 1).
 
     `monotonic` gives seconds, `clock` POSIX seconds.
@@ -109,18 +109,18 @@ def fetch(
     url: str,
     sink: Sink,
     transport: Transport,
-    clockwork: Clockwork,
+    clockwork: Clocks,
     *,
     sha256: str = "",
-    meter: Meter,
-    sized: Callable[[int], None],
+    on_progress: OnProgress,
+    on_size: Callable[[int], None],
 ) -> Fetched:
     """Fetch `url` into `sink`, resuming where the origin allows it.
 
-    `sized` is told the whole size once it is known, and may raise. With `sha256` the digest must
+    `on_size` is told the whole size once it is known, and may raise. With `sha256` the digest must
     be that one. Raises `SourceError`, `IntegrityError` for another digest, and what `sink` raises.
     """
-    fetching = _Fetching(url, sink, transport, clockwork, bool(sha256), meter, sized)
+    fetching = _Fetch(url, sink, transport, clockwork, bool(sha256), on_progress, on_size)
     fetched = fetching.run()
     if sha256 and fetched.sha256 != sha256:
         raise IntegrityError(
@@ -135,7 +135,7 @@ def _address(parts: SplitResult) -> Host:
     return Host(parts.scheme, parts.hostname or "", port)
 
 
-class _Fetching:
+class _Fetch:
     """One file from one URL."""
 
     def __init__(
@@ -143,18 +143,18 @@ class _Fetching:
         url: str,
         sink: Sink,
         transport: Transport,
-        clockwork: Clockwork,
+        clockwork: Clocks,
         proved: bool,
-        meter: Meter,
-        sized: Callable[[int], None],
+        on_progress: OnProgress,
+        on_size: Callable[[int], None],
     ) -> None:
         self._asked = self._url = url
         self._sink = sink
         self._transport = transport
         self._clockwork = clockwork
         self._proved = proved
-        self._meter = meter
-        self._sized = sized
+        self._on_progress = on_progress
+        self._on_size = on_size
         self._digest = hashlib.sha256(usedforsecurity=False)
         self._position = self._furthest = 0
         self._validator = ""
@@ -289,7 +289,7 @@ class _Fetching:
             raise TransportError(Trouble.BROKEN, "the answer ended early")
 
     def _begin(self, answer: Answer) -> None:
-        self._meter(-self._position)
+        self._on_progress(-self._position)
         self._position = 0
         self._digest = hashlib.sha256(usedforsecurity=False)
         self._sink.begin()
@@ -303,7 +303,7 @@ class _Fetching:
         chunked = "chunked" in answer.headers.get("transfer-encoding", "").lower()
         self._whole = self._proved or chunked or self._size is not None
         if self._size is not None:
-            self._sized(self._size)
+            self._on_size(self._size)
 
     def _check_resumed(self, answer: Answer) -> None:
         """Raise `TransportError` unless the answer is the rest of the file that has begun.
@@ -335,4 +335,4 @@ class _Fetching:
         self._sink.write(piece, self._position)
         self._digest.update(piece)
         self._position += len(piece)
-        self._meter(len(piece))
+        self._on_progress(len(piece))

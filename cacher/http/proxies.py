@@ -17,7 +17,7 @@ PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
 LOGIN_HINT = "the proxy needs credentials: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
 
 
-class Address(NamedTuple):
+class ProxyAddress(NamedTuple):
     """Where a proxy is, and the `USER:PASSWORD` that it wants, if any."""
 
     scheme: str
@@ -26,7 +26,7 @@ class Address(NamedTuple):
     login: str
 
 
-def address(proxy: str) -> Address:
+def address(proxy: str) -> ProxyAddress:
     """Take the URL of an HTTP proxy apart.
 
     Raises `ValueError` for anything else, with a text that shows nothing of it. A URL with a path
@@ -41,7 +41,7 @@ def address(proxy: str) -> Address:
         raise refused from None
     if not url.hostname or url.path not in ("", "/") or url.query or url.fragment:
         raise refused
-    return Address(url.scheme, url.hostname, port, unquote(url.netloc.rpartition("@")[0]))
+    return ProxyAddress(url.scheme, url.hostname, port, unquote(url.netloc.rpartition("@")[0]))
 
 
 class Proxies:

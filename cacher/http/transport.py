@@ -17,7 +17,7 @@ from http import HTTPStatus
 from http.client import HTTPException, RemoteDisconnected
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
-from cacher.http import urllib3_startup as lean  # noqa: F401 - has what follows load faster
+from cacher.http import urllib3_startup  # noqa: F401 - has what follows load faster
 
 # isort: split
 
@@ -32,13 +32,13 @@ from urllib3.exceptions import (
 )
 
 from cacher.errors import UsageError
-from cacher.http.connect import dial
+from cacher.http.connect import open_connection
 from cacher.http.exceptions import (
     TransportError,
     Trouble,
     TunnelRefused,
     origin_of,
-    translated,
+    translate_exception,
 )
 from cacher.http.minimum_speed import Pace
 from cacher.http.proxies import Proxies, address
@@ -109,7 +109,7 @@ class Answer:
             count = self._body.fill(buffer)
         except (HTTPError, HTTPException, OSError, ValueError) as error:
             self.close()
-            failure = translated(error)
+            failure = translate_exception(error)
             if failure.trouble is Trouble.SILENCE:
                 failure.silence = self._patience
             raise failure from origin_of(error)
@@ -213,11 +213,11 @@ class Transport:
                 timeout=urllib3.Timeout(connect=connect or self._connect_timeout, read=patience),
             )
         except (HTTPError, OSError, ValueError) as error:
-            failure = translated(error, reused=not self._state.fresh)
+            failure = translate_exception(error, reused=not self._state.fresh)
             if failure.trouble is Trouble.MISMATCH:
                 failure = self._mismatch(host)
             elif failure.trouble is Trouble.PLAIN and self._proxies.of(*host):
-                failure = translated(TunnelRefused(HTTPStatus.OK))
+                failure = translate_exception(TunnelRefused(HTTPStatus.OK))
             raise failure from origin_of(error)
         return Answer(response, patience)
 
@@ -336,7 +336,7 @@ def _watched(
 
     def new_conn(self: _Connection) -> socket.socket:
         try:
-            return dial(
+            return open_connection(
                 self.host, self.port, self.timeout or stall_timeout, self.socket_options or ()
             )
         except socket.gaierror as error:

@@ -10,8 +10,8 @@ import stat
 from collections.abc import Iterator, Mapping
 
 from cacher.replace.resume_log import Attributes
-from cacher.replace.undo_log import Journal, Node, Step, restore
-from cacher.tree.dir_stack import Descent
+from cacher.replace.undo_log import Node, Step, UndoLog, restore
+from cacher.tree.dir_stack import DirStack
 from cacher.tree.remove import enter, open_up_fd
 
 LIMIT = 20_000
@@ -44,7 +44,7 @@ class _Level:
         """Whether the new tree had it before."""
 
 
-class Completion:
+class HardlinkFill:
     """One attempt to complete the directory `new` from `old`, both open.
 
     Directories of `new` get in the end what `kept` has for their inodes, else what they have.
@@ -54,7 +54,7 @@ class Completion:
         self._new = new
         self._old = old
         self._kept = kept
-        self._journal = Journal()
+        self._undo_log = UndoLog()
         self._left = LIMIT
         self._device = os.fstat(old).st_dev
 
@@ -69,14 +69,14 @@ class Completion:
 
     def undo(self) -> None:
         """Make `new` what it was before. Raises `OSError`."""
-        self._journal.undo(self._new)
+        self._undo_log.undo(self._new)
 
     def _run(self) -> None:
         status = os.fstat(self._new)
-        self._journal.note_status(Step.NEW_STATUS, self._journal.root, status)
+        self._undo_log.note_status(Step.NEW_STATUS, self._undo_log.root, status)
         open_up_fd(self._new)
-        root = _Level(self._journal.root, status, self._entries(self._old), is_common=True)
-        with Descent(self._new, root) as news, Descent[None](self._old, None) as olds:
+        root = _Level(self._undo_log.root, status, self._entries(self._old), is_common=True)
+        with DirStack(self._new, root) as news, DirStack[None](self._old, None) as olds:
             while True:
                 level = news.payload
                 if self._link_entries(level, news, olds):
@@ -95,7 +95,7 @@ class Completion:
                 finally:
                     os.close(directory)
 
-    def _link_entries(self, level: _Level, news: Descent[_Level], olds: Descent[None]) -> bool:
+    def _link_entries(self, level: _Level, news: DirStack[_Level], olds: DirStack[None]) -> bool:
         """Link what is left of a directory; False unless it came to one and went into it."""
         for entry in level.entries:
             if entry.is_dir(follow_symlinks=False):
@@ -115,7 +115,7 @@ class Completion:
         self._added(name, level)
 
     def _enter(
-        self, name: bytes, level: _Level, news: Descent[_Level], olds: Descent[None]
+        self, name: bytes, level: _Level, news: DirStack[_Level], olds: DirStack[None]
     ) -> bool:
         """Go into a directory of the old tree and its like; False if something else replaces it."""
         node = Node(name, level.node)
@@ -125,7 +125,7 @@ class Completion:
             status = os.stat(name, dir_fd=news.fd, follow_symlinks=False)
             if not stat.S_ISDIR(status.st_mode):
                 return False
-            self._journal.note_status(Step.NEW_STATUS, node, status)
+            self._undo_log.note_status(Step.NEW_STATUS, node, status)
             common = True
         else:
             self._added(name, level)
@@ -139,7 +139,7 @@ class Completion:
 
     def _added(self, name: bytes, level: _Level) -> None:
         if level.is_common:
-            self._journal.note(Step.ADDED, level.node, name)
+            self._undo_log.note(Step.ADDED, level.node, name)
         self._left -= 1
         if self._left < 0:
             raise _Impossible("too many entries")

@@ -9,11 +9,11 @@ import os
 import stat
 
 from cacher.errors import LocalError, UsageError
-from cacher.tree.dir_stack import Descent
+from cacher.tree.dir_stack import DirStack
 from cacher.tree.remove import remove, status_of, unchanged
 
 
-class Spared:
+class KeptDirectory:
     """The directory to which `names` lead from the target, with its device and inode."""
 
     def __init__(self, names: list[bytes], status: os.stat_result) -> None:
@@ -35,7 +35,7 @@ class Spared:
         """
         made = []
         *above, last = self._names
-        with Descent[None](tree, None) as descent:
+        with DirStack[None](tree, None) as descent:
             for depth, name in enumerate(above, 1):
                 status = status_of(name, descent.fd)
                 if status is None:
@@ -56,7 +56,7 @@ class Spared:
         return made
 
 
-def spared_in(target: os.stat_result, directory: str) -> Spared | None:
+def find_kept_directory(target: os.stat_result, directory: str) -> KeptDirectory | None:
     """Find the directory `directory` below the target; None if it is not there.
 
     Raises `UsageError` if it is the target itself.
@@ -75,4 +75,4 @@ def spared_in(target: os.stat_result, directory: str) -> Spared | None:
         return None
     if not names:
         raise UsageError(f"{directory} is the directory of the local store", "name another DIR")
-    return Spared(names, status)
+    return KeptDirectory(names, status)

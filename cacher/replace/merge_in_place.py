@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 
 from cacher.errors import LocalError
 from cacher.replace.resume_log import Attributes, Ledger
-from cacher.replace.undo_log import Journal, Node, Step, number_name
-from cacher.tree.dir_stack import Descent
+from cacher.replace.undo_log import Node, Step, UndoLog, number_name
+from cacher.tree.dir_stack import DirStack
 from cacher.tree.remove import (
     enter,
     is_closed,
@@ -37,12 +37,12 @@ class _Pair:
         """What is left to move."""
 
 
-class Merge:
+class InPlaceMerge:
     """One move of the directory `new` into `old`, both open; what is replaced goes to `aside`.
 
     All three are on one file system. `clean` takes out of `old` what is not in `new`, except names
     of the root that are `reserved`, and the directory that the ledger says is spared. Methods raise
-    `OSError` and `LocalError`, after either of which `journal` can undo.
+    `OSError` and `LocalError`, after either of which `undo_log` can undo.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Merge:
         old: int,
         aside: int,
         ledger: Ledger,
-        journal: Journal,
+        undo_log: UndoLog,
         *,
         clean: bool,
         reserved: Callable[[bytes], bool],
@@ -60,7 +60,7 @@ class Merge:
         self._old = old
         self._aside = aside
         self._ledger = ledger
-        self._journal = journal
+        self._undo_log = undo_log
         self._clean = clean
         self._reserved = reserved
         numbers = [int(name) for name in names_in(aside)]
@@ -69,8 +69,8 @@ class Merge:
     def run(self) -> None:
         """Move everything."""
         status = os.fstat(self._new)
-        root = _Pair(self._journal.root, self._ledger.attributes(status))
-        with Descent(self._new, root) as news, Descent[None](self._old, None) as olds:
+        root = _Pair(self._undo_log.root, self._ledger.attributes(status))
+        with DirStack(self._new, root) as news, DirStack[None](self._old, None) as olds:
             self._begin(root, news.fd, olds.fd, status)
             while True:
                 pair = news.payload
@@ -90,12 +90,12 @@ class Merge:
                     pair.attributes.give(olds.fd)
                     return
 
-    def _enter(self, name: bytes, news: Descent[_Pair], olds: Descent[None]) -> None:
+    def _enter(self, name: bytes, news: DirStack[_Pair], olds: DirStack[None]) -> None:
         """Go into the directory that both trees have as `name`."""
         status = os.stat(name, dir_fd=news.fd, follow_symlinks=False)
         pair = _Pair(Node(name, news.payload.node), self._ledger.attributes(status))
         old_status = os.stat(name, dir_fd=olds.fd, follow_symlinks=False)
-        self._journal.note_status(Step.OLD_STATUS, pair.node, old_status)
+        self._undo_log.note_status(Step.OLD_STATUS, pair.node, old_status)
         enter(news, name, pair)
         enter(olds, name, None)
         self._begin(pair, news.fd, olds.fd, status)
@@ -107,7 +107,7 @@ class Merge:
         if not self._clean or self._ledger.is_swept(status):
             return
         for name in set(names_in(old)).difference(names):
-            if pair.node is self._journal.root and self._reserved(name):
+            if pair.node is self._undo_log.root and self._reserved(name):
                 continue
             old_status = status_of(name, old)
             if old_status is not None and not self._is_spared(old_status):
@@ -130,7 +130,7 @@ class Merge:
                     self._put_aside(pair.node, name, old, old_status)
                 else:
                     self._link_aside(pair.node, name, old, old_status)
-            self._journal.note(Step.MOVED, pair.node, name)
+            self._undo_log.note(Step.MOVED, pair.node, name)
             try:
                 os.rename(name, name, src_dir_fd=new, dst_dir_fd=old)
             except OSError as error:
@@ -151,7 +151,7 @@ class Merge:
         self._ledger.attributes(status)
         if self._clean:
             self._ledger.swept(status)
-        self._journal.note(Step.MADE, node, name)
+        self._undo_log.note(Step.MADE, node, name)
         os.mkdir(name, 0o700, dir_fd=old)
 
     def _put_aside(self, node: Node, name: bytes, old: int, status: os.stat_result) -> None:
@@ -159,7 +159,7 @@ class Merge:
             self._rename_aside(node, name, old)
             return
         below = Node(name, node)
-        self._journal.note_status(Step.OLD_STATUS, below, status)
+        self._undo_log.note_status(Step.OLD_STATUS, below, status)
         open_up(name, old, status)
         try:
             self._rename_aside(node, name, old)
@@ -169,12 +169,12 @@ class Merge:
 
     def _rename_aside(self, node: Node, name: bytes, old: int) -> None:
         number = self._next_number()
-        self._journal.note(Step.PUT_ASIDE, node, name, number)
+        self._undo_log.note(Step.PUT_ASIDE, node, name, number)
         os.rename(name, number_name(number), src_dir_fd=old, dst_dir_fd=self._aside)
 
     def _dismantle(self, top: Node, parent: int) -> None:
         """Put aside what is in a directory that cannot be renamed itself, and remove that."""
-        with Descent(parent, (top, [top.name])) as descent:
+        with DirStack(parent, (top, [top.name])) as descent:
             while True:
                 node, names = descent.payload
                 if not names:
@@ -190,13 +190,13 @@ class Merge:
                     continue
                 below = Node(name, node) if descent.depth else top
                 if below is not top:
-                    self._journal.note_status(Step.OLD_STATUS, below, status)
+                    self._undo_log.note_status(Step.OLD_STATUS, below, status)
                 found: list[bytes] = []
                 found += names_in(enter(descent, name, (below, found)))
 
     def _remove_empty(self, node: Node, parent: int) -> None:
         above = node.parent or node  # it is never the root
-        self._journal.note(Step.REMOVED, above, node.name)
+        self._undo_log.note(Step.REMOVED, above, node.name)
         try:
             os.rmdir(node.name, dir_fd=parent)
         except OSError as error:
@@ -206,7 +206,7 @@ class Merge:
     def _link_aside(self, node: Node, name: bytes, old: int, status: os.stat_result) -> None:
         """Put aside what is about to be replaced, so that its name is never missing."""
         number = self._next_number()
-        self._journal.note(Step.PUT_ASIDE, node, name, number)
+        self._undo_log.note(Step.PUT_ASIDE, node, name, number)
         try:
             os.link(
                 name,

@@ -1,6 +1,6 @@
 """A directory to fill beside the target, which becomes the target or part of it, or is removed.
 
-Knows where to put it and what killed runs left; how it is moved is `publish`'s.
+Knows where to put it and what killed runs left; how it is moved is `move_into_place`'s.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from contextlib import contextmanager, suppress
 from typing import Self
 
 from cacher.errors import LocalError, UsageError
-from cacher.replace.kept_directory import spared_in
+from cacher.replace.kept_directory import find_kept_directory
 from cacher.replace.mounts import is_mount_point
-from cacher.replace.move_into_place import Move, Target, finish, publish
+from cacher.replace.move_into_place import StagedTree, TargetDir, finish, move_into_place
 from cacher.replace.stale_work_dirs import begun_moves
-from cacher.replace.work_dirs import HANDLE, Claim, Yard, prefix_for
+from cacher.replace.work_dirs import HANDLE, LockedDir, WorkDirs, prefix_for
 from cacher.tree.dir_stack import FLAGS
 from cacher.tree.modes_and_owners import denied_modes
 from cacher.tree.own_work_names import MARK
@@ -54,10 +54,10 @@ class Staging:
         path = _resolved(target)
         self._made: list[str] = []
         """Parents that were missing, innermost first."""
-        self._yards: list[Yard] = []
-        self._move: Move | None = None
+        self._all_dirs: list[WorkDirs] = []
+        self._move: StagedTree | None = None
         self._parent = -1
-        self._turn: tuple[Yard, Claim] | None = None
+        self._turn: tuple[WorkDirs, LockedDir] | None = None
         self._wait = wait
         self._spare = spare
         try:
@@ -113,18 +113,18 @@ class Staging:
         move = self._opened
         with self._translated():
             mode = stat.S_IMODE(os.fstat(move.tree.fd).st_mode)
-            move.is_told = root_told or mode != self._first_mode
+            move.root_in_archive = root_told or mode != self._first_mode
             move.implicit = implicit
-            publish(move, clean=clean)
+            move_into_place(move, clean=clean)
         self._made = []
         self._sweep()
 
     def close(self) -> None:
-        """Without a `publish` before: leave everything as it was."""
+        """Without a `move_into_place` before: leave everything as it was."""
         self._sweep()
         if self._turn:
-            yard, turn = self._turn
-            yard.end_turn(turn)
+            dirs, turn = self._turn
+            dirs.end_turn(turn)
             self._turn = None
         for path in self._made:
             with suppress(OSError):
@@ -133,9 +133,9 @@ class Staging:
         if self._move:
             self._move.tree.close()
             self._move = None
-        for yard in self._yards:
-            yard.close()
-        self._yards = []
+        for dirs in self._all_dirs:
+            dirs.close()
+        self._all_dirs = []
         if self._parent >= 0:
             os.close(self._parent)
             self._parent = -1
@@ -147,7 +147,7 @@ class Staging:
         self.close()
 
     @property
-    def _opened(self) -> Move:
+    def _opened(self) -> StagedTree:
         if self._move is None:
             raise ValueError("the staging directory is closed")
         return self._move
@@ -157,18 +157,18 @@ class Staging:
         parent, name = os.path.split(path)
         self._made = _make_directories(parent)
         self._parent = os.open(parent, HANDLE)
-        target = Target(path, self._parent, os.fsencode(name) or b".")
+        target = TargetDir(path, self._parent, os.fsencode(name) or b".")
         beside = self._open_beside(target) if name else None
         inside = self._take_turn(target, beside)
         # Looked at now, as another run may just have made or exchanged it.
         old = self._require_directory(path)
         inside = inside or self._open_inside(target, old)
-        for yard in self._yards:
-            self._clear(target, yard)
+        for dirs in self._all_dirs:
+            self._clear(target, dirs)
         in_the_way = old is not None and (_is_elsewhere(path, old, self._parent) or _is_ours(old))
         self._move = self._made_in(target, beside, inside, in_the_way=in_the_way)
         if self._spare is not None and old:
-            self._move.spared = spared_in(old, self._spare)
+            self._move.spared = find_kept_directory(old, self._spare)
         self._first_mode = stat.S_IMODE(os.fstat(self.fd).st_mode)
         self._move.mode = 0o777 & ~denied_modes(self.fd) | self._first_mode & stat.S_ISGID
 
@@ -179,7 +179,7 @@ class Staging:
             raise UsageError(f"{self.target} is not a directory")
         return status
 
-    def _take_turn(self, target: Target, beside: Yard | None) -> Yard | None:
+    def _take_turn(self, target: TargetDir, beside: WorkDirs | None) -> WorkDirs | None:
         """Wait until no other run works on the target; the inside of it, if that had to be opened.
 
         Runs meet beside it, or inside, where all do who see a mount point, whatever its name. Where
@@ -196,25 +196,25 @@ class Staging:
                 self._turn = inside, inside.take_turn(self._wait)
         return inside
 
-    def _open_inside(self, target: Target, old: os.stat_result | None) -> Yard | None:
+    def _open_inside(self, target: TargetDir, old: os.stat_result | None) -> WorkDirs | None:
         if old is None:
             return None
         try:
             fd = os.open(target.name, FLAGS, dir_fd=target.parent)
         except PermissionError:
             return None
-        self._yards.append(Yard(fd, _INSIDE, is_inside=True))
-        return self._yards[-1]
+        self._all_dirs.append(WorkDirs(fd, _INSIDE, is_inside=True))
+        return self._all_dirs[-1]
 
-    def _open_beside(self, target: Target) -> Yard:
+    def _open_beside(self, target: TargetDir) -> WorkDirs:
         fd = os.open(b".", HANDLE, dir_fd=target.parent)
-        self._yards.append(Yard(fd, prefix_for(target.name), is_inside=False))
-        return self._yards[-1]
+        self._all_dirs.append(WorkDirs(fd, prefix_for(target.name), is_inside=False))
+        return self._all_dirs[-1]
 
     @staticmethod
     def _made_in(
-        target: Target, beside: Yard | None, inside: Yard | None, *, in_the_way: bool
-    ) -> Move:
+        target: TargetDir, beside: WorkDirs | None, inside: WorkDirs | None, *, in_the_way: bool
+    ) -> StagedTree:
         """A staging directory, beside the target if that will do."""
         if beside and not (in_the_way and inside):
             try:
@@ -226,11 +226,11 @@ class Staging:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return _move(target, inside, inside.make())
 
-    def _clear(self, target: Target, yard: Yard) -> None:
+    def _clear(self, target: TargetDir, dirs: WorkDirs) -> None:
         """Finish or remove what killed runs left."""
-        for leftover, kind in begun_moves(yard):
+        for leftover, kind in begun_moves(dirs):
             try:
-                finish(target, yard, leftover, kind)
+                finish(target, dirs, leftover, kind)
             except (OSError, LocalError) as error:
                 place = os.fsdecode(leftover.name)
                 reason = _reason(error) if isinstance(error, OSError) else error.message
@@ -242,9 +242,9 @@ class Staging:
     def _sweep(self) -> None:
         """Remove what is not needed any more. The next run tries again what cannot be now."""
         if self._move:
-            for name in self._move.litter:
+            for name in self._move.to_delete:
                 with suppress(OSError):
-                    self._move.yard.remove(name)
+                    self._move.dirs.remove(name)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -266,22 +266,22 @@ def _unless_refused() -> Iterator[None]:
 
 
 @contextmanager
-def _turn_in(directory: str, yard: Yard) -> Iterator[None]:
+def _turn_in(directory: str, dirs: WorkDirs) -> Iterator[None]:
     """Name what is in the place of the directory that serves as a lock."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
             raise
-        path = os.path.join(directory, os.fsdecode(yard.turn_name))
+        path = os.path.join(directory, os.fsdecode(dirs.turn_name))
         raise LocalError(
             f"{path} is not a directory", "remove it: cacher makes a new lock"
         ) from error
 
 
-def _move(target: Target, yard: Yard, tree: Claim) -> Move:
-    move = Move(target, yard, tree)
-    move.litter.append(tree.name)
+def _move(target: TargetDir, dirs: WorkDirs, tree: LockedDir) -> StagedTree:
+    move = StagedTree(target, dirs, tree)
+    move.to_delete.append(tree.name)
     return move
 
 

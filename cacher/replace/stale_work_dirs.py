@@ -6,23 +6,23 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 
-from cacher.replace.work_dirs import Begun, Claim, Yard, begun, prefix_for
+from cacher.replace.work_dirs import Begun, LockedDir, WorkDirs, begun, prefix_for
 from cacher.tree.dir_stack import FLAGS
 from cacher.tree.own_work_names import MARK
 
 
-def begun_moves(yard: Yard) -> Iterator[tuple[Claim, Begun]]:
+def begun_moves(dirs: WorkDirs) -> Iterator[tuple[LockedDir, Begun]]:
     """The moves that killed runs began; what else they left is removed if it can be.
 
     Each is closed when the next is asked for. Raises `OSError`.
     """
-    for leftover in yard.leftovers():
+    for leftover in dirs.leftovers():
         kind = begun(leftover)
         if kind:
             yield leftover, kind
         else:
             with suppress(OSError):
-                yard.remove(leftover.name)
+                dirs.remove(leftover.name)
 
 
 def sweep(target: str) -> None:
@@ -44,9 +44,9 @@ def _sweep(directory: str, prefix: bytes, *, is_inside: bool) -> None:
         fd = os.open(directory, FLAGS)
     except OSError:
         return  # it is not there, or cannot be listed
-    yard = Yard(fd, prefix, is_inside=is_inside)
+    dirs = WorkDirs(fd, prefix, is_inside=is_inside)
     try:
-        for _ in begun_moves(yard):
+        for _ in begun_moves(dirs):
             pass
     finally:
-        yard.close()
+        dirs.close()

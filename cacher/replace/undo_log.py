@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from enum import Enum, auto
 
-from cacher.tree.dir_stack import Descent
+from cacher.tree.dir_stack import DirStack
 from cacher.tree.remove import enter, give_back, open_up_fd, remove, status_of
 
 
@@ -37,11 +37,11 @@ class Node:
         return os.fsdecode(b"/".join(reversed(names)))
 
 
-class Cursor:
+class DirCursor:
     """Stands in a directory of a tree, and goes to others on the shortest way."""
 
     def __init__(self, root: int, node: Node) -> None:
-        self._descent = Descent[Node](root, node)
+        self._descent = DirStack[Node](root, node)
         if root >= 0:
             open_up_fd(root)
 
@@ -84,7 +84,7 @@ class Step(Enum):
     """A name of the old tree became a number, or was also linked as one, in the third directory."""
 
 
-class Journal:
+class UndoLog:
     """The steps of one move, to be undone from the last to the first."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class Journal:
 
         Raises `OSError` where that is not possible; what is noted then is what is left to undo.
         """
-        trees = Cursor(new, self.root), Cursor(old, self.root)
+        trees = DirCursor(new, self.root), DirCursor(old, self.root)
         try:
             while self._steps:
                 step, node, name, number = self._steps[-1]

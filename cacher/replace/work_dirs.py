@@ -36,7 +36,7 @@ class Begun(Enum):
     CLEAN = b".clean"
 
 
-class Claim(NamedTuple):
+class LockedDir(NamedTuple):
     """A directory of this run: its name, and a descriptor that holds its lock."""
 
     name: bytes
@@ -47,7 +47,7 @@ class Claim(NamedTuple):
         os.close(self.fd)
 
 
-class Yard:
+class WorkDirs:
     """Names in the directory `fd` that begin with `prefix`; `fd` is closed with it.
 
     `is_inside`: the directory is the target itself, and keeps its mode and times whatever is made
@@ -64,7 +64,7 @@ class Yard:
         """The name of the directory that only one run at a time has."""
         return self._prefix + TURN
 
-    def make(self) -> Claim:
+    def make(self) -> LockedDir:
         """A new and empty directory of mode 0700, locked."""
         for _ in range(_ATTEMPTS):
             name = self._prefix + os.urandom(4).hex().encode()
@@ -81,7 +81,7 @@ class Yard:
                 return claim
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
-    def take_turn(self, wait: Callable[[], None]) -> Claim:
+    def take_turn(self, wait: Callable[[], None]) -> LockedDir:
         """Make the one directory of a fixed name, locked; `wait` is called while another has it.
 
         Whoever has it removes it in the end, and if they were killed the next run does.
@@ -104,7 +104,7 @@ class Yard:
                 self._remove_turn(name)
             raise
 
-    def end_turn(self, turn: Claim) -> None:
+    def end_turn(self, turn: LockedDir) -> None:
         """Let the next run have its turn."""
         try:
             self._remove_turn(turn.name)
@@ -115,7 +115,7 @@ class Yard:
         with suppress(OSError), self.changing():
             os.rmdir(name, dir_fd=self.fd)
 
-    def leftovers(self) -> Iterator[Claim]:
+    def leftovers(self) -> Iterator[LockedDir]:
         """Those of killed runs, locked. Each is closed when the next is asked for."""
         try:
             directory = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
@@ -156,13 +156,13 @@ class Yard:
         """Close the directory."""
         os.close(self.fd)
 
-    def _claim(self, name: bytes) -> Claim | None:
+    def _claim(self, name: bytes) -> LockedDir | None:
         """What was just made, locked; None if another run was faster and removes it."""
         fd = -1
         try:
             fd = os.open(name, FLAGS, dir_fd=self.fd)
             if _lock(fd, otherwise=True) and self._is(name, fd):
-                return Claim(name, fd)
+                return LockedDir(name, fd)
         except FileNotFoundError:
             pass
         except BaseException:
@@ -171,7 +171,7 @@ class Yard:
         _close(fd)
         return None
 
-    def _take(self, name: bytes) -> Claim | None:
+    def _take(self, name: bytes) -> LockedDir | None:
         """Lock what may be a leftover; None if it is somebody's, or gone, or not a directory."""
         status = status_of(name, self.fd)
         if status is None or not stat.S_ISDIR(status.st_mode):
@@ -182,7 +182,7 @@ class Yard:
             return None
         try:
             if _lock(fd, otherwise=False) and self._is(name, fd):
-                return Claim(name, fd)
+                return LockedDir(name, fd)
             if os.fstat(fd).st_mode != status.st_mode:
                 os.fchmod(fd, stat.S_IMODE(status.st_mode))
         except OSError:
@@ -206,7 +206,7 @@ class Yard:
         return named is not None and os.path.samestat(named, opened)
 
 
-def begun(claim: Claim) -> Begun | None:
+def begun(claim: LockedDir) -> Begun | None:
     """What a leftover has begun; None if it may go.
 
     Only what nobody but us can have written is gone on with.

@@ -15,10 +15,10 @@ from cacher.errors import LocalError
 PIECE = 128 * 1024
 """Bytes in one send."""
 
-Meter = Callable[[int], None]
+OnProgress = Callable[[int], None]
 
 
-def _unmetered(_count: int) -> None:
+def _unreported(_count: int) -> None:
     pass
 
 
@@ -29,19 +29,22 @@ def _unchecked() -> None:
 class SignedBody:
     """A body that knows its size and digest, and can be iterated any number of times.
 
-    `meter` is told of the bytes sent, and that they are taken back when they are sent again;
+    `on_progress` is told of the bytes sent, and that they are taken back when they are sent again;
     `check` may raise to stop the sending.
     """
 
     def __init__(
-        self, size: int, meter: Meter = _unmetered, check: Callable[[], None] = _unchecked
+        self,
+        size: int,
+        on_progress: OnProgress = _unreported,
+        check: Callable[[], None] = _unchecked,
     ) -> None:
         self.size = size
-        self._meter = meter
+        self._on_progress = on_progress
         self._check = check
         self._sent = self._furthest = 0
         self._sha256 = ""
-        self.on_progress: Meter = _unmetered
+        self.on_progress: OnProgress = _unreported
         """Called with the number of bytes that were sent for the first time."""
         self.rounds = 0
         """How many times it was sent, wholly or in part."""
@@ -62,19 +65,19 @@ class SignedBody:
         """Whether all of it has been sent, the last time."""
         return self._sent == self.size
 
-    def watch(self, meter: Meter, check: Callable[[], None]) -> None:
-        """Tell `meter` and ask `check` from now on."""
-        self._meter, self._check = meter, check
+    def watch(self, on_progress: OnProgress, check: Callable[[], None]) -> None:
+        """Tell `on_progress` and ask `check` from now on."""
+        self._on_progress, self._check = on_progress, check
 
     def __iter__(self) -> Iterator[memoryview]:
-        self._meter(-self._sent)
+        self._on_progress(-self._sent)
         self._sent = 0
         self.rounds += 1
         for piece in self._pieces():
             self._check()
             yield piece
             self._sent += len(piece)
-            self._meter(len(piece))
+            self._on_progress(len(piece))
             if self._sent > self._furthest:
                 self.on_progress(self._sent - self._furthest)
                 self._furthest = self._sent
@@ -95,11 +98,11 @@ class MemoryBody(SignedBody):
     def __init__(
         self,
         data: bytes | bytearray | memoryview,
-        meter: Meter = _unmetered,
+        on_progress: OnProgress = _unreported,
         check: Callable[[], None] = _unchecked,
     ) -> None:
         self._data = memoryview(data)
-        super().__init__(len(self._data), meter, check)
+        super().__init__(len(self._data), on_progress, check)
 
     def _pieces(self) -> Iterator[memoryview]:
         for start in range(0, self.size, PIECE):
@@ -114,10 +117,10 @@ class FileBody(SignedBody):
         fd: int,
         start: int,
         size: int,
-        meter: Meter = _unmetered,
+        on_progress: OnProgress = _unreported,
         check: Callable[[], None] = _unchecked,
     ) -> None:
-        super().__init__(size, meter, check)
+        super().__init__(size, on_progress, check)
         self._fd = fd
         self._start = start
 

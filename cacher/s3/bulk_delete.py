@@ -7,8 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 
 from cacher.errors import AccessError, CacherError, StoreError, Unanswered
-from cacher.s3 import store_quirks as quirks
-from cacher.s3 import xml as documents
+from cacher.s3 import store_quirks, xml
 from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
 from cacher.s3.error_mapping import NotAStore
@@ -23,8 +22,8 @@ def delete_many(client: Client, keys: Iterable[str]) -> Iterator[tuple[str, Cach
     as long.
     """
     bulk = True
-    for batch in _batches(keys, quirks.BULK_DELETE):
-        together = [key for key in batch if documents.fits_xml(key)]
+    for batch in _batches(keys, store_quirks.BULK_DELETE):
+        together = [key for key in batch if xml.fits_xml(key)]
         answers = _delete_batch(client, together) if bulk and len(together) > 1 else None
         bulk = bulk and (answers is not None or len(together) < 2)
         for key in batch:
@@ -51,7 +50,7 @@ def _delete_one(client: Client, key: str, *, more: bool) -> CacherError | None:
 
 def _delete_batch(client: Client, keys: list[str]) -> dict[str, CacherError | None] | None:
     """An answer for each key the store accounted for; None if it has no DeleteObjects."""
-    body = documents.write_delete(keys)
+    body = xml.write_delete(keys)
     md5 = hashlib.md5(body, usedforsecurity=False).digest()
     request = Request(
         "POST",
@@ -60,11 +59,11 @@ def _delete_batch(client: Client, keys: list[str]) -> dict[str, CacherError | No
         # Garage does without; AWS, MinIO, Ceph and Swift do not.
         headers={"content-md5": base64.b64encode(md5).decode()},
         body=MemoryBody(body),
-        accept=quirks.NO_BULK_DELETE,
+        accept=store_quirks.NO_BULK_DELETE,
         answer_within=_patience(client.session.limits, len(keys)),
     )
     try:
-        reply = client.session.call(request, documents.read_deleted)
+        reply = client.session.call(request, xml.read_deleted)
     except Unanswered as silence:
         text = f"{silence.message}; it is not known which of these {len(keys)} are deleted"
         raise type(silence)(text, silence.hint) from silence
@@ -78,10 +77,10 @@ def _delete_batch(client: Client, keys: list[str]) -> dict[str, CacherError | No
 
 def _patience(limits: Limits, count: int) -> float:
     """Seconds for the answer: a store that deletes one by one gets its time for each key."""
-    return max(limits.silent, limits.write * count / quirks.BULK_DELETE)
+    return max(limits.silent, limits.write * count / store_quirks.BULK_DELETE)
 
 
-def _refused(key: str, error: documents.ErrorDocument) -> CacherError:
+def _refused(key: str, error: xml.ErrorDocument) -> CacherError:
     message = f"deleting {key}: {error.message or 'the store refused'} ({error.code})"
     return AccessError(message) if error.code == "AccessDenied" else StoreError(message)
 

@@ -12,8 +12,7 @@ from cacher.errors import AccessError, CacherError, StoreError
 from cacher.http.exceptions import TransportError
 from cacher.http.retry import Attempts
 from cacher.http.transport import Answer
-from cacher.s3 import store_quirks as quirks
-from cacher.s3 import xml as documents
+from cacher.s3 import store_quirks, xml
 from cacher.s3.body import MemoryBody, SignedBody
 from cacher.s3.error_mapping import Fault, explained, sizeless, unanswered
 from cacher.s3.object_head import ObjectHead, is_whole, read_head, told_size
@@ -42,18 +41,20 @@ class Client:
         self.looked_up: tuple[str, ObjectHead | None] | None = None
         """The key that was asked for last, and what was there."""
 
-    def head(self, key: str, *, sure: bool = True, pause: Pause | None = None) -> ObjectHead | None:
+    def head(
+        self, key: str, *, verify_bucket: bool = True, pause: Pause | None = None
+    ) -> ObjectHead | None:
         """The object's headers, or None where there is none (HeadObject).
 
-        It is certain then, unless not being `sure` is enough: the bucket may be missing, too, and
-        what answers may not be a store at all.
+        With `verify_bucket` that is certain. Without it the bucket may be missing, too, and what
+        answers may not be a store at all.
         """
         request = Request("HEAD", f"looking for {key}", key, proof=Proof.MARK, accept=(404,))
         reply = self.session.call(request, no_document, pause)
         if reply.fault:
             # A HEAD's 404 has no body to tell a missing key from a missing bucket, or a store's
             # answer from any other web server's.
-            found = self._measured(key, None, pause) if sure else None
+            found = self._measured(key, None, pause) if verify_bucket else None
         else:
             found = read_head(reply.headers)
             if found.size < 0:
@@ -86,14 +87,14 @@ class Client:
             doing,
             key,
             headers=headers,
-            success=quirks.READ if span else DONE,
+            success=store_quirks.READ if span else DONE,
             proof=Proof.MARK,
             accept=(404, 412, 416),
         )
         reply = self.session.open(request, pause, attempts)
         if reply.status != 404:
             return reply
-        if reply.fault and reply.code not in quirks.MISSING:
+        if reply.fault and reply.code not in store_quirks.MISSING:
             raise self.explained(reply.fault, doing)
         self.looked_up = (key, None)
         return None
@@ -110,7 +111,7 @@ class Client:
                 proof=Proof.MARK,
                 answer_within=self.session.limits.write,
             ),
-            documents.read_nothing,
+            xml.read_nothing,
         )
         self.looked_up = None
         return reply.headers.get("etag", "")
@@ -122,7 +123,7 @@ class Client:
         request = Request(
             "POST", f"storing {key}", key, {"uploads": ""}, _metadata_headers(metadata)
         )
-        return self.session.call(request, documents.read_upload_id, pause).value or ""
+        return self.session.call(request, xml.read_upload_id, pause).value or ""
 
     def put_part(
         self, key: str, upload_id: str, number: int, body: SignedBody, pause: Pause
@@ -142,7 +143,7 @@ class Client:
             accept=(404,),
             answer_within=self.session.limits.write,
         )
-        reply = self.session.call(request, documents.read_nothing, pause)
+        reply = self.session.call(request, xml.read_nothing, pause)
         if reply.fault:
             raise self._lost(reply.fault, doing)
         return reply.headers.get("etag", "")
@@ -160,7 +161,7 @@ class Client:
         Where it is not clear what became of the request, `published` gives the object's ETag if
         it is there. Not every store names the ETag here: it may be empty.
         """
-        body = MemoryBody(documents.write_complete(sorted(etags.items())))
+        body = MemoryBody(xml.write_complete(sorted(etags.items())))
         request = Request(
             "POST",
             f"storing {key}",
@@ -171,7 +172,7 @@ class Client:
             answer_within=self.session.limits.commit,
         )
         try:
-            reply = self.session.call(request, documents.read_completed)
+            reply = self.session.call(request, xml.read_completed)
         except StoreError:
             # The last reply may have been lost after the store had done it.
             if (etag := published()) is not None:
@@ -193,7 +194,7 @@ class Client:
         while True:
             query = {"uploadId": upload_id} | ({"part-number-marker": marker} if marker else {})
             request = Request("GET", f"storing {key}", key, query)
-            parts, next_marker = self.session.call(request, documents.read_parts).value or ({}, "")
+            parts, next_marker = self.session.call(request, xml.read_parts).value or ({}, "")
             found |= parts
             if not next_marker or next_marker == marker:
                 return found
@@ -206,16 +207,14 @@ class Client:
             f"aborting the upload of {key}",
             key,
             {"uploadId": upload_id},
-            success=quirks.DELETED,
+            success=store_quirks.DELETED,
             accept=(404,),
             answer_within=self.session.limits.undo,
             tries=3,
         )
-        self.session.call(request, documents.read_nothing)
+        self.session.call(request, xml.read_nothing)
 
-    def list_objects(
-        self, prefix: str, *, page_size: int = 1000
-    ) -> Iterator[documents.ListedObject]:
+    def list_objects(self, prefix: str, *, page_size: int = 1000) -> Iterator[xml.ListedObject]:
         """All objects whose name begins with `prefix`, a page at a time (ListObjectsV2)."""
         query = {
             "list-type": "2",
@@ -225,7 +224,7 @@ class Client:
         }
         while True:
             request = Request("GET", "listing", query=query)
-            page = self.session.call(request, documents.read_list_page).value
+            page = self.session.call(request, xml.read_list_page).value
             if page is None:
                 return
             yield from page.objects
@@ -242,9 +241,9 @@ class Client:
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there counts as deleted (DeleteObject)."""
         doing = f"deleting {key}"
-        request = Request("DELETE", doing, key, success=quirks.DELETED, accept=(404,))
-        reply = self.session.call(request, documents.read_nothing)
-        if reply.fault and reply.code not in quirks.MISSING:
+        request = Request("DELETE", doing, key, success=store_quirks.DELETED, accept=(404,))
+        reply = self.session.call(request, xml.read_nothing)
+        if reply.fault and reply.code not in store_quirks.MISSING:
             raise self.explained(reply.fault, doing)
         if reply.status == 200 and not reply.headers.get("x-amz-request-id"):
             self._prove_deleted(key, doing)
@@ -252,7 +251,7 @@ class Client:
     def location(self) -> str:
         """The region as the store names it (GetBucketLocation)."""
         request = Request("GET", "asking for the region", query={"location": ""}, tries=1)
-        return self.session.call(request, documents.read_location).value or ""
+        return self.session.call(request, xml.read_location).value or ""
 
     def _measured(
         self, key: str, known: ObjectHead | None, pause: Pause | None
@@ -309,4 +308,4 @@ class Client:
 
 
 def _metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
-    return {quirks.METADATA_PREFIX + name: value for name, value in metadata.items()}
+    return {store_quirks.METADATA_PREFIX + name: value for name, value in metadata.items()}

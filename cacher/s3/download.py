@@ -10,39 +10,41 @@ from typing import Self
 from cacher.errors import LocalError
 from cacher.http.transport import Answer
 from cacher.s3.client import Client
-from cacher.s3.ranges import PIECE, Cursor, Meter, Spans, Version, first_answer
-from cacher.s3.thread_pool import Crew
+from cacher.s3.ranges import PIECE, ByteRanges, OnProgress, PinnedObject, RangeReader, first_answer
+from cacher.s3.thread_pool import ThreadPool
 
 
 class Download:
     """An open object, up to `jobs` of its ranges under way at a time."""
 
-    def __init__(self, version: Version, answer: Answer, jobs: int) -> None:
+    def __init__(self, version: PinnedObject, answer: Answer, jobs: int) -> None:
         self.head = version.head
         self.size = version.head.size
         self._version = version
         self._first: Answer | None = answer
-        self._spans = version.spans()
-        self._jobs = min(jobs, len(self._spans))
+        self._ranges = version.ranges()
+        self._jobs = min(jobs, len(self._ranges))
         self._stream: _Stream | None = None
 
     @classmethod
-    def open(cls, client: Client, key: str, *, meter: Meter, jobs: int = 4) -> Self | None:
+    def open(
+        cls, client: Client, key: str, *, on_progress: OnProgress, jobs: int = 4
+    ) -> Self | None:
         """Ask for the first range; None where there is no such object.
 
-        `meter` is told of the bytes that arrive.
+        `on_progress` is told of the bytes that arrive.
         """
-        opened = first_answer(client, key, meter)
+        opened = first_answer(client, key, on_progress)
         return cls(*opened, jobs) if opened else None
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer` with the next bytes; 0 at the end."""
         if self._stream is None:
-            serial = _Serial(self._spans, self._cursor, self._crew())
+            serial = _Serial(self._ranges, self._cursor, self._pool())
             self._stream = (
                 serial
                 if self._jobs < 2
-                else _Parallel(self._spans, self._cursor, self._crew(), self._jobs)
+                else _Parallel(self._ranges, self._cursor, self._pool(), self._jobs)
             )
         return self._stream.readinto(buffer)
 
@@ -51,47 +53,47 @@ class Download:
         start = max(self.size - count, 0)
         if start == self.size:
             return b""
-        cursor = Cursor(self._version.unmetered(), (start, self.size))
+        reader = RangeReader(self._version.unreported(), (start, self.size))
         try:
             data, position = memoryview(bytearray(self.size - start)), 0
-            while count := cursor.readinto(data[position:]):
+            while count := reader.readinto(data[position:]):
                 position += count
             return bytes(data)
         finally:
-            cursor.close()
+            reader.close()
 
-    def save(self, fd: int, landed: Callable[[int], None]) -> int:
+    def save(self, fd: int, on_written: Callable[[int], None]) -> int:
         """Write the object at offset 0 of the regular file `fd`; its size.
 
-        `landed(end)` is called in this thread whenever the bytes before `end` are all in place.
+        `on_written(end)` is called in this thread whenever the bytes before `end` are all in place.
         """
         if self._jobs < 2:
             buffer = memoryview(bytearray(PIECE))
-            for number in range(len(self._spans)):
-                self._place(fd, number, buffer, None, landed)
+            for number in range(len(self._ranges)):
+                self._place(fd, number, buffer, None, on_written)
             return self.size
-        todo = iter(range(len(self._spans)))
+        todo = iter(range(len(self._ranges)))
         done: set[int] = set()
         """Those that are further on than all the bytes before them."""
-        with self._crew() as crew:
+        with self._pool() as pool:
 
             def work() -> None:
                 buffer = memoryview(bytearray(PIECE))
                 while True:
-                    with crew.changed:
+                    with pool.changed:
                         number = next(todo, -1)
                     if number < 0:
                         return
-                    self._place(fd, number, buffer, crew)
-                    with crew.changed:
+                    self._place(fd, number, buffer, pool)
+                    with pool.changed:
                         done.add(number)
-                        crew.changed.notify_all()
+                        pool.changed.notify_all()
 
-            crew.start(self._jobs, work)
-            for number in range(len(self._spans)):
-                crew.wait_for(lambda number=number: number in done)  # type: ignore[misc]
+            pool.start(self._jobs, work)
+            for number in range(len(self._ranges)):
+                pool.wait_for(lambda number=number: number in done)  # type: ignore[misc]
                 done.discard(number)
-                landed(self._spans[number][1])
+                on_written(self._ranges[number][1])
         return self.size
 
     def cancel(self) -> None:
@@ -111,15 +113,15 @@ class Download:
             self._first.close()
             self._first = None
 
-    def _cursor(self, number: int, crew: Crew | None) -> Cursor:
+    def _cursor(self, number: int, pool: ThreadPool | None) -> RangeReader:
         """A reader of range `number`; the first one's answer is open already."""
         answer = None
         if number == 0:
             answer, self._first = self._first, None
-        return Cursor(self._version, self._spans[number], answer, crew)
+        return RangeReader(self._version, self._ranges[number], answer, pool)
 
-    def _crew(self) -> Crew:
-        return Crew(self._interrupt)
+    def _pool(self) -> ThreadPool:
+        return ThreadPool(self._interrupt)
 
     def _interrupt(self) -> None:
         self._version.client.session.transport.interrupt()
@@ -129,37 +131,37 @@ class Download:
         fd: int,
         number: int,
         buffer: memoryview,
-        crew: Crew | None,
-        landed: Callable[[int], None] = lambda _end: None,
+        pool: ThreadPool | None,
+        on_written: Callable[[int], None] = lambda _end: None,
     ) -> None:
-        cursor = self._cursor(number, crew)
-        position = self._spans[number][0]
+        reader = self._cursor(number, pool)
+        position = self._ranges[number][0]
         try:
-            while count := cursor.readinto(buffer):
+            while count := reader.readinto(buffer):
                 _write_at(fd, buffer[:count], position)
                 position += count
-                landed(position)
+                on_written(position)
         finally:
-            cursor.close()
+            reader.close()
 
 
-_Opener = Callable[[int, Crew | None], Cursor]
+_Opener = Callable[[int, ThreadPool | None], RangeReader]
 
 
 class _Serial:
     """Ranges one after the other."""
 
-    def __init__(self, spans: Spans, opener: _Opener, crew: Crew) -> None:
-        self._crew = crew
-        self._left = range(len(spans))
+    def __init__(self, ranges: ByteRanges, opener: _Opener, pool: ThreadPool) -> None:
+        self._pool = pool
+        self._left = range(len(ranges))
         self._opener = opener
-        self._open: Cursor | None = None
+        self._open: RangeReader | None = None
 
     def readinto(self, buffer: memoryview) -> int:
         while self._open is not None or self._left:
             if self._open is None:
                 number, self._left = self._left[0], self._left[1:]
-                self._open = self._opener(number, self._crew)
+                self._open = self._opener(number, self._pool)
             if count := self._open.readinto(buffer):
                 return count
             self.close()
@@ -171,65 +173,65 @@ class _Serial:
             self._open = None
 
     def cancel(self) -> None:
-        self._crew.stop()
+        self._pool.stop()
 
 
 class _Parallel:
     """Ranges fetched in parallel and handed out in order, through buffers used again and again."""
 
-    def __init__(self, spans: Spans, opener: _Opener, crew: Crew, jobs: int) -> None:
-        self._spans = spans
+    def __init__(self, ranges: ByteRanges, opener: _Opener, pool: ThreadPool, jobs: int) -> None:
+        self._ranges = ranges
         self._opener = opener
-        self._crew = crew
-        self._left = range(len(spans))
+        self._pool = pool
+        self._left = range(len(ranges))
         # One buffer more than threads, so that one can be emptied while all the others fill.
-        self._free = deque(bytearray(spans.step) for _ in range(jobs + 1))
+        self._free = deque(bytearray(ranges.step) for _ in range(jobs + 1))
         self._filled: dict[int, bytearray] = {}
         self._current = self._offset = 0
-        crew.start(jobs, self._work)
+        pool.start(jobs, self._work)
 
     def readinto(self, buffer: memoryview) -> int:
-        if self._current == len(self._spans):
+        if self._current == len(self._ranges):
             return 0
-        start, end = self._spans[self._current]
-        self._crew.wait_for(lambda: self._current in self._filled)
+        start, end = self._ranges[self._current]
+        self._pool.wait_for(lambda: self._current in self._filled)
         source = memoryview(self._filled[self._current])
         count = min(len(buffer), end - start - self._offset)
         buffer[:count] = source[self._offset : self._offset + count]
         self._offset += count
         if self._offset == end - start:
-            with self._crew.changed:
+            with self._pool.changed:
                 self._free.append(self._filled.pop(self._current))
                 self._current, self._offset = self._current + 1, 0
-                self._crew.changed.notify_all()
+                self._pool.changed.notify_all()
         return count
 
     def close(self) -> None:
-        self._crew.stop()
+        self._pool.stop()
 
     def cancel(self) -> None:
-        self._crew.stop()
+        self._pool.stop()
 
     def _work(self) -> None:
         while True:
-            with self._crew.changed:
+            with self._pool.changed:
                 # Number and buffer are taken together, so that the next range in order always
                 # has a buffer and the reader never waits for one that cannot come.
-                self._crew.wait(lambda: bool(self._free) or not self._left)
+                self._pool.wait(lambda: bool(self._free) or not self._left)
                 if not self._left:
                     return
                 number, self._left = self._left[0], self._left[1:]
                 buffer = self._free.popleft()
-            cursor = self._opener(number, self._crew)
+            reader = self._opener(number, self._pool)
             position = 0
             try:
-                while count := cursor.readinto(memoryview(buffer)[position:]):
+                while count := reader.readinto(memoryview(buffer)[position:]):
                     position += count
             finally:
-                cursor.close()
-            with self._crew.changed:
+                reader.close()
+            with self._pool.changed:
                 self._filled[number] = buffer
-                self._crew.changed.notify_all()
+                self._pool.changed.notify_all()
 
 
 _Stream = _Serial | _Parallel

@@ -24,7 +24,7 @@ from cacher.http.exceptions import TransportError, Trouble, status_text, tried
 from cacher.http.proxies import LOGIN_HINT, PROXY_HINT
 from cacher.http.retry import CORRUPTED_CODES, Attempts, worth_retrying
 from cacher.http.tls import advice
-from cacher.s3 import store_quirks as quirks
+from cacher.s3 import store_quirks
 from cacher.s3.xml import ErrorDocument, plain
 
 _LONGEST_TITLE = 100
@@ -160,17 +160,17 @@ def explained(fault: Fault, doing: str, bucket: str, host: str, *, sent: int = 0
             f"{doing}: the bucket {bucket!r} does not exist",
             "check --bucket, or make the bucket; cacher does not make buckets",
         )
-    if quirks.quota_is_reached(status, fault.error):
+    if store_quirks.quota_is_reached(status, fault.error):
         return AccessError(
             f"{doing}: the store is full: {fault.said}",
             "delete entries (`cacher delete --prefix`), or raise the quota",
         )
-    if quirks.clock_is_off(fault.error):
+    if store_quirks.clock_is_off(fault.error):
         return AccessError(
             f"{doing}: the store refused this machine's clock: {fault.said}",
             "set the clock of this machine",
         )
-    if code in quirks.REDIRECTIONS or (_names_region(fault) and not code):
+    if code in store_quirks.REDIRECTIONS or (_names_region(fault) and not code):
         return AccessError(
             f"{doing}: the store wants another region or endpoint: {fault.said}",
             "set --region to the store's (Garage: s3_region), or --endpoint to its own address",
@@ -195,7 +195,7 @@ def is_foreign(fault: Fault) -> bool:
         return False
     if fault.status in _LOGINS:
         # The answer to a HEAD has no document, and one with a store's headers may be cut short.
-        return fault.body is not None and not quirks.is_marked(fault.headers)
+        return fault.body is not None and not store_quirks.is_marked(fault.headers)
     return fault.status in _BARE
 
 
@@ -236,7 +236,11 @@ def _failure_hint(fault: Fault, sent: int) -> str:
         return "a later run may succeed"
     if fault.status == 413 and sent:
         limit = "a proxy limits what may be sent (nginx: client_max_body_size)"
-        return f"{limit}; try --part-size 5MiB" if sent > quirks.MIN_PART else f"{limit}: raise it"
+        return (
+            f"{limit}; try --part-size 5MiB"
+            if sent > store_quirks.MIN_PART
+            else f"{limit}: raise it"
+        )
     return "`cacher doctor` shows what works"
 
 

@@ -11,7 +11,7 @@ from cacher.s3.body import SignedBody
 from cacher.s3.client import Client, UploadGone
 from cacher.s3.object_head import ObjectHead
 from cacher.s3.store_quirks import FEW_PARTS, MAX_PART, MAX_PARTS, MIB
-from cacher.s3.thread_pool import Crew, work_within
+from cacher.s3.thread_pool import ThreadPool, work_within
 
 UPLOAD = "cacher-upload"
 """The metadata name of a random token: after a lost reply it tells our object from another's."""
@@ -46,8 +46,8 @@ class Multipart:
         """The id of the upload, once it has begun."""
         self._replaced: ObjectHead | None = None
         """The object that was there before."""
-        self._overtaken = False
-        self._crew = Crew(client.session.transport.interrupt)
+        self._superseded = False
+        self._pool = ThreadPool(client.session.transport.interrupt)
         self._queue: deque[tuple[int, SignedBody, Callable[[], None]]] = deque()
         self._etags: dict[int, str] = {}
         self._repeated: set[int] = set()
@@ -56,56 +56,56 @@ class Multipart:
         self._closed = False
 
     @property
-    def crew(self) -> Crew:
-        """The threads that send; what is shared with them is guarded by `crew.changed`."""
-        return self._crew
+    def pool(self) -> ThreadPool:
+        """The threads that send; what is shared with them is guarded by `pool.changed`."""
+        return self._pool
 
     def send(self, body: SignedBody, sent: Callable[[], None] = lambda: None) -> None:
-        """Queue the next part; `sent` is called, under `crew.changed`, when the store has it."""
+        """Queue the next part; `sent` is called, under `pool.changed`, when the store has it."""
         if not self._upload:
-            self._crew.start(1, self._create)
-            self._crew.wait_for(lambda: bool(self._upload))
+            self._pool.start(1, self._create)
+            self._pool.wait_for(lambda: bool(self._upload))
         if self._count == MAX_PARTS:
             raise StoreError(
                 f"storing {self._key}: more than {MAX_PARTS} parts",
                 "a larger --part-size allows a larger entry",
             )
-        with self._crew.changed:
+        with self._pool.changed:
             self._count += 1
             self._size += body.size
             self._queue.append((self._count, body, sent))
-            self._crew.changed.notify_all()
+            self._pool.changed.notify_all()
         if self._count <= self._jobs:
             try:
-                self._crew.start(1, self._work)
+                self._pool.start(1, self._work)
             except OutOfThreads:
                 if self._count == 1:
                     raise
 
     def finish(self) -> None:
         """Wait until the store has every part."""
-        with self._crew.changed:
+        with self._pool.changed:
             self._closed = True
-            self._crew.changed.notify_all()
-        self._crew.join()
+            self._pool.changed.notify_all()
+        self._pool.join()
 
     def complete(self) -> str | None:
         """Make the parts the object, and give its ETag; None if the store misses some of them."""
-        if self._overtaken:
+        if self._superseded:
             return ""
         try:
             etag = self._client.complete_upload(
                 self._key, self._upload, self._etags, published=self._published
             )
         except UploadGone as gone:
-            self._yield(gone)
+            self._accept_newer_object(gone)
             return ""
         if etag is not None:
             self._upload = ""
             self._client.looked_up = None
         return etag
 
-    def doubtful(self) -> list[int]:
+    def parts_to_resend(self) -> list[int]:
         """The numbers of the parts to send again after the store has missed some.
 
         Garage counts a part's latest attempt, even one that was cut off, but lists its latest
@@ -124,8 +124,8 @@ class Multipart:
     def abort(self) -> None:
         """Stop, and leave nothing in the store. Does nothing after `complete`."""
         left = self._client.session.undoing()
-        self._crew.linger(lambda: bool(self._upload), left() * LINGER)
-        self._crew.stop(left() / 2)
+        self._pool.linger(lambda: bool(self._upload), left() * LINGER)
+        self._pool.stop(left() / 2)
         if self._upload:
             upload, self._upload = self._upload, ""
             # If it fails, the failure that led here is the one to report; the store is likely down.
@@ -135,7 +135,7 @@ class Multipart:
                 self._client.session.transport.interrupt,
             )
 
-    def _yield(self, gone: UploadGone) -> None:
+    def _accept_newer_object(self, gone: UploadGone) -> None:
         """Raise `gone`, unless an object that was not there before is there in its place.
 
         Garage keeps nothing that is older than the latest whole version of an object, not even
@@ -143,12 +143,12 @@ class Multipart:
         store would have let the later one win: so this one counts as stored, and as replaced.
         """
         try:
-            head = self._client.head(self._key, sure=False, pause=self._crew.pause)
+            head = self._client.head(self._key, verify_bucket=False, pause=self._pool.pause)
         except AccessError:
             raise gone from None  # a key that may only write cannot know
         if head is None or _identity(head) == _identity(self._replaced):
             raise gone
-        self._overtaken = True
+        self._superseded = True
 
     def _look(self) -> None:
         """Note what is there before the upload begins, if that is not known from a look-up."""
@@ -157,7 +157,9 @@ class Multipart:
             self._replaced = known[1]
         else:
             try:
-                self._replaced = self._client.head(self._key, sure=False, pause=self._crew.pause)
+                self._replaced = self._client.head(
+                    self._key, verify_bucket=False, pause=self._pool.pause
+                )
             except AccessError:
                 pass  # a key that may only write
 
@@ -172,37 +174,37 @@ class Multipart:
         return head.etag
 
     def _work(self) -> None:
-        crew = self._crew
+        pool = self._pool
         while True:
-            with crew.changed:
-                crew.wait(lambda: bool(self._queue) or self._closed)
+            with pool.changed:
+                pool.wait(lambda: bool(self._queue) or self._closed)
                 if not self._queue:
                     return
                 number, body, sent = self._queue.popleft()
             etag = self._put(number, body)
-            with crew.changed:
+            with pool.changed:
                 self._etags[number] = etag
                 if body.rounds > 1:
                     self._repeated.add(number)
                 sent()
-                crew.changed.notify_all()
+                pool.changed.notify_all()
 
     def _create(self) -> None:
         """In a thread: the id may be on its way when a signal comes, and must not be lost."""
         self._look()
-        upload = self._client.create_upload(self._key, self._metadata, self._crew.pause)
-        with self._crew.changed:
+        upload = self._client.create_upload(self._key, self._metadata, self._pool.pause)
+        with self._pool.changed:
             self._upload = upload
 
     def _put(self, number: int, body: SignedBody) -> str:
         """Send a part, unless it is of no use any more; its ETag."""
-        if not self._overtaken:
+        if not self._superseded:
             try:
                 return self._client.put_part(
-                    self._key, self._upload, number, body, self._crew.pause
+                    self._key, self._upload, number, body, self._pool.pause
                 )
             except UploadGone as gone:
-                self._yield(gone)
+                self._accept_newer_object(gone)
         return ""
 
 

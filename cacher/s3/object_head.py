@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from cacher.http.transport import Answer
-from cacher.s3 import store_quirks as quirks
+from cacher.s3 import store_quirks
 
 LARGEST = 50 * 1024**4
 """Bytes: S3 takes 10 000 parts of 5 GiB, so no store has an object that is larger."""
@@ -43,9 +43,9 @@ class ObjectHead(NamedTuple):
 def read_head(headers: Mapping[str, str]) -> ObjectHead:
     """An object's size, ETag, time and metadata from the headers of a HEAD or a whole GET."""
     metadata = {
-        name.lower().removeprefix(quirks.METADATA_PREFIX): value
+        name.lower().removeprefix(store_quirks.METADATA_PREFIX): value
         for name, value in headers.items()
-        if name.lower().startswith(quirks.METADATA_PREFIX)
+        if name.lower().startswith(store_quirks.METADATA_PREFIX)
     }
     modified = http_date(headers.get("last-modified", ""))
     length = headers.get("content-length", "")

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Mapping
 
 from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
-from cacher.http.exceptions import Trouble, translated
+from cacher.http.exceptions import Trouble, translate_exception
 from cacher.http.tls import client_context, mismatch_complaint
 from cacher.http.transport import Host, certificate_names
 from cacher.s3.body import MemoryBody
@@ -21,7 +21,7 @@ from cacher.s3.multipart import LINGER
 from cacher.s3.object_head import http_date
 from cacher.s3.session import DONE, Proof, Request, no_document
 from cacher.s3.store_quirks import MIN_PART, READ
-from cacher.s3.thread_pool import Crew
+from cacher.s3.thread_pool import ThreadPool
 from cacher.s3.xml import ErrorDocument, plain, read_nothing
 from cacher.time_limits import LIMITS
 
@@ -67,7 +67,7 @@ def handshake(host: Host, ca_files: tuple[str, ...]) -> str:
             certificate: Mapping[str, object] = secure.getpeercert() or {}
             return f"{secure.version()}, certificate until {certificate.get('notAfter', '?')}"
     except OSError as error:
-        failure = translated(error)
+        failure = translate_exception(error)
         detail, hint = failure.detail, trouble_hint(failure.trouble)
         if failure.trouble is Trouble.MISMATCH:
             names = certificate_names(host, ca_files, LIMITS.connect)
@@ -206,15 +206,15 @@ def _begin(client: Client, key: str) -> str:
 
     In a thread, as `Multipart` does: a signal while the id is on its way must not lose it.
     """
-    crew = Crew(client.session.transport.interrupt)
+    pool = ThreadPool(client.session.transport.interrupt)
     begun: list[str] = []
-    crew.start(1, lambda: begun.append(client.create_upload(key, {}, crew.pause)))
+    pool.start(1, lambda: begun.append(client.create_upload(key, {}, pool.pause)))
     try:
-        crew.join()
+        pool.join()
     except BaseException:
         left = client.session.undoing()
-        crew.linger(lambda: bool(begun), left() * LINGER)
-        crew.stop(left() / 2)
+        pool.linger(lambda: bool(begun), left() * LINGER)
+        pool.stop(left() / 2)
         for upload_id in begun:
             client.abort_upload(key, upload_id)
         raise

@@ -16,7 +16,7 @@ from cacher.http.transport import Answer
 from cacher.s3.client import Client
 from cacher.s3.error_mapping import sizeless, unanswered
 from cacher.s3.object_head import LARGEST, ObjectHead, content_range, is_whole, read_head, told_size
-from cacher.s3.thread_pool import Crew
+from cacher.s3.thread_pool import ThreadPool
 
 RANGE = 8 * 1024 * 1024
 """Bytes in one request: an object of at most this size costs one."""
@@ -28,10 +28,10 @@ _PARTS = (
     "something between here and the store answers with other parts than are asked for: a cache?"
 )
 
-Meter = Callable[[int], None]
+OnProgress = Callable[[int], None]
 
 
-class Spans:
+class ByteRanges:
     """The ranges [start, end) of `size` bytes, `step` in each but the last: by number, from 0.
 
     Not a list, which would grow with what a store says of a size.
@@ -53,8 +53,8 @@ class Spans:
         return start, min(start + self.step, self.size)
 
 
-class Version(NamedTuple):
-    """One version of an object: `head.size` is all of it; `meter` is told of bytes that arrive."""
+class PinnedObject(NamedTuple):
+    """One version of an object, of `head.size` bytes; `on_progress` gets the bytes that arrive."""
 
     client: Client
     key: str
@@ -65,15 +65,15 @@ class Version(NamedTuple):
     in_parts: bool
     """Whether it is put together of several of them, which have a strong ETag in common."""
 
-    meter: Meter
+    on_progress: OnProgress
 
-    def unmetered(self) -> Version:
+    def unreported(self) -> PinnedObject:
         """The same version, for bytes that come a second time."""
-        return self._replace(meter=lambda _count: None)
+        return self._replace(on_progress=lambda _count: None)
 
-    def spans(self) -> Spans:
+    def ranges(self) -> ByteRanges:
         """The ranges to fetch; just one, if they could not be put together."""
-        return Spans(self.head.size, RANGE if self.in_parts else max(self.head.size, 1))
+        return ByteRanges(self.head.size, RANGE if self.in_parts else max(self.head.size, 1))
 
     def ask(
         self, start: int, end: int, pause: Callable[[float], None] | None, attempts: Attempts
@@ -104,24 +104,24 @@ class Version(NamedTuple):
         return answer
 
 
-class Cursor:
+class RangeReader:
     """The bytes [start, end) of a version, in order. `answer` may be open already.
 
-    With a `crew` it belongs to one of its threads, and stops when the job is given up.
+    With a `pool` it belongs to one of its threads, and stops when the job is given up.
     """
 
     def __init__(
         self,
-        version: Version,
+        version: PinnedObject,
         span: tuple[int, int],
         answer: Answer | None = None,
-        crew: Crew | None = None,
+        pool: ThreadPool | None = None,
     ) -> None:
         self._version = version
         self._start, self._end = span
         self._position = self._start
         self._answer = answer
-        self._crew = crew
+        self._pool = pool
         self._session = version.client.session
         self._attempts = self._session.attempts()
 
@@ -140,7 +140,7 @@ class Cursor:
             self._check()  # whoever gave the job up may have let go of where the bytes go
             self._position += count
             self._attempts.progress(count)
-            self._version.meter(count)
+            self._version.on_progress(count)
             return count
         return 0
 
@@ -179,14 +179,16 @@ class Cursor:
         return count
 
     def _check(self) -> None:
-        if self._crew:
-            self._crew.check()
+        if self._pool:
+            self._pool.check()
 
     def _pause(self, seconds: float) -> None:
-        (self._crew or self._session).pause(seconds)
+        (self._pool or self._session).pause(seconds)
 
 
-def first_answer(client: Client, key: str, meter: Meter) -> tuple[Version, Answer] | None:
+def first_answer(
+    client: Client, key: str, on_progress: OnProgress
+) -> tuple[PinnedObject, Answer] | None:
     """What is under `key` now, and an answer that begins with its first byte; None for nothing."""
     reply = client.get(key, (0, RANGE))
     if reply is None:
@@ -201,9 +203,11 @@ def first_answer(client: Client, key: str, meter: Meter) -> tuple[Version, Answe
             # Without a strong ETag the next range could be another object's.
             if head.validator or size <= RANGE:
                 in_parts = bool(head.validator)
-                return _version(client, key, head, answer, meter, ranged=True, in_parts=in_parts)
+                return _version(
+                    client, key, head, answer, on_progress, ranged=True, in_parts=in_parts
+                )
         if answer.status == 200 and "content-range" not in answer.headers:
-            return _version(client, key, read_head(answer.headers), answer, meter)
+            return _version(client, key, read_head(answer.headers), answer, on_progress)
         # A part under the status of a whole (rclone does so): its ranges are not to be trusted.
         answer.close()
     reply = client.get(key)
@@ -215,12 +219,12 @@ def first_answer(client: Client, key: str, meter: Meter) -> tuple[Version, Answe
             "that belongs to a request for a part, and all was asked for: is there a proxy or a "
             "cache before the store?",
         )
-    return _whole(client, key, reply.value, meter, ranged=has_ranges, size=size)
+    return _whole(client, key, reply.value, on_progress, ranged=has_ranges, size=size)
 
 
 def _whole(
-    client: Client, key: str, answer: Answer, meter: Meter, *, ranged: bool, size: int
-) -> tuple[Version, Answer]:
+    client: Client, key: str, answer: Answer, on_progress: OnProgress, *, ranged: bool, size: int
+) -> tuple[PinnedObject, Answer]:
     """An answer that is all of the object, which had `size` bytes before, if that is known."""
     _require_whole(answer, key)
     head = read_head(answer.headers)
@@ -231,7 +235,7 @@ def _whole(
             answer.close()
             raise EntryChanged(f"reading {key}: it was replaced meanwhile")
         head = head._replace(size=size)
-    return _version(client, key, head, answer, meter, ranged=ranged)
+    return _version(client, key, head, answer, on_progress, ranged=ranged)
 
 
 def _version(
@@ -239,14 +243,14 @@ def _version(
     key: str,
     head: ObjectHead,
     answer: Answer,
-    meter: Meter,
+    on_progress: OnProgress,
     *,
     ranged: bool = False,
     in_parts: bool = False,
-) -> tuple[Version, Answer]:
+) -> tuple[PinnedObject, Answer]:
     """What the answer begins, if it can be. Closes the answer if it cannot."""
     if 0 <= head.size <= LARGEST:
-        return Version(client, key, head, ranged, in_parts, meter), answer
+        return PinnedObject(client, key, head, ranged, in_parts, on_progress), answer
     answer.close()
     if head.size < 0:
         raise sizeless(f"reading {key}", str(client.session.endpoint.host))

@@ -22,7 +22,7 @@ from cacher.http.retry import (
 )
 from cacher.http.trace import Trace, traced
 from cacher.http.transport import Answer, Host, Transport
-from cacher.s3 import store_quirks as quirks
+from cacher.s3 import store_quirks
 from cacher.s3.body import SignedBody
 from cacher.s3.error_mapping import Fault, NotAStore, explained, foreign, is_foreign, unanswered
 from cacher.s3.object_head import http_date
@@ -116,7 +116,9 @@ class Session:
         self.endpoint = endpoint
         self.transport = transport
         self.region = (
-            endpoint.region or quirks.region_of_host(endpoint.host.name) or quirks.DEFAULT_REGION
+            endpoint.region
+            or store_quirks.region_of_host(endpoint.host.name)
+            or store_quirks.DEFAULT_REGION
         )
         self.clock_offset = 0.0
         self.limits = limits
@@ -251,7 +253,7 @@ class Session:
             if fault.status == 404 and request.method != "HEAD" and is_foreign(fault):
                 raise self._explained(fault, request)
             return fault
-        marks = (answer.headers.get(name, "").strip('"') for name in quirks.MARKS)
+        marks = (answer.headers.get(name, "").strip('"') for name in store_quirks.MARKS)
         if answer.status not in request.success or (request.proof is Proof.MARK and not any(marks)):
             raise self._foreign(request, answer, _beginning(answer), attempts)
         if request.method in ("GET", "HEAD") and request.proof is Proof.MARK:
@@ -261,14 +263,14 @@ class Session:
         except MalformedDocument as malformed:
             # A success with an error for a body, or cut off: AWS and Swift do so.
             came = answer.status
-            status = came if malformed.is_final else quirks.status_meant(malformed.error)
+            status = came if malformed.is_final else store_quirks.status_meant(malformed.error)
             return Fault(
                 status, malformed.error, answer.headers, broken=str(malformed), came_as=came
             )
 
     def _require_store(self, request: Request, answer: Answer, attempts: Attempts) -> None:
         """Ask for proof once, where an object may as well be a page: a store lists, or says no."""
-        if self._is_store or not quirks.may_be_a_page(answer.headers):
+        if self._is_store or not store_quirks.may_be_a_page(answer.headers):
             return
         query = {"list-type": "2", "max-keys": "1"}
         try:
@@ -363,13 +365,13 @@ class Session:
 
     def _correction(self, fault: Fault, request: Request) -> str:
         """Put right what the refusal says is wrong; the name of what was, or an empty string."""
-        region = quirks.region_told(fault.status, fault.headers, fault.error)
+        region = store_quirks.region_told(fault.status, fault.headers, fault.error)
         if region and region != self.region:
             if self._trace:
                 self._trace.note(f"region {region} (from the store, instead of {self.region})")
             self.region = region
             return "region"
-        if quirks.clock_is_off(fault.error) and "date" in fault.headers:
+        if store_quirks.clock_is_off(fault.error) and "date" in fault.headers:
             server = http_date(fault.headers["date"])
             if server is None:
                 return ""

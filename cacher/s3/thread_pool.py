@@ -16,7 +16,7 @@ _AGAIN = 0.1
 """Seconds after which a thread that has not ended is interrupted again."""
 
 
-class Crew:
+class ThreadPool:
     """Threads that share a condition, `changed`, which guards whatever the job shares.
 
     `interrupt` wakes those that wait on a socket. The owner's thread does the waiting, so that
@@ -141,12 +141,12 @@ class Crew:
 
 def work_within(seconds: float, work: Callable[[], None], interrupt: Callable[[], None]) -> None:
     """Do `work` in a thread, whose failures are dropped; leave it behind where it takes longer."""
-    crew = Crew(interrupt)
+    pool = ThreadPool(interrupt)
     try:
-        crew.start(1, work)
-        crew.linger(lambda: False, seconds)
+        pool.start(1, work)
+        pool.linger(lambda: False, seconds)
     except OutOfThreads:
         with suppress(CacherError):
             work()
     finally:
-        crew.stop(0.0)
+        pool.stop(0.0)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Self
 
 from cacher.errors import LocalError, OutOfThreads, StoreError
-from cacher.s3.body import FileBody, MemoryBody, Meter
+from cacher.s3.body import FileBody, MemoryBody, OnProgress
 from cacher.s3.client import Client
 from cacher.s3.multipart import Multipart, part_size_for
 
@@ -67,7 +67,7 @@ def put_file(
     metadata: Mapping[str, str],
     *,
     jobs: int,
-    meter: Meter,
+    on_progress: OnProgress,
     unchanged: Callable[[], None],
     sha256: str = "",
 ) -> str:
@@ -75,13 +75,13 @@ def put_file(
 
     `sha256` is the digest that it had when it was looked at, if that is known.
     `unchanged` raises if the file is no longer what it was; it is asked before anything is
-    published. `meter` is told of the bytes sent, negative ones for those to be sent again.
+    published. `on_progress` is told of the bytes sent, negative ones for those to be sent again.
     """
     parts.settle()
     if len(parts.bodies) < 2:
         # Read once: what is signed and what is sent are the same bytes, whatever the file does.
         data = parts.bodies[0].load() if parts.bodies else b""
-        whole = MemoryBody(data, meter)
+        whole = MemoryBody(data, on_progress)
         unchanged()
         if sha256 and whole.sha256 != sha256:
             # Written to through a mapping, or its times were put back.
@@ -90,13 +90,13 @@ def put_file(
     multipart = Multipart(client, key, metadata, min(jobs, len(parts.bodies)))
     try:
         for body in parts.bodies:
-            body.watch(meter, multipart.crew.check)
+            body.watch(on_progress, multipart.pool.check)
             multipart.send(body)
         multipart.finish()
         unchanged()
         etag = multipart.complete()
         if etag is None:
-            for number in multipart.doubtful():
+            for number in multipart.parts_to_resend():
                 multipart.send_again(number, parts.bodies[number - 1])
             unchanged()
             etag = multipart.complete()
@@ -118,13 +118,13 @@ class Upload:
         *,
         part_size: int,
         jobs: int,
-        meter: Meter,
+        on_progress: OnProgress,
     ) -> None:
         self._client = client
         self._key = key
         self._metadata = metadata
         self._part_size = part_size
-        self._meter = meter
+        self._on_progress = on_progress
         self._multipart = Multipart(client, key, metadata, jobs)
         self._spare = jobs
         """How many more buffers may be made: memory is `jobs` parts and no more."""
@@ -149,7 +149,7 @@ class Upload:
     def commit(self) -> str:
         """Send what is left and publish the object, whole; its ETag, if it is told."""
         if not self._parts:
-            body = MemoryBody(memoryview(self._buffer or b"")[: self._used], self._meter)
+            body = MemoryBody(memoryview(self._buffer or b"")[: self._used], self._on_progress)
             return self._client.put(self._key, body, self._metadata)
         if self._used:
             self._flush()
@@ -179,7 +179,7 @@ class Upload:
         view = memoryview(buffer)[: self._used]
         self._parts += 1
         self._multipart.send(
-            MemoryBody(view, self._meter, self._multipart.crew.check),
+            MemoryBody(view, self._on_progress, self._multipart.pool.check),
             lambda: self._free.append(buffer),
         )
         self._buffer, self._used = None, 0
@@ -188,5 +188,5 @@ class Upload:
         if not self._free and self._spare:
             self._spare -= 1
             return bytearray(self._part_size)
-        self._multipart.crew.wait_for(lambda: bool(self._free))
+        self._multipart.pool.wait_for(lambda: bool(self._free))
         return self._free.popleft()

@@ -13,18 +13,18 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol, Self
 
 from cacher.errors import CacherError
-from cacher.store.source_file import Content
+from cacher.store.source_file import SourceFile
 
 SHA256 = "cacher-sha256"
 """The metadata name (on S3: `x-amz-meta-cacher-sha256`) of the hex SHA-256 of an entry's bytes."""
 
 Data = bytes | bytearray | memoryview
 
-Meter = Callable[[int], None]
+OnProgress = Callable[[int], None]
 """Told how many more bytes have moved; called from any thread."""
 
 
-def unmetered(_count: int) -> None:
+def unreported(_count: int) -> None:
     """A meter for those who do not watch."""
 
 
@@ -124,33 +124,39 @@ class Store(Protocol):
         """The store as messages name it, without secrets: `s3://bucket/prefix`, a directory."""
         ...
 
-    def head(self, key: str, *, sure: bool = True) -> Entry | None:
+    def head(self, key: str, *, verify_bucket: bool = True) -> Entry | None:
         """The entry, or None where there is none. Any doubt is an error, never None.
 
-        Not `sure` is enough, and may be cheaper, for a caller who stores the entry next: then None
-        may also mean that the store is missing, which storing it tells.
+        Without `verify_bucket`, which may be cheaper, None may also mean that the store is missing:
+        enough for a caller who stores the entry next.
         """
         ...
 
-    def open(self, key: str, meter: Meter = unmetered) -> Reader | None:
+    def open(self, key: str, on_progress: OnProgress = unreported) -> Reader | None:
         """A reader of the entry, or None where there is none."""
         ...
 
-    def create(self, key: str, metadata: Mapping[str, str], meter: Meter = unmetered) -> Writer:
+    def create(
+        self, key: str, metadata: Mapping[str, str], on_progress: OnProgress = unreported
+    ) -> Writer:
         """A writer for a stream whose length is not known."""
         ...
 
-    def prepare(self, content: Content) -> None:
+    def prepare(self, content: SourceFile) -> None:
         """Begin in the background what a `put` of `content` will need, and return at once."""
         ...
 
     def put(
-        self, key: str, content: Content, metadata: Mapping[str, str], meter: Meter = unmetered
+        self,
+        key: str,
+        content: SourceFile,
+        metadata: Mapping[str, str],
+        on_progress: OnProgress = unreported,
     ) -> Entry:
         """Store a file. Raises `LocalError`, and stores nothing, if it changes meanwhile.
 
-        A digest in `metadata` is trusted. `meter` is told of bytes that move; fewer than none, if
-        some must move again.
+        A digest in `metadata` is trusted. `on_progress` gets the number of bytes that move, below
+        zero if some must move again.
         """
         ...
 

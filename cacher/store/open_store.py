@@ -12,7 +12,7 @@ from cacher.s3.client import Client
 from cacher.s3.session import Endpoint, Session
 from cacher.settings import config, credentials
 from cacher.settings.config import Settings
-from cacher.store.s3_store import BucketStore
+from cacher.store.s3_store import S3Store
 from cacher.time_limits import Limits
 
 
@@ -28,7 +28,7 @@ def open_bucket(
     struck: Callable[[], float | None],
     limits: Limits,
     trace: Trace | None,
-) -> tuple[BucketStore, credentials.Credentials]:
+) -> tuple[S3Store, credentials.Credentials]:
     """The bucket that the settings name, and as whom; nothing is asked of it yet.
 
     Raises `UsageError` where there is no bucket, or no credentials.
@@ -48,7 +48,7 @@ def open_bucket(
         limits=limits,
         trace=trace,
     )
-    store = BucketStore(
+    store = S3Store(
         Client(session), settings.prefix, part_size=settings.part_size, jobs=settings.jobs
     )
     return store, found

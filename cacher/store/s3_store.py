@@ -11,9 +11,9 @@ from cacher.s3.client import Client
 from cacher.s3.download import Download
 from cacher.s3.object_head import ObjectHead
 from cacher.s3.upload import FileParts, Upload, put_file
-from cacher.store.interface import SHA256, Data, Deletion, Entry, Meter, unmetered
-from cacher.store.source_file import Content
-from cacher.store.verified_reader import CheckedReader
+from cacher.store.interface import SHA256, Data, Deletion, Entry, OnProgress, unreported
+from cacher.store.source_file import SourceFile
+from cacher.store.verified_reader import VerifiedReader
 
 PART_SIZE = 16 * 1024 * 1024
 """Bytes in a part: at most 1000 of them up to 15.6 GiB, and four fit small machines' memory."""
@@ -25,7 +25,7 @@ JOBS = 4
 """Requests under way at a time: four fill a loopback and most networks."""
 
 
-class BucketStore:
+class S3Store:
     """The `Store` of the objects below `prefix` in the client's bucket."""
 
     def __init__(
@@ -41,27 +41,27 @@ class BucketStore:
         self._part_size = part_size or PART_SIZE
         self._stream_part_size = part_size or STREAM_PART_SIZE
         self._jobs = jobs
-        self._prepared: dict[Content, FileParts] = {}
+        self._prepared: dict[SourceFile, FileParts] = {}
 
     @property
     def name(self) -> str:
         """`s3://bucket/prefix`."""
         return f"s3://{self.client.bucket}/{self._prefix}".rstrip("/")
 
-    def head(self, key: str, *, sure: bool = True) -> Entry | None:
-        """One HeadObject; on a 404, to be `sure` that it is a miss, also a HeadBucket."""
-        head = self.client.head(self._object(key), sure=sure)
+    def head(self, key: str, *, verify_bucket: bool = True) -> Entry | None:
+        """One HeadObject; on a 404, to be `verify_bucket` that it is a miss, also a HeadBucket."""
+        head = self.client.head(self._object(key), verify_bucket=verify_bucket)
         return _entry(key, head) if head else None
 
-    def open(self, key: str, meter: Meter = unmetered) -> CheckedReader | None:
+    def open(self, key: str, on_progress: OnProgress = unreported) -> VerifiedReader | None:
         """One GetObject for entries up to 8 MiB, then more of them in parallel."""
         name = self._object(key)
-        download = Download.open(self.client, name, meter=meter, jobs=self._jobs)
-        return CheckedReader(download, _entry(key, download.head)) if download else None
+        download = Download.open(self.client, name, on_progress=on_progress, jobs=self._jobs)
+        return VerifiedReader(download, _entry(key, download.head)) if download else None
 
     def create(
-        self, key: str, metadata: Mapping[str, str], meter: Meter = unmetered
-    ) -> BucketWriter:
+        self, key: str, metadata: Mapping[str, str], on_progress: OnProgress = unreported
+    ) -> S3Writer:
         """Memory: `jobs` parts."""
         upload = Upload(
             self.client,
@@ -69,18 +69,22 @@ class BucketStore:
             metadata,
             part_size=self._stream_part_size,
             jobs=self._jobs,
-            meter=meter,
+            on_progress=on_progress,
         )
-        return BucketWriter(upload, key, metadata)
+        return S3Writer(upload, key, metadata)
 
-    def prepare(self, content: Content) -> None:
+    def prepare(self, content: SourceFile) -> None:
         """Begin to take the digests of the parts, which the requests need."""
         parts = FileParts(content.fd, content.size, self._part_size)
         parts.digest_ahead()
         self._prepared = {content: parts}
 
     def put(
-        self, key: str, content: Content, metadata: Mapping[str, str], meter: Meter = unmetered
+        self,
+        key: str,
+        content: SourceFile,
+        metadata: Mapping[str, str],
+        on_progress: OnProgress = unreported,
     ) -> Entry:
         """One PutObject for a file of at most one part, else a multipart upload."""
         parts = self._prepared.pop(content, None)
@@ -90,7 +94,7 @@ class BucketStore:
             parts or FileParts(content.fd, content.size, self._part_size),
             metadata,
             jobs=self._jobs,
-            meter=meter,
+            on_progress=on_progress,
             unchanged=content.unchanged,
             sha256=metadata.get(SHA256, ""),
         )
@@ -129,7 +133,7 @@ class BucketStore:
         return name
 
 
-class BucketWriter:
+class S3Writer:
     """An entry in the making, over an `Upload`."""
 
     def __init__(self, upload: Upload, key: str, metadata: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ PIECE = 256 * 1024
 """Bytes read at once for a digest: small enough to stay in a core's cache."""
 
 
-class Content(NamedTuple):
+class SourceFile(NamedTuple):
     """All of the regular file `fd`: `size` bytes, called `name` in messages."""
 
     fd: int

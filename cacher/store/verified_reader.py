@@ -1,8 +1,8 @@
 """The one `Reader` of every store: raw bytes in, proved bytes out.
 
-Knows digests, counts and `Entry`; must not know where the bytes come from. A store hands over a
-raw `Source`, which may be wrong in any way; what leaves here is what the store recorded, or an
-`IntegrityError`.
+Knows digests, counts and `Entry`; must not know where the bytes come from. A store hands over an
+`UnverifiedSource`, which may be wrong in any way; the bytes that leave here are those that the
+store recorded, or an `IntegrityError` is raised.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHORT = 12
 """How many hex digits of a digest a message shows: enough to tell two apart."""
 
 
-class Source(Protocol):
+class UnverifiedSource(Protocol):
     """Raw bytes of an entry, unproved."""
 
     @property
@@ -41,10 +41,10 @@ class Source(Protocol):
         """The last `count` bytes, or all if there are fewer, whatever was read so far."""
         ...
 
-    def save(self, fd: int, landed: Callable[[int], None]) -> int:
+    def save(self, fd: int, on_written: Callable[[int], None]) -> int:
         """Write all the bytes at their places in `fd`, in any order; how many there were.
 
-        Calls `landed(end)`, from the calling thread only, whenever the bytes [0, end) have become
+        Calls `on_written(end)`, from the calling thread only, whenever the bytes [0, end) are
         complete in the file; `end` never shrinks.
         """
         ...
@@ -58,14 +58,14 @@ class Source(Protocol):
         ...
 
 
-class CheckedReader:
+class VerifiedReader:
     """A `Reader` which takes the SHA-256 of the bytes as they flow and compares it at the end.
 
     It owns `source` and closes it. Count and digest are compared with `entry.size` and, where one
     is recorded, `entry.sha256`.
     """
 
-    def __init__(self, source: Source, entry: Entry) -> None:
+    def __init__(self, source: UnverifiedSource, entry: Entry) -> None:
         self._source = source
         self._entry = entry
         self._digest = hashlib.sha256(usedforsecurity=False)

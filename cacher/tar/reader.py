@@ -88,15 +88,15 @@ class Member:
         self.gid = gid
 
 
-class Archive:
+class TarReader:
     """The members of a tar stream.
 
-    `feed` gives the next piece of it, an empty one at the end, and may take back the one before.
-    More than `limit` bytes are refused. Raises `IntegrityError`, and what `feed` raises.
+    `next_chunk` gives its next piece, an empty one at the end, and may take back the one before.
+    More than `limit` bytes are refused. Raises `IntegrityError`, and what `next_chunk` raises.
     """
 
-    def __init__(self, feed: Callable[[], memoryview], limit: int) -> None:
-        self._feed = feed
+    def __init__(self, next_chunk: Callable[[], memoryview], limit: int) -> None:
+        self._next_chunk = next_chunk
         self._limit = limit
         self._total = 0
         self._piece = memoryview(b"")
@@ -106,9 +106,9 @@ class Archive:
 
     def next(self) -> Member | None:
         """The next member, once all of the last one's content was taken; None at the proved end."""
-        return self._timed() or self._any()
+        return self._fast_member() or self._slow_member()
 
-    def _timed(self) -> Member | None:
+    def _fast_member(self) -> Member | None:
         """A member as we write most of them, if that is what comes next: a time, then a header.
 
         Nothing is taken otherwise, so that whatever is odd about it goes the long way.
@@ -134,7 +134,7 @@ class Archive:
         mtime_ns = int(time[1]) * SECOND + int(time[2])
         return Member(name, kind, mode & 0o7777, size, mtime_ns, b"", uid, gid)
 
-    def _any(self) -> Member | None:
+    def _slow_member(self) -> Member | None:
         records: Records = {}
         while True:
             block = self._block()
@@ -155,7 +155,7 @@ class Archive:
             else:
                 return self._member(block, kind, records)
 
-    def whole(self, size: int) -> memoryview | None:
+    def contiguous(self, size: int) -> memoryview | None:
         """All of a content, if it lies in one piece; good until anything else is asked for."""
         at = self._at
         end = at + size
@@ -265,7 +265,7 @@ class Archive:
             raise IntegrityError("the archive is cut off")
 
     def _advance(self) -> bool:
-        self._piece, self._at = self._feed(), 0
+        self._piece, self._at = self._next_chunk(), 0
         self._total += len(self._piece)
         if self._total > self._limit:
             raise self._too_large(b"")

@@ -30,7 +30,7 @@ class _Frame(Generic[Payload]):
         """Device and inode, once `fd` was closed to spare descriptors."""
 
 
-class Descent(Generic[Payload]):
+class DirStack(Generic[Payload]):
     """A stack of directories, from `root`, which stays the caller's, to the current one.
 
     `payload` is whatever belongs to a directory. Methods raise `OSError`.

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from cacher.errors import IntegrityError
 from cacher.tar.header_fields import shown
 from cacher.tar.reader import Member
-from cacher.tree.dir_stack import FLAGS, Descent
+from cacher.tree.dir_stack import FLAGS, DirStack
 from cacher.tree.modes_and_owners import set_mode
 from cacher.tree.own_work_names import is_reserved
 
@@ -37,7 +37,7 @@ class _Told:
         self.member: Member | None = None
 
 
-class Places:
+class ExtractDirs:
     """Where the next member goes. Methods raise `OSError`, and `IntegrityError` for unsafe paths.
 
     `default` is the mode of directories that the archive has no member for. `give_owner(fd,
@@ -52,7 +52,7 @@ class Places:
         self._give_owner = give_owner
         self._told = _Told(_PRIVATE)
         """Of the root, which has what it has unless the archive says otherwise."""
-        self._descent: Descent[_Told] = Descent(root, self._told)
+        self._descent: DirStack[_Told] = DirStack(root, self._told)
         self._parent = b""
         """The path of the current directory."""
         self.raw = b""

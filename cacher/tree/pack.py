@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable
 
 from cacher.errors import LocalError, UsageError
-from cacher.tar import writer as headers
+from cacher.tar import writer
 from cacher.tar.writer import BLOCK, header
 from cacher.tree.walk import DIRECTORY, FILE, OPEN_FILE, SPECIAL, SYMLINK, Selection, Walk
 
@@ -118,7 +118,7 @@ class _Packer:
         if not self.packed.members:
             left_out = self._missing_hint() if self.packed.spared else ""
             raise LocalError(f"the patterns leave nothing of {directory} to store", left_out)
-        self._put(headers.end())
+        self._put(writer.end())
         self._flush()
 
     def _missing_hint(self) -> str:
@@ -145,7 +145,7 @@ class _Packer:
 
     def _directory(self, path: bytes, fd: int) -> None:
         status = os.fstat(fd)
-        self._member(path + b"/", status, headers.DIRECTORY)
+        self._member(path + b"/", status, writer.DIRECTORY)
 
     def _symlink(self, path: bytes, name: bytes, directory: int) -> None:
         try:
@@ -156,7 +156,7 @@ class _Packer:
             self._lost(path, error)
             return
         if not self._is_linked(path, status):
-            self._member(path, status, headers.SYMLINK, target)
+            self._member(path, status, writer.SYMLINK, target)
 
     def _special(self, path: bytes, name: bytes, directory: int) -> None:
         try:
@@ -180,7 +180,7 @@ class _Packer:
             if status.st_mode & _TYPE != stat.S_IFREG:
                 self._replaced(path)
             elif status.st_nlink == 1 or not self._is_linked(path, status):
-                self._member(path, status, headers.FILE)
+                self._member(path, status, writer.FILE)
                 if status.st_size:
                     # An empty one was read with its status, at one moment.
                     self._content(path, fd, status)
@@ -233,7 +233,7 @@ class _Packer:
         block = header(
             path,
             status.st_mode & 0o7777,
-            status.st_size if kind == headers.FILE else 0,
+            status.st_size if kind == writer.FILE else 0,
             status.st_mtime_ns,
             kind,
             target,
@@ -241,7 +241,7 @@ class _Packer:
             status.st_gid if self._keep_owner else 0,
         )
         self.packed.members += 1
-        self.packed.directories += kind == headers.DIRECTORY
+        self.packed.directories += kind == writer.DIRECTORY
         used = self._used
         end = used + len(block)
         if end <= BUFFER:
@@ -258,7 +258,7 @@ class _Packer:
         first = self._links.setdefault(identity, path)
         if first is path:
             return False
-        self._member(path, status, headers.HARD_LINK, first)
+        self._member(path, status, writer.HARD_LINK, first)
         return True
 
     def _put(self, data: bytes) -> None:

@@ -23,7 +23,7 @@ _WITHIN, _BELOW, _REST = rb"[^/]*", rb"(?:.*/)?", rb".*"
 _LAZY = {_WITHIN: rb"[^/]*?", _BELOW: rb"(?:.*?/)??", _REST: rb".*?"}
 
 
-class Globs:
+class IncludePatterns:
     """Paths, and globs of paths, below a root: `*` and `?` within a name, `**` any number of names.
 
     What is below a path that matches is meant, too. `[` and `\\` are as in .gitignore.
@@ -105,7 +105,7 @@ def _below(names: Sequence[bytes | None]) -> bytes:
     return found + (_NAMES + b"?" + last[:-1] + _END if last else b".")
 
 
-class Ignore:
+class GitignorePatterns:
     """What lines of a .gitignore at the root leave out (gitignore(5)).
 
     The last that matches decides, `!` takes back. A directory that is left out is not looked into:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from cacher.tree.dir_stack import Descent
+from cacher.tree.dir_stack import DirStack
 
 ACCESS = stat.S_IRWXU
 """What its owner needs to list a directory and change what is in it."""
@@ -54,7 +54,7 @@ def open_up_fd(directory: int) -> os.stat_result:
     return status
 
 
-def enter(descent: Descent[Payload], name: bytes, payload: Payload) -> int:
+def enter(descent: DirStack[Payload], name: bytes, payload: Payload) -> int:
     """Go down into a directory, which is opened up for that if it has to be; its descriptor."""
     try:
         fd = descent.enter(name, payload)
@@ -99,7 +99,7 @@ def remove(name: bytes, parent: int) -> None:
     if not stat.S_ISDIR(status.st_mode):
         _unlink(name, parent)
         return
-    with Descent[list[bytes]](parent, [name]) as descent:
+    with DirStack[list[bytes]](parent, [name]) as descent:
         while True:
             if descent.payload:
                 _enter_and_clear(descent)
@@ -110,7 +110,7 @@ def remove(name: bytes, parent: int) -> None:
                 return
 
 
-def _enter_and_clear(descent: Descent[list[bytes]]) -> None:
+def _enter_and_clear(descent: DirStack[list[bytes]]) -> None:
     """Go into the last directory that is left, and leave only directories in it."""
     below: list[bytes] = []
     try:

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from cacher.errors import IntegrityError, LocalError, UsageError
-from cacher.tar import reader as members
+from cacher.tar import reader
 from cacher.tar.header_fields import shown
-from cacher.tar.reader import Archive, Member
-from cacher.tree.extract_dirs import Places
+from cacher.tar.reader import Member, TarReader
+from cacher.tree.extract_dirs import ExtractDirs
 from cacher.tree.file_content import CREATE, hard_link, write_all
 from cacher.tree.modes_and_owners import denied_modes, give_link_owner, give_owner, set_mode
-from cacher.tree.patterns import Globs
+from cacher.tree.patterns import IncludePatterns
 
 _PATH_LIMIT = 64 * 1024
 """Bytes of a path: sixteen times what a system call takes. Each level of it costs time."""
@@ -30,7 +30,7 @@ _NO_NAMES = (b"", b".", b"..")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Wanted(NamedTuple):
+class UnpackOptions(NamedTuple):
     """What of an archive is wanted; `max_size` is bytes of the whole tar stream."""
 
     strip: int = 0
@@ -69,42 +69,45 @@ class Unpacked:
 
 
 def unpack(
-    feed: Callable[[], memoryview], root: int, wanted: Wanted, unpacked: Unpacked | None = None
+    next_chunk: Callable[[], memoryview],
+    root: int,
+    wanted: UnpackOptions,
+    unpacked: Unpacked | None = None,
 ) -> Unpacked:
-    """Unpack the tar stream that `feed` gives in pieces into the empty, private directory `root`.
+    """Unpack a tar stream into the empty, private directory `root`.
 
-    What is counted is in `unpacked` as it goes. Raises `IntegrityError` for an archive that is
-    damaged or unsafe, `LocalError`, and what `feed` raises. What is there by then stays there: the
-    whole directory is to be thrown away.
+    `next_chunk` gives the next piece of the stream, an empty one at its end. `unpacked` counts as
+    members are restored. Raises `IntegrityError` for an archive that is damaged or unsafe,
+    `LocalError`, and what `next_chunk` raises; then the caller throws the whole directory away.
     """
     try:
         unpacker = _Unpacker(root, wanted, unpacked or Unpacked())
     except OSError as error:
         raise LocalError(f"writing a directory: {_reason(error)}") from error
     try:
-        unpacker.run(Archive(feed, wanted.max_size))
+        unpacker.run(TarReader(next_chunk, wanted.max_size))
     finally:
         unpacker.places.close()
     return unpacker.unpacked
 
 
 class _Unpacker:
-    def __init__(self, root: int, wanted: Wanted, unpacked: Unpacked) -> None:
+    def __init__(self, root: int, wanted: UnpackOptions, unpacked: Unpacked) -> None:
         self.unpacked = unpacked
         self._denied = denied_modes(root)
         self._strip = wanted.strip
-        self._globs = Globs(wanted.only) if wanted.only else None
+        self._globs = IncludePatterns(wanted.only) if wanted.only else None
         self._owner = give_owner if wanted.keep_owner else None
-        self.places = Places(root, 0o777 & ~self._denied, self._owner)
+        self.places = ExtractDirs(root, 0o777 & ~self._denied, self._owner)
 
-    def run(self, archive: Archive) -> None:
+    def run(self, archive: TarReader) -> None:
         """All members, to the proved end."""
         unpacked, places, file = self.unpacked, self.places, self._file
         is_plain = not self._strip and self._globs is None
         while (member := archive.next()) is not None:
             unpacked.members += 1
             try:
-                if member.kind == members.FILE:
+                if member.kind == reader.FILE:
                     unpacked.size += member.size
                     parent, slash, name = member.name.rpartition(b"/")
                     if (
@@ -126,19 +129,19 @@ class _Unpacker:
             raise LocalError(f"writing a directory: {_reason(error)}") from error
         unpacked.implicit = self.places.implicit
 
-    def _member(self, archive: Archive, member: Member) -> None:
+    def _member(self, archive: TarReader, member: Member) -> None:
         kind = member.kind
-        self.unpacked.directories += kind == members.DIRECTORY
+        self.unpacked.directories += kind == reader.DIRECTORY
         path = self._path(member.name, member)
-        if kind in (members.CHARACTER, members.DEVICE):
+        if kind in (reader.CHARACTER, reader.DEVICE):
             raise IntegrityError(f"{shown(member.name)}: it is a device, which is refused")
         if path is None or (self._globs and not self._globs.matches(path)):
             archive.skip(member.size)
             return
-        if kind == members.FIFO:
+        if kind == reader.FIFO:
             self.unpacked.skipped += 1
             return
-        if kind == members.DIRECTORY:
+        if kind == reader.DIRECTORY:
             archive.skip(member.size)
             self.places.directory(path, member)
             self.unpacked.restored_directories += 1
@@ -151,9 +154,9 @@ class _Unpacker:
             self.places.raw = before if last == name else parent
             if not name:
                 raise IntegrityError(f"{shown(member.name)}: the root is not a directory")
-            if kind == members.FILE:
+            if kind == reader.FILE:
                 self._file(archive, member, name, directory)
-            elif kind == members.SYMLINK:
+            elif kind == reader.SYMLINK:
                 archive.skip(member.size)
                 self._symlink(member, name, directory)
             else:
@@ -178,7 +181,7 @@ class _Unpacker:
             return b"/".join(parts)
         return b"/".join(parts[self._strip :]) if len(parts) > self._strip else None
 
-    def _file(self, archive: Archive, member: Member, name: bytes, directory: int) -> None:
+    def _file(self, archive: TarReader, member: Member, name: bytes, directory: int) -> None:
         mode, size = member.mode, member.size
         try:
             fd = os.open(name, CREATE, mode & 0o777, dir_fd=directory)
@@ -186,7 +189,7 @@ class _Unpacker:
             self._make_way(name, directory, member)
             fd = os.open(name, CREATE, mode & 0o777, dir_fd=directory)
         try:
-            content = archive.whole(size)
+            content = archive.contiguous(size)
             if content is None:
                 for piece in archive.pieces(size):
                     write_all(fd, piece)

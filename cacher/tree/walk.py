@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from cacher.errors import LocalError
-from cacher.tree.dir_stack import Descent
+from cacher.tree.dir_stack import DirStack
 from cacher.tree.own_work_names import is_reserved
-from cacher.tree.patterns import Globs, Ignore
+from cacher.tree.patterns import GitignorePatterns, IncludePatterns
 
 FILE, DIRECTORY, SYMLINK, SPECIAL = range(4)
 
@@ -54,21 +54,21 @@ class _Level:
 class Walk:
     """Visits what is below `root`, a descriptor, in C order of the names of each directory.
 
-    `lost(path, error)` is told of a directory that cannot be entered; it may raise.
+    `on_vanished(path, error)` is told of a directory that cannot be entered; it may raise.
     """
 
     def __init__(
-        self, root: int, selection: Selection, lost: Callable[[bytes, OSError], None]
+        self, root: int, selection: Selection, on_vanished: Callable[[bytes, OSError], None]
     ) -> None:
-        self._globs = Globs(selection.include) if selection.include else None
-        self._ignore = Ignore(selection.exclude)
+        self._globs = IncludePatterns(selection.include) if selection.include else None
+        self._ignore = GitignorePatterns(selection.exclude)
         self._exclude_caches = selection.exclude_caches
         self._spared = selection.spared
         self.met_spared = b""
         """The path of the directory that is left out, once it was met."""
-        self._lost = lost
+        self._on_vanished = on_vanished
         level = _Level(iter(()), b"", self._globs is None)
-        self._descent: Descent[_Level] = Descent(root, level)
+        self._descent: DirStack[_Level] = DirStack(root, level)
         level.entries = self._wanted(root, level.selected)
 
     def unmatched(self) -> list[str]:
@@ -124,7 +124,7 @@ class Walk:
         except OSError as error:
             if self._descent.payload is level:
                 self._leave(path)
-            self._lost(path, error)
+            self._on_vanished(path, error)
             return False
         return True
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cacher.store.source_file import Content
+from cacher.store.source_file import SourceFile
 from tests.cli.conftest import Run
 from tests.fakes.origin import Origin, Reply
 from tests.support.cli_helpers import BucketPlace, Place, blob, sha256
@@ -18,16 +18,16 @@ def test_a_file_that_changes_without_its_times(
 ) -> None:
     """As through a mapping: only the bytes tell."""
     Path("f").write_bytes(b"old")
-    true = Content.sha256
+    true = SourceFile.sha256
 
-    def then_changed(content: Content) -> str:
+    def then_changed(content: SourceFile) -> str:
         digest = true(content)
         if content.name == "f":
             Path("f").write_bytes(b"new")
         return digest
 
-    monkeypatch.setattr(Content, "sha256", then_changed)
-    monkeypatch.setattr(Content, "unchanged", lambda _content: None)
+    monkeypatch.setattr(SourceFile, "sha256", then_changed)
+    monkeypatch.setattr(SourceFile, "unchanged", lambda _content: None)
     assert "changed while it was read" in cacher("upload", "k", "f").failed(7)
     assert place.keys() == place.leftovers() == []
 
@@ -35,7 +35,7 @@ def test_a_file_that_changes_without_its_times(
 def test_times_that_are_put_back(cacher: Run, bucket: BucketPlace) -> None:
     Path("f").write_bytes(b"old")
     fd = os.open("f", os.O_RDONLY)
-    content = Content.of(fd, "f")
+    content = SourceFile.of(fd, "f")
     Path("f").write_bytes(b"new")
     os.utime("f", ns=(content.times_ns[0], content.times_ns[0]))
     with pytest.raises(Exception, match="changed while it was read"):

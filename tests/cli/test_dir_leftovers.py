@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cacher.commands import dir_download
-from cacher.replace import work_dirs as yard
+from cacher.replace import work_dirs
 from cacher.replace.staging import Staging
 from tests.cli.conftest import Run, Spawn
 from tests.fakes.faults import Fault, Stall
@@ -132,7 +132,7 @@ class TestMiss:
             raise PermissionError(errno.EPERM, "immutable")
 
         with monkeypatch.context() as patch:
-            patch.setattr(yard, "remove", refuse)
+            patch.setattr(work_dirs, "remove", refuse)
             miss(cacher)
         assert os.listdir() == [DEAD.name]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from cacher.commands import open_sealed_entry as commands_sealed
+from cacher.commands import open_sealed_entry
 from tests.cli.conftest import Run, Spawn
 from tests.cli.test_signals import SIGNALS, stop, until
 from tests.fakes.docker_scenes import FakeDocker
@@ -434,7 +434,7 @@ class TestDownload:
     ) -> None:
         fake_docker.add("app:1")
         with monkeypatch.context() as patch:
-            patch.setattr(commands_sealed, "FORMATS", ("1", "2"))
+            patch.setattr(open_sealed_entry, "FORMATS", ("1", "2"))
             assert cacher("docker", "upload", "k", "app:1").status == 0
         fake_docker.forget()
         done = cacher("docker", "download", "k", "app:1")

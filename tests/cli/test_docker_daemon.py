@@ -22,7 +22,7 @@ from tests.cli.test_signals import until
 from tests.support import images
 from tests.support.cli_helpers import LocalPlace
 from tests.support.configs import name_server
-from tests.support.daemons import docker as engines
+from tests.support.daemons import docker
 from tests.support.daemons.docker import Daemon, StartDaemon
 from tests.support.daemons.podman import Podman
 from tests.support.daemons.registry import Registry
@@ -85,7 +85,7 @@ class TestRoundTrip:
         again = cacher("docker", "download", "k", built_image.tag)
         assert again.err == f"cacher: hit k, {built_image.tag} is here already\n"
 
-    @pytest.mark.parametrize("client", engines.clients() or [None], ids=str)
+    @pytest.mark.parametrize("client", docker.clients() or [None], ids=str)
     def test_several_images_and_every_client(
         self,
         cacher: Run,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.support import real_trees as trees
+from tests.support import real_trees
 from tests.support.cli_helpers import LocalPlace
 from tests.support.trees import look
 from tests.support.zstd_streams import unzstd
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.timeout(1800)
 def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Each kind of tree."""
     make: dict[str, Callable[[], Path]] = {
-        "npm": trees.npm,
-        "virtualenv": trees.virtualenv,
-        "repository": lambda: trees.repository(tmp_path / "repository"),
+        "npm": real_trees.npm,
+        "virtualenv": real_trees.virtualenv,
+        "repository": lambda: real_trees.repository(tmp_path / "repository"),
     }
     path = make[request.param]()
     if request.param == "npm":

@@ -211,7 +211,7 @@ class TestMemory:
             raise MemoryError
 
         place.put("k", b"abc")
-        monkeypatch.setattr("cacher.store.verified_reader.CheckedReader.save", exhaust)
+        monkeypatch.setattr("cacher.store.verified_reader.VerifiedReader.save", exhaust)
         ended = cacher("download", "k", "f", "--json")
         assert "cacher: error: out of memory" in ended.failed(7)
         assert ended.json["error"]["kind"] == "local"

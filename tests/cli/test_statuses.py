@@ -183,7 +183,7 @@ class TestTable:
             raise AssertionError("never")
 
         place.put("k", b"abc")
-        monkeypatch.setattr("cacher.store.verified_reader.CheckedReader.save", confuse)
+        monkeypatch.setattr("cacher.store.verified_reader.VerifiedReader.save", confuse)
         err = cacher("download", "k", "dest").failed(70)
         assert "a bug in cacher: AssertionError: never" in err
         assert "please report it" in err

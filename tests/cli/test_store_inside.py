@@ -227,8 +227,8 @@ def test_a_killed_clean_is_finished_without_it(
     before = look(inside.root)
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     script = (
-        "import os, signal, sys; from cacher.replace.merge_in_place import Merge\n"
-        "Merge._move_names = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import os, signal, sys; from cacher.replace.merge_in_place import InPlaceMerge\n"
+        "InPlaceMerge._move_names = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "from cacher.cli.main import main; main(sys.argv[1:])"
     )
     command = [sys.executable, "-c", script, "dir", "download", "k", "proj", "--clean"]

@@ -21,7 +21,7 @@ import pytest
 from cacher.store.interface import Store
 from tests.fakes.profile import AWS, GARAGE, MIB, MINIO_2021, SWIFT, Profile
 from tests.fakes.s3server import FakeS3Server
-from tests.support import store_kinds as subjects
+from tests.support import store_kinds
 from tests.support.bucket_fixture import Rig, rigged
 from tests.support.servers.base import Server
 from tests.support.store_helpers import Hands
@@ -46,12 +46,12 @@ SHORT_PAGES = 50
 
 @pytest.fixture(scope="session")
 def local_subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    return subjects.directory(tmp_path_factory.mktemp("local") / "root")
+    return store_kinds.directory(tmp_path_factory.mktemp("local") / "root")
 
 
 def _fake(profile: Profile, part_size: int) -> Iterator[Subject]:
     with FakeS3Server(profile) as server:
-        yield subjects.fake_bucket(server, part_size=part_size)
+        yield store_kinds.fake_bucket(server, part_size=part_size)
 
 
 @pytest.fixture(scope="session")
@@ -86,19 +86,19 @@ def fake_partial_200_subject() -> Iterator[Subject]:
 
 @pytest.fixture(scope="session")
 def seaweedfs_subject(seaweedfs: Server) -> Subject:
-    return subjects.real_bucket(seaweedfs, ordered=False)  # it lists directory by directory
+    return store_kinds.real_bucket(seaweedfs, ordered=False)  # it lists directory by directory
 
 
 @pytest.fixture(scope="session")
 def juicefs_subject(juicefs: Server) -> Subject:
     # While an object is replaced, one's headers may come with another's bytes, or with none of
     # its metadata: botocore sees the same.
-    return subjects.real_bucket(juicefs, atomic=False)
+    return store_kinds.real_bucket(juicefs, atomic=False)
 
 
 @pytest.fixture(scope="session")
 def garage_subject(garage: Server) -> Subject:
-    return subjects.real_bucket(garage)
+    return store_kinds.real_bucket(garage)
 
 
 @pytest.fixture(scope="session", params=SUBJECTS)

@@ -36,7 +36,7 @@ class TestMisses:
         assert rig.seen() == [("GetObject", 404)]
         assert rig.store.head("k") is None
         assert rig.seen() == [("HeadObject", 404), ("GetObject", 404)]
-        assert rig.store.head("k", sure=False) is None
+        assert rig.store.head("k", verify_bucket=False) is None
         assert rig.seen() == [("HeadObject", 404)]
 
     def test_a_missing_bucket(self, make_rig: RigMaker) -> None:
@@ -50,7 +50,7 @@ class TestMisses:
             with pytest.raises(AccessError, match=r"nowhere.*does not exist") as caught:
                 attempt()
             assert "--bucket" in caught.value.hint
-        assert rig.store.head("k", sure=False) is None  # which storing it puts right
+        assert rig.store.head("k", verify_bucket=False) is None  # which storing it puts right
         (gone,) = rig.store.delete(["k"])
         assert isinstance(gone.error, AccessError)
         with pytest.raises(AccessError, match=r"nowhere.*does not exist"):

@@ -58,7 +58,7 @@ class TestRequests:
         for store in (rig.hands.put, rig.hands.create):
             rig.server.delete_object("k")
             if looked:
-                assert rig.store.head("k", sure=False) is None
+                assert rig.store.head("k", verify_bucket=False) is None
             store("k", data)
             records = rig.server.select(operation="UploadPart")
             numbers = sorted(int(record.query["partNumber"]) for record in records)
@@ -118,7 +118,7 @@ class TestMeter:
         rig.fault(Respond(503, "SlowDown"), "PutObject")
         rig.fault(Respond(400, "InvalidDigest"), "PutObject")
         tally = Tally()
-        rig.hands.put("k", data, meter=tally)
+        rig.hands.put("k", data, on_progress=tally)
         assert rig.server.count() == 4
         assert tally.total == len(data)
 
@@ -130,7 +130,7 @@ class TestMeter:
         rig.fault(Reset("executed"), "UploadPart", times=2)
         tally = Tally()
         if how == "file":
-            rig.hands.put("k", data, meter=tally)
+            rig.hands.put("k", data, on_progress=tally)
         else:
             with rig.store.create("k", {}, tally) as writer:
                 writer.write(data)
@@ -144,7 +144,7 @@ class TestMeter:
         rig.server.put_object("k", data)
         rig.fault(CutAnswer(2 * MIB + 1), "GetObject", times=3)
         tally = Tally()
-        assert take(rig.hands, "k", meter=tally) == data
+        assert take(rig.hands, "k", on_progress=tally) == data
         assert rig.server.count() == 2 + 3
         assert tally.total == len(data)
 

@@ -41,7 +41,7 @@ def of_size(request: Request) -> bool:
 def store(rig: Rig, how: str, data: bytes, tally: Tally | None = None) -> None:
     """Store `data` under `k`."""
     if how == "file":
-        rig.hands.put("k", data, meter=tally or Tally())
+        rig.hands.put("k", data, on_progress=tally or Tally())
         return
     with rig.store.create("k", {}, tally or Tally()) as writer:
         writer.write(data)
@@ -59,7 +59,7 @@ class TestCutBodies:
         stored = rig.server.put_object("k", data)
         rig.fault(CutAnswer(after, reset=reset), "GetObject")
         tally = Tally()
-        assert take(rig.hands, "k", meter=tally) == data
+        assert take(rig.hands, "k", on_progress=tally) == data
         assert tally.total == len(data)
         _, second = rig.server.requests  # one more request, for one version
         assert second.headers["if-match"] == f'"{stored.etag}"'
@@ -73,7 +73,7 @@ class TestCutBodies:
         rig.fault(CutAnswer(RANGE // 3), "GetObject", where=of_size, times=2)
         rig.fault(CutAnswer(0, reset=True), "GetObject", times=2)
         tally = Tally()
-        assert take(rig.hands, "k", meter=tally) == BIG
+        assert take(rig.hands, "k", on_progress=tally) == BIG
         assert tally.total == len(BIG)
         assert rig.server.count(operation="GetObject") == 3 + 4
 
@@ -91,7 +91,7 @@ class TestCutBodies:
             where=lambda request: ranges == "ignored" or "range" not in request.headers,
         )
         tally = Tally()
-        assert take(rig.hands, "k", meter=tally) == data
+        assert take(rig.hands, "k", on_progress=tally) == data
         assert (whole.hits, tally.total) == (1, len(data))
 
     @read_each_way

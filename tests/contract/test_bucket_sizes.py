@@ -12,7 +12,7 @@ import pytest
 from cacher.errors import EntryChanged, IntegrityError, StoreError
 from cacher.s3 import probes
 from cacher.s3.object_head import LARGEST
-from cacher.s3.ranges import RANGE, Spans
+from cacher.s3.ranges import RANGE, ByteRanges
 from tests.contract.conftest import RigMaker
 from tests.fakes.faults import CutAnswer, Replace, Reset, Respond
 from tests.fakes.profile import GARAGE
@@ -54,7 +54,7 @@ class TestHeadWithoutLength:
 
     def test_a_miss_is_one(self, mute: Rig) -> None:
         assert mute.store.head("k") is None
-        assert mute.store.head("k", sure=False) is None
+        assert mute.store.head("k", verify_bucket=False) is None
 
     def test_deleted_between_the_two(self, mute: Rig) -> None:
         mute.fault(Respond(200, headers={"ETag": '"x"'}), "HeadObject")
@@ -184,7 +184,7 @@ class TestWildSizes:
 class TestSpans:
     @pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 20, 99])
     def test_they_cover_all_bytes_once(self, size: int) -> None:
-        spans = [Spans(size, 10)[number] for number in range(len(Spans(size, 10)))]
+        spans = [ByteRanges(size, 10)[number] for number in range(len(ByteRanges(size, 10)))]
         covered = [byte for start, end in spans for byte in range(start, end)]
         assert covered == list(range(size))
         assert all(end - start == 10 for start, end in spans[:-1])
@@ -192,4 +192,4 @@ class TestSpans:
     @pytest.mark.parametrize("number", [-1, 2, 100])
     def test_there_are_no_others(self, number: int) -> None:
         with pytest.raises(IndexError):
-            Spans(20, 10)[number]
+            ByteRanges(20, 10)[number]

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cacher.errors import CacherError, IntegrityError, StoreError
-from cacher.store.source_file import Content
+from cacher.store.source_file import SourceFile
 from tests.support.store_helpers import Hands, blob, digest, drain
 from tests.support.store_kinds import Subject
 
@@ -71,7 +71,7 @@ class TestNothingWithoutCommit:
 
     def test_a_file_that_shrank(self, hands: Hands, scratch: io.FileIO, subject: Subject) -> None:
         scratch.write(b"abcd")
-        content = Content.of(scratch.fileno(), "scratch")
+        content = SourceFile.of(scratch.fileno(), "scratch")
         scratch.truncate(3)
         with pytest.raises(CacherError) as caught:
             hands.store.put("k", content, {})
@@ -82,7 +82,7 @@ class TestNothingWithoutCommit:
         self, hands: Hands, scratch: io.FileIO, subject: Subject
     ) -> None:
         scratch.write(blob(2 * subject.part_size + 1))
-        content = Content.of(scratch.fileno(), "scratch")
+        content = SourceFile.of(scratch.fileno(), "scratch")
         scratch.truncate(2 * subject.part_size)
         with pytest.raises(CacherError) as caught:
             hands.store.put("k", content, {})

@@ -151,7 +151,7 @@ class TestLostParts:
     def test_bytes_that_are_sent_again_count_once(self, rig: Rig) -> None:
         self.late_attempt(rig, 3)
         tally = Tally()
-        rig.hands.put("k", DATA, meter=tally)
+        rig.hands.put("k", DATA, on_progress=tally)
         assert self.parts_sent(rig) == sorted("12341234")
         assert tally.total == len(DATA)
 

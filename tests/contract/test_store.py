@@ -10,7 +10,7 @@ import pytest
 
 from cacher.errors import IntegrityError
 from cacher.store.interface import SHA256
-from cacher.store.source_file import Content
+from cacher.store.source_file import SourceFile
 from tests.support.store_helpers import Hands, Tally, blob, digest, drain
 from tests.support.store_kinds import Subject
 
@@ -24,7 +24,7 @@ class TestRoundTrip:
         assert found is not None
         assert (found.key, found.size, found.sha256) == ("k", size, digest(data))
         assert found.modified is not None
-        assert hands.store.head("k", sure=False) == found
+        assert hands.store.head("k", verify_bucket=False) == found
         assert hands.read("k") == data
         assert hands.save("k") == data
 
@@ -72,7 +72,7 @@ class TestRoundTrip:
     def test_put_leaves_the_file_where_it_was(self, hands: Hands, scratch: io.FileIO) -> None:
         scratch.write(b"0123456789")
         scratch.seek(4)
-        hands.store.put("k", Content.of(scratch.fileno(), "scratch"), {})
+        hands.store.put("k", SourceFile.of(scratch.fileno(), "scratch"), {})
         assert scratch.tell() == 4
         assert hands.read("k") == b"0123456789"
 
@@ -117,7 +117,7 @@ class TestRoundTrip:
 class TestAbsence:
     def test_a_missing_key(self, hands: Hands) -> None:
         assert hands.store.head("missing") is None
-        assert hands.store.head("missing", sure=False) is None
+        assert hands.store.head("missing", verify_bucket=False) is None
         assert hands.store.open("missing") is None
         assert hands.keys() == []
 
@@ -170,9 +170,9 @@ class TestMeter:
     def test_each_byte_counts_once(self, hands: Hands, size: int) -> None:
         data = blob(size)
         putting, reading, saving, writing = Tally(), Tally(), Tally(), Tally()
-        hands.put("k", data, meter=putting)
-        hands.read("k", meter=reading)
-        hands.save("k", meter=saving)
+        hands.put("k", data, on_progress=putting)
+        hands.read("k", on_progress=reading)
+        hands.save("k", on_progress=saving)
         with hands.store.create("l", {}, writing) as writer:
             writer.write(data)
             writer.commit()

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from cacher.errors import CacherError, IntegrityError
-from cacher.tree.unpack import Unpacked, Wanted, unpack
-from tests.support import evil_archives as archives
+from cacher.tree.unpack import Unpacked, UnpackOptions, unpack
+from tests.support import evil_archives
 from tests.support.case_folding import FoldingOs
 from tests.support.evil_archives import (
     END,
@@ -95,7 +95,7 @@ def test_an_odd_archive_does_no_harm(
 def test_what_comes_before_makes_no_difference(evil: Evil, tmp_path: Path, outside: Path) -> None:
     """The short ways for members beside or below the one before are as safe as the long one."""
     before = directory(b"./") + member(b"z", b"x") + directory(b"y/") + member(b"y/z", b"x")
-    wanted = Wanted(
+    wanted = UnpackOptions(
         evil.wanted.strip,
         evil.wanted.only,
         evil.wanted.keep_owner,
@@ -133,7 +133,7 @@ def test_a_file_that_ends_in_a_slash_is_a_directory_on_the_short_way_too(tmp_pat
 
 
 def test_members_after_the_size_of_a_directory_are_not_lost(tmp_path: Path) -> None:
-    sized = member(b"a/", kind=archives.DIRECTORY, size=b"%011o\0" % 512, mode=0o755)
+    sized = member(b"a/", kind=evil_archives.DIRECTORY, size=b"%011o\0" % 512, mode=0o755)
     data = BEFORE + TIME + sized + member(b"f", b"x") + member(b"g", b"y") + END
     restore(data, tmp_path / "root")
     assert contents(tmp_path / "root") == {b"f": b"x", b"g": b"y", b"z": b"z"}
@@ -188,7 +188,7 @@ class limited:
 
 MEMORY = """
 import os, resource, sys
-from cacher.tree.unpack import Wanted, unpack
+from cacher.tree.unpack import UnpackOptions, unpack
 from tests.support.evil_archives import END, directory, member, pax
 kind, count, root = sys.argv[1], int(sys.argv[2]), os.open(sys.argv[3], os.O_RDONLY)
 BUILD = {
@@ -206,7 +206,7 @@ def peak():
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
 before = peak()
-unpack(lambda: next(pieces), root, Wanted())
+unpack(lambda: next(pieces), root, UnpackOptions())
 print(peak() - before)
 """
 
@@ -254,8 +254,8 @@ FOLDED = {
     "a link, then a write": symlink(b"L", b"../outside/secret") + member(b"l", b"x"),
     "a link, then below it": symlink(b"L", b"../outside") + member(b"l/evil", b"x"),
     "a symlink over another": symlink(b"L", b"a") + symlink(b"l", b"b"),
-    "a hard link over another": (member(b"f") + member(b"L") + archives.hard_link(b"l", b"f")),
-    "a hard link to its other case": member(b"L") + archives.hard_link(b"l", b"L"),
+    "a hard link over another": (member(b"f") + member(b"L") + evil_archives.hard_link(b"l", b"f")),
+    "a hard link to its other case": member(b"L") + evil_archives.hard_link(b"l", b"L"),
 }
 
 
@@ -313,7 +313,7 @@ def is_refused(data: bytes, root: Path) -> bool:
     root.mkdir()
     fd = os.open(root, os.O_RDONLY)
     try:
-        unpacked = unpack(pieces(data), fd, Wanted(max_size=1 << 20))
+        unpacked = unpack(pieces(data), fd, UnpackOptions(max_size=1 << 20))
     except CacherError:
         return True
     else:

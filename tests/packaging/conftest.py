@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging import zipapps as pyz
+from tests.packaging import zipapps
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
@@ -21,5 +21,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pyzs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with every edition."""
     out = tmp_path_factory.mktemp("pyzs")
-    pyz.build("--out", out, "--wheels", pyz.wheels(), *pyz.compilers())
+    zipapps.build("--out", out, "--wheels", zipapps.wheels(), *zipapps.compilers())
     return out

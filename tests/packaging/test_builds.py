@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.packaging import build_host as buildhost
+from tests.packaging import build_host
 from tests.packaging.build_host import COMPLETE, Host
 from tests.packaging.ci_manifests import SOURCEHUT, known
 from tests.packaging.releases import RELEASED, VERSION, publish
@@ -72,7 +72,7 @@ def test_the_tests_find_their_programs() -> None:
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     try:
-        return buildhost.fresh(tmp_path / "host")
+        return build_host.fresh(tmp_path / "host")
     except programs.ProgramNotFound as missing:
         programs.unavailable(missing)
 
@@ -93,7 +93,7 @@ def build(host: Host, told: dict[str, Any], extra: dict[str, str]) -> str:
 @pytest.mark.timeout(6000)
 def test_the_tests(host: Host, tmp_path: Path) -> None:
     told = manifest("test")
-    host.clone(buildhost.checkout(tmp_path / "cacher", {}))
+    host.clone(build_host.checkout(tmp_path / "cacher", {}))
     host.install(told["packages"])
     said = build(host, told, FEW)
     assert "cacher: miss tests-linux-" in said
@@ -121,7 +121,7 @@ _PAIR = {"CACHER_BUCKET": "ci-cache", "CACHER_S3_KEY_ID": "a", "CACHER_S3_SECRET
 def test_everything(host: Host, tmp_path: Path) -> None:
     """`.ci/run`, but for what is heavy, and with servers as if they had been installed."""
     told = manifest("e2e")
-    host.clone(buildhost.checkout(tmp_path / "cacher", {}))
+    host.clone(build_host.checkout(tmp_path / "cacher", {}))
     host.install(told["packages"])
     host.pretend(HEAVY)
     script = (ROOT / "tests/run").read_text()
@@ -141,8 +141,8 @@ def test_everything(host: Host, tmp_path: Path) -> None:
 @pytest.mark.timeout(6000)
 def test_a_release(host: Host, tmp_path: Path) -> None:
     told = manifest("publish")
-    checkout = buildhost.checkout(tmp_path / "cacher", {"docs/changelog.md": RELEASED})
-    buildhost.git(checkout, "tag", "-a", "-m", "first", VERSION)
+    checkout = build_host.checkout(tmp_path / "cacher", {"docs/changelog.md": RELEASED})
+    build_host.git(checkout, "tag", "-a", "-m", "first", VERSION)
     host.clone(checkout)
     host.install(told["packages"])
     line = ".builds/publish ~/release"
@@ -177,7 +177,7 @@ def test_a_release(host: Host, tmp_path: Path) -> None:
 def test_no_release(host: Host, tmp_path: Path) -> None:
     """A push that is not a tag ends in the first task."""
     told = manifest("publish")
-    host.clone(buildhost.checkout(tmp_path / "cacher", {"docs/changelog.md": RELEASED}))
+    host.clone(build_host.checkout(tmp_path / "cacher", {"docs/changelog.md": RELEASED}))
     said = build(host, told, {})
     assert "-- tag" in said
     assert "-- publish" not in said

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging import build_host as buildhost
+from tests.packaging import build_host
 from tests.packaging.releases import RELEASED, VERSION, publish
 from tests.packaging.sites import DOCUMENTS
 
@@ -39,8 +39,8 @@ done
 def released(tmp_path: Path) -> Path:
     """A checkout that is tagged."""
     changes = {"docs/changelog.md": RELEASED, ".builds/zipapp": ZIPAPP, ".builds/pythons": PYTHONS}
-    place = buildhost.checkout(tmp_path / "cacher", changes)
-    buildhost.git(place, "tag", "-a", "-m", "first", VERSION)
+    place = build_host.checkout(tmp_path / "cacher", changes)
+    build_host.git(place, "tag", "-a", "-m", "first", VERSION)
     # It is only looked for: who calls it is a double.
     go = tmp_path / "bin/go"
     go.parent.mkdir()
@@ -82,16 +82,16 @@ def test_the_page_is_not_published_before_the_files(released: Path, tmp_path: Pa
 
 
 def retag(place: Path, *argv: str) -> None:
-    buildhost.git(place, "tag", "-d", VERSION)
+    build_host.git(place, "tag", "-d", VERSION)
     if argv:
-        buildhost.git(place, "tag", *argv)
+        build_host.git(place, "tag", *argv)
 
 
 def rewrite(place: Path, name: str, old: str, new: str) -> None:
     text = (place / name).read_text()
     assert old in text
     (place / name).write_text(text.replace(old, new))
-    buildhost.git(place, "commit", "-q", "-a", "-m", "changed")
+    build_host.git(place, "commit", "-q", "-a", "-m", "changed")
     retag(place, "-a", "-m", "again", VERSION)
 
 

@@ -22,7 +22,7 @@ from tests.fakes.docker_scenes import FakeDocker
 from tests.fakes.faults import Fault, Respond
 from tests.fakes.origin import Origin, Reply
 from tests.fakes.s3server import FakeS3Server
-from tests.packaging import ci_manifests as manifests
+from tests.packaging import ci_manifests
 from tests.packaging.ci_manifests import Job
 from tests.support.cli_helpers import BucketPlace
 
@@ -31,15 +31,15 @@ TEXT = (ROOT / "docs/recipes.md").read_text()
 IMAGE = "registry.example.org/build:12"
 
 READERS: dict[str, tuple[str, Callable[[str], list[Job]]]] = {
-    "Plain shell": ("sh", manifests.plain_shell),
-    "builds.sr.ht": ("yaml", manifests.sourcehut),
-    "GitLab CI": ("yaml", manifests.gitlab),
-    "GitHub Actions": ("yaml", manifests.github),
-    "Forgejo Actions": ("yaml", manifests.forgejo),
-    "Woodpecker": ("yaml", manifests.woodpecker),
-    "Jenkins": ("groovy", manifests.jenkins),
-    "CircleCI": ("yaml", manifests.circleci),
-    "Buildkite": ("yaml", manifests.buildkite),
+    "Plain shell": ("sh", ci_manifests.plain_shell),
+    "builds.sr.ht": ("yaml", ci_manifests.sourcehut),
+    "GitLab CI": ("yaml", ci_manifests.gitlab),
+    "GitHub Actions": ("yaml", ci_manifests.github),
+    "Forgejo Actions": ("yaml", ci_manifests.forgejo),
+    "Woodpecker": ("yaml", ci_manifests.woodpecker),
+    "Jenkins": ("groovy", ci_manifests.jenkins),
+    "CircleCI": ("yaml", ci_manifests.circleci),
+    "Buildkite": ("yaml", ci_manifests.buildkite),
 }
 
 every_system = pytest.mark.parametrize("system", READERS)

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging import zipapps as pyz
+from tests.packaging import zipapps
 from tests.packaging.zipapp_runs import (
     run,
 )
 
 
-@pytest.mark.parametrize("name", pyz.LIMITS)
+@pytest.mark.parametrize("name", zipapps.LIMITS)
 def test_sizes_and_contents(pyzs: Path, name: str) -> None:
     path = pyzs / name
-    assert path.stat().st_size <= pyz.LIMITS[name]
+    assert path.stat().st_size <= zipapps.LIMITS[name]
     assert stat.S_IMODE(path.stat().st_mode) == 0o755
     assert path.read_bytes().startswith(b"#!/usr/bin/env python3\n")
     with zipfile.ZipFile(path) as archive:
@@ -65,7 +65,7 @@ def expected_tags(name: str) -> set[str]:
 
 def test_every_extension_is_what_its_wheel_has(pyzs: Path) -> None:
     """Rebuilt from the differences, for platforms that this machine is not, too."""
-    sys.path[:0] = [str(pyz.SCRIPT.parent), str(pyz.SCRIPT.parent / "bootstrap")]
+    sys.path[:0] = [str(zipapps.SCRIPT.parent), str(zipapps.SCRIPT.parent / "bootstrap")]
     try:
         import bundled_zstandard
         import natives
@@ -86,7 +86,7 @@ def test_every_extension_is_what_its_wheel_has(pyzs: Path) -> None:
             return patched
 
         seen = set()
-        for wheel in wheels.checked(pyz.wheels()):
+        for wheel in wheels.checked(zipapps.wheels()):
             for name, content in wheels.members(wheel).items():
                 if name.startswith("zstandard/backend_c."):
                     tag = wheels.tag(wheel, name)
@@ -98,15 +98,15 @@ def test_every_extension_is_what_its_wheel_has(pyzs: Path) -> None:
 
 def test_two_builds_are_one(pyzs: Path, tmp_path: Path) -> None:
     """Another place, another time, another user's habits."""
-    script = pyz.copied(tmp_path / "elsewhere and later")
+    script = zipapps.copied(tmp_path / "elsewhere and later")
     before = os.umask(0o077)
     try:
-        pyz.build(
+        zipapps.build(
             "--out",
             tmp_path / "out",
             "--wheels",
-            pyz.wheels(),
-            *pyz.compilers(),
+            zipapps.wheels(),
+            *zipapps.compilers(),
             script=script,
             TZ="Asia/Kathmandu",
             LC_ALL="C",
@@ -115,7 +115,7 @@ def test_two_builds_are_one(pyzs: Path, tmp_path: Path) -> None:
         )
     finally:
         os.umask(before)
-    for name in pyz.LIMITS:
+    for name in zipapps.LIMITS:
         digests = [
             hashlib.sha256((place / name).read_bytes()).hexdigest()
             for place in (pyzs, tmp_path / "out")
@@ -127,11 +127,11 @@ def test_two_builds_are_one(pyzs: Path, tmp_path: Path) -> None:
 def test_other_wheels_are_refused(tmp_path: Path) -> None:
     """One byte of one wheel is another."""
     wheels = tmp_path / "wheels"
-    shutil.copytree(pyz.wheels(), wheels)
+    shutil.copytree(zipapps.wheels(), wheels)
     victim = next(wheels.glob("urllib3-*"))
     victim.write_bytes(victim.read_bytes() + b"\0")
     done = run(
-        [sys.executable, pyz.SCRIPT, "--out", tmp_path / "out", "--wheels", wheels], tmp_path
+        [sys.executable, zipapps.SCRIPT, "--out", tmp_path / "out", "--wheels", wheels], tmp_path
     )
     assert done.returncode == 1
     said = f"lacks 1 of 25 wheels of zipapp.lock, and has others: {victim.name}\n"
@@ -142,8 +142,15 @@ def test_other_wheels_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("epoch", ["-1", "yesterday", "99999999999", "4354819200", "9" * 30])
 def test_a_time_that_no_archive_can_have(tmp_path: Path, epoch: str) -> None:
     out = tmp_path / "out"
-    options: list[str | Path] = ["--out", out, "--wheels", pyz.wheels(), "--python", sys.executable]
-    done = run([sys.executable, pyz.SCRIPT, *options], tmp_path, SOURCE_DATE_EPOCH=epoch)
+    options: list[str | Path] = [
+        "--out",
+        out,
+        "--wheels",
+        zipapps.wheels(),
+        "--python",
+        sys.executable,
+    ]
+    done = run([sys.executable, zipapps.SCRIPT, *options], tmp_path, SOURCE_DATE_EPOCH=epoch)
     assert done.returncode == 1
     expected = "zipapp: SOURCE_DATE_EPOCH is not a number of seconds up to 4354819199\n"
     assert done.stderr == expected
@@ -151,7 +158,7 @@ def test_a_time_that_no_archive_can_have(tmp_path: Path, epoch: str) -> None:
 
 
 def test_help_without_docstrings(tmp_path: Path) -> None:
-    for script in (pyz.SCRIPT, pyz.PYTHONS):
+    for script in (zipapps.SCRIPT, zipapps.PYTHONS):
         done = run([sys.executable, "-OO", script, "--help"], tmp_path)
         assert done.returncode == 0, done.stderr
         assert "usage: .builds/" in done.stdout
@@ -172,7 +179,7 @@ def test_pythons_that_are_not_those(tmp_path: Path) -> None:
         else:
             go.write_text(f"#!/bin/sh\n{script}\n")
             go.chmod(0o755)
-        command: list[str | Path] = [sys.executable, pyz.PYTHONS, tmp_path / "pythons"]
+        command: list[str | Path] = [sys.executable, zipapps.PYTHONS, tmp_path / "pythons"]
         done = run(command, tmp_path, PATH=str(go.parent))
         assert done.returncode == 1
         assert re.fullmatch(r"pythons: .*\n", done.stderr)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from tests.packaging import zipapps as pyz
+from tests.packaging import zipapps
 from tests.packaging.zipapp_runs import (
     ISOLATED,
     NEW,
@@ -43,7 +43,7 @@ def magic(python: Path) -> int:
     return int(subprocess.check_output([python, "-c", ask]))
 
 
-@pytest.mark.parametrize("python", pyz.locked())
+@pytest.mark.parametrize("python", zipapps.locked())
 @pytest.mark.parametrize(
     ("name", "argv"),
     [
@@ -161,7 +161,7 @@ def test_what_is_said_of_an_installed_one_does_not_matter(
 
 def test_what_killed_runs_have_left_goes(tmp_path: Path) -> None:
     """Of the directories that the extension is loaded from, where memory will not do."""
-    sys.path[:0] = [str(pyz.SCRIPT.parent / "bootstrap")]
+    sys.path[:0] = [str(zipapps.SCRIPT.parent / "bootstrap")]
     try:
         from bundled_zstandard import _sweep
     finally:

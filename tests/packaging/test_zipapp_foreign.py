@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import arm64 as foreign
-from tests.support import systems
+from tests.support import arm64, systems
 from tests.support.servers import programs
 
 pytestmark = [
@@ -53,7 +52,7 @@ def suite(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def root(suite: str) -> Path:
     try:
-        return foreign.bare(suite)
+        return arm64.bare(suite)
     except programs.ProgramNotFound as missing:
         programs.unavailable(missing)
 
@@ -71,7 +70,7 @@ def run(
     root: Path, work: Path, command: str, mounts: Sequence[str]
 ) -> subprocess.CompletedProcess[str]:
     told = {"PATH": os.defpath, "CACHER_ENDPOINT": f"file://{systems.WORK}/store"}
-    return foreign.run(root, command, work=work, environ=told, mounts=mounts)
+    return arm64.run(root, command, work=work, environ=told, mounts=mounts)
 
 
 def facts(stdout: str) -> dict[str, str]:
@@ -85,7 +84,7 @@ def test_an_edition_for_arm64(suite: str, root: Path, work: Path, pyzs: Path, ed
     done = run(root, work, ROUND_TRIP, [PROC])
     assert done.returncode == 0, done.stderr
     told = facts(done.stdout)
-    assert told["machine"] == foreign.MACHINE
+    assert told["machine"] == arm64.MACHINE
     assert tuple(map(int, told["python"].split(".")))[:2] >= systems.SUITES[suite]
     assert told["zstd"].endswith("loaded from memory")
     assert {path.name for path in work.iterdir()} == LEFT
@@ -114,7 +113,7 @@ def test_the_edition_for_another_processor(suite: str, root: Path, work: Path, p
     assert facts(done.stdout)["zstd"].endswith(missing)
     *_, error, hint = done.stderr.splitlines()
     assert error.startswith("cacher: error: CPython 3.")
-    assert f"(linux, {foreign.MACHINE})" in error
+    assert f"(linux, {arm64.MACHINE})" in error
     assert error.endswith(missing)
     assert hint.startswith("cacher: hint: cacher.pyz is for every machine")
     assert {path.name for path in (work / "store").iterdir()} == {".cacher", "f"}

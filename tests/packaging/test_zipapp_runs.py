@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 import cacher
-from tests.packaging import zipapps as pyz
+from tests.packaging import zipapps
 from tests.packaging.zipapp_runs import (
     ISOLATED,
     LINUX,
@@ -35,7 +35,7 @@ def test_every_new_python(pyzs: Path, tmp_path: Path, python: str) -> None:
     told = version_lines(command, tmp_path)
     assert told["edition"] == "all"
     assert told["python"] == python
-    assert told["compiled"] == ", ".join(f"Python {version}" for version in pyz.locked())
+    assert told["compiled"] == ", ".join(f"Python {version}" for version in zipapps.locked())
     assert f"urllib3 2.8.0, zstandard {zstandard.__version__}" in told["bundled"]
     assert told["zstd"].startswith("1.5.7 of zstandard 0.25.0, loaded from ")
     if LINUX and parsed(python) < (3, 15) and "installed" not in told["zstd"]:
@@ -60,7 +60,7 @@ def test_every_old_python_says_so(pyzs: Path, tmp_path: Path, python: str) -> No
 
 def test_old_pythons_can_read_the_beginning() -> None:
     """Where this machine has none: nothing in it is newer than Python 2.7's print."""
-    text = (pyz.SCRIPT.parent / "bootstrap" / "__main__.py").read_text()
+    text = (zipapps.SCRIPT.parent / "bootstrap" / "__main__.py").read_text()
     ast.parse(text, feature_version=(3, 4))
 
 
@@ -81,7 +81,7 @@ def test_it_is_a_program(pyzs: Path, tmp_path: Path) -> None:
         assert told.stdout == f"cacher {cacher.__version__}\n"
 
 
-@pytest.mark.parametrize("name", sorted(pyz.LIMITS))
+@pytest.mark.parametrize("name", sorted(zipapps.LIMITS))
 def test_each_edition_says_which_it_is(pyzs: Path, tmp_path: Path, name: str) -> None:
     told = version_lines([sys.executable, *ISOLATED, pyzs / name], tmp_path)
     edition = name.removeprefix("cacher-").removesuffix(".pyz").replace("cacher", "all")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cacher
-from tests.packaging import zipapps as pyz
+from tests.packaging import zipapps
 
 LINUX = "linux" in sys.platform
 
@@ -21,15 +21,15 @@ def parsed(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
-NEW = [name for name in pyz.interpreters() if parsed(name) >= (3, 11)]
-NEW += [name for name in pyz.locked() if name not in NEW]
+NEW = [name for name in zipapps.interpreters() if parsed(name) >= (3, 11)]
+NEW += [name for name in zipapps.locked() if name not in NEW]
 """Those of this machine, and those that a release is compiled by."""
 
-OLD = {name: path for name, path in pyz.interpreters().items() if parsed(name) < (3, 11)}
+OLD = {name: path for name, path in zipapps.interpreters().items() if parsed(name) < (3, 11)}
 
 
 def interpreter(version: str) -> Path:
-    return pyz.interpreters().get(version) or pyz.pinned()[version]
+    return zipapps.interpreters().get(version) or zipapps.pinned()[version]
 
 
 def run(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cacher.store.s3_store import BucketStore
+from cacher.store.s3_store import S3Store
 from tests.fakes.faults import Action, Fault
 from tests.fakes.profile import GARAGE, Profile
 from tests.fakes.s3server import FakeS3Server
@@ -24,7 +24,7 @@ class Rig:
     """The parts that belong together; `pauses` are those that the store wanted to make."""
 
     server: FakeS3Server
-    store: BucketStore
+    store: S3Store
     hands: Hands
     pauses: Pauses
 

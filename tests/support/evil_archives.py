@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from cacher.errors import CacherError, IntegrityError, LocalError
 from cacher.tar.writer import TIME_HEADER
-from cacher.tree.unpack import Wanted
+from cacher.tree.unpack import UnpackOptions
 
 END = bytes(1024)
 
@@ -114,17 +114,17 @@ class Evil:
     build: Callable[[bytes], bytes]
     says: tuple[str, ...]
     error: type[CacherError] = IntegrityError
-    wanted: Wanted = field(default_factory=Wanted)
+    wanted: UnpackOptions = field(default_factory=UnpackOptions)
 
 
 def _evil(
     data: bytes | Callable[[bytes], bytes],
     *says: str,
     error: type[CacherError] = IntegrityError,
-    wanted: Wanted | None = None,
+    wanted: UnpackOptions | None = None,
 ) -> Evil:
     build = data if callable(data) else lambda _outside: data
-    return Evil(lambda outside: build(outside) + END, says, error, wanted or Wanted())
+    return Evil(lambda outside: build(outside) + END, says, error, wanted or UnpackOptions())
 
 
 _DAMAGED = "the header of a member is damaged"
@@ -144,10 +144,10 @@ REFUSED: dict[str, Evil] = {
     "upwards in the middle": _evil(directory(b"a") + member(b"a/../../evil"), "evil: ", "upwards"),
     "upwards at the end": _evil(directory(b"a/.."), "a/..: ", "upwards"),
     "upwards and stripped": _evil(
-        member(b"../a/evil"), "../a/evil: ", "upwards", wanted=Wanted(strip=1)
+        member(b"../a/evil"), "../a/evil: ", "upwards", wanted=UnpackOptions(strip=1)
     ),
     "upwards and not wanted": _evil(
-        member(b"../evil"), "../evil: ", "upwards", wanted=Wanted(only=["good"])
+        member(b"../evil"), "../evil: ", "upwards", wanted=UnpackOptions(only=["good"])
     ),
     "upwards in pax": _evil(pax((b"path", b"../evil")) + member(b"good"), "../evil: ", "upwards"),
     "upwards in global pax": _evil(
@@ -258,7 +258,7 @@ REFUSED: dict[str, Evil] = {
     "character device": _evil(member(b"evil", kind=CHARACTER), "evil: ", "device"),
     "block device": _evil(member(b"evil", kind=DEVICE), "evil: ", "device"),
     "device that is not wanted": _evil(
-        member(b"evil", kind=DEVICE), "evil: ", "device", wanted=Wanted(only=["good"])
+        member(b"evil", kind=DEVICE), "evil: ", "device", wanted=UnpackOptions(only=["good"])
     ),
     "unknown type": _evil(member(b"evil", kind=b"Z"), "evil: ", "type", "'Z'"),
     "other volume": _evil(member(b"evil", kind=b"M", magic=GNU), "evil: ", "several volumes"),
@@ -285,10 +285,13 @@ REFUSED: dict[str, Evil] = {
         member(b"evil", size=b"77777777777\0"),
         "evil: ",
         "more than 1048576 bytes",
-        wanted=Wanted(max_size=1 << 20),
+        wanted=UnpackOptions(max_size=1 << 20),
     ),
     "twelve digits of size": _evil(
-        member(b"evil", size=b"7" * 12), "evil: ", "more than", wanted=Wanted(max_size=1 << 20)
+        member(b"evil", size=b"7" * 12),
+        "evil: ",
+        "more than",
+        wanted=UnpackOptions(max_size=1 << 20),
     ),
     "size of letters": _evil(member(b"evil", size=b"0000000000x\0"), "evil: ", "number"),
     "size with a sign": _evil(member(b"evil", size=b"-0000000512\0"), "evil: ", "number"),
@@ -320,13 +323,13 @@ REFUSED: dict[str, Evil] = {
         member(b"evil", owner=binary(1 << 40, 8)),
         "evil: ",
         "owner",
-        wanted=Wanted(keep_owner=True),
+        wanted=UnpackOptions(keep_owner=True),
     ),
     "owner that means none": _evil(
         symlink(b"good", b"x") + pax((b"uid", b"%d" % (2**32 - 1))) + symlink(b"evil", b"x"),
         "evil: ",
         "owner",
-        wanted=Wanted(keep_owner=True),
+        wanted=UnpackOptions(keep_owner=True),
     ),
     # Headers.
     "wrong sum": _evil(member(b"evil", total=b"000001\0 "), _DAMAGED),
@@ -367,20 +370,20 @@ REFUSED: dict[str, Evil] = {
     ),
     # Too much.
     "bomb of one file": _evil(
-        member(b"evil", bytes(200_000)), "100000 bytes", wanted=Wanted(max_size=100_000)
+        member(b"evil", bytes(200_000)), "100000 bytes", wanted=UnpackOptions(max_size=100_000)
     ),
     "bomb of many files": _evil(
         b"".join(member(b"evil%d" % n, b"x") for n in range(200)),
         "100000",
-        wanted=Wanted(max_size=100_000),
+        wanted=UnpackOptions(max_size=100_000),
     ),
     "bomb of zeros": _evil(
-        member(b"good") + bytes(200_000), "100000", wanted=Wanted(max_size=100_000)
+        member(b"good") + bytes(200_000), "100000", wanted=UnpackOptions(max_size=100_000)
     ),
     "bomb of what is not wanted": _evil(
         member(b"evil", bytes(200_000)),
         "100000 bytes",
-        wanted=Wanted(max_size=100_000, only=["good"]),
+        wanted=UnpackOptions(max_size=100_000, only=["good"]),
     ),
     # After the end.
     "member after the end": _evil(member(b"good") + END + member(b"evil"), "end of the archive"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cacher.store.interface import SHA256, Entry, Store
-from cacher.store.source_file import Content
+from cacher.store.source_file import SourceFile
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ def put(store: Store, key: str, data: bytes, metadata: Mapping[str, str] | None 
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()
-        return store.put(key, Content.of(file.fileno(), "file"), metadata or {})
+        return store.put(key, SourceFile.of(file.fileno(), "file"), metadata or {})
 
 
 def read(store: Store, key: str) -> bytes:

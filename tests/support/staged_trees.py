@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 
 import pytest
 
-from cacher.replace import move_into_place as publish
+from cacher.replace import move_into_place
 from cacher.replace.staging import Staging
 from cacher.tree.remove import remove
 from tests.support.local_store_helpers import in_child
@@ -203,7 +203,7 @@ def playing(way: str) -> Iterator[None]:
     """A system as in `way`: "at once" is this one."""
     with pytest.MonkeyPatch.context() as patch:
         if way == "no exchange":
-            patch.setattr(publish, "exchange", lambda *_: refuse(errno.ENOSYS))
+            patch.setattr(move_into_place, "exchange", lambda *_: refuse(errno.ENOSYS))
         elif way == "overlay":
             _play_overlay(patch)
         yield
@@ -232,7 +232,7 @@ def _play_overlay(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(os, "mkdir", mkdir)
     patch.setattr(os, "rename", rename)
-    patch.setattr(publish, "exchange", lambda *_: refuse(errno.EXDEV))
+    patch.setattr(move_into_place, "exchange", lambda *_: refuse(errno.EXDEV))
 
 
 CALLS = (

@@ -7,8 +7,8 @@ import random
 import threading
 from pathlib import Path
 
-from cacher.store.interface import SHA256, Entry, Meter, Reader, Store, unmetered
-from cacher.store.source_file import Content
+from cacher.store.interface import SHA256, Entry, OnProgress, Reader, Store, unreported
+from cacher.store.source_file import SourceFile
 
 
 def blob(size: int, seed: int = 0) -> bytes:
@@ -43,7 +43,11 @@ class Hands:
             return self._directory / f"hand-{self._count}"
 
     def put(
-        self, key: str, data: bytes, recorded: str | None = None, meter: Meter = unmetered
+        self,
+        key: str,
+        data: bytes,
+        recorded: str | None = None,
+        on_progress: OnProgress = unreported,
     ) -> Entry:
         """Put `data`, with its digest unless another is `recorded` ('' is none)."""
         path = self._file()
@@ -51,25 +55,25 @@ class Hands:
         value = digest(data) if recorded is None else recorded
         with open(path, "rb") as file:
             metadata = {SHA256: value} if value else {}
-            return self.store.put(key, Content.of(file.fileno(), "file"), metadata, meter)
+            return self.store.put(key, SourceFile.of(file.fileno(), "file"), metadata, on_progress)
 
     def create(self, key: str, data: bytes, metadata: dict[str, str] | None = None) -> Entry:
         with self.store.create(key, metadata or {}) as writer:
             writer.write(data)
             return writer.commit()
 
-    def opened(self, key: str, meter: Meter = unmetered) -> Reader:
-        reader = self.store.open(key, meter)
+    def opened(self, key: str, on_progress: OnProgress = unreported) -> Reader:
+        reader = self.store.open(key, on_progress)
         assert reader is not None
         return reader
 
-    def read(self, key: str, step: int = 1 << 20, meter: Meter = unmetered) -> bytes:
-        with self.opened(key, meter) as reader:
+    def read(self, key: str, step: int = 1 << 20, on_progress: OnProgress = unreported) -> bytes:
+        with self.opened(key, on_progress) as reader:
             return drain(reader, step)
 
-    def save(self, key: str, meter: Meter = unmetered) -> bytes:
+    def save(self, key: str, on_progress: OnProgress = unreported) -> bytes:
         path = self._file()
-        with open(path, "w+b") as file, self.opened(key, meter) as reader:
+        with open(path, "w+b") as file, self.opened(key, on_progress) as reader:
             told = reader.save(file.fileno())
         data = path.read_bytes()
         assert told == digest(data)

@@ -13,7 +13,7 @@ from cacher.http.transport import Host, Transport
 from cacher.s3.client import Client
 from cacher.s3.session import Endpoint, Session
 from cacher.s3.signing import Keys
-from cacher.store.s3_store import JOBS, BucketStore
+from cacher.store.s3_store import JOBS, S3Store
 from cacher.time_limits import LIMITS, Limits
 from tests.fakes.profile import AccessKey
 from tests.fakes.s3server import FakeS3Server
@@ -50,7 +50,7 @@ def open_store(
     pause: Callable[[float], None] = time.sleep,
     chance: Callable[[], float] = random.random,
     limits: Limits = LIMITS,
-) -> BucketStore:
+) -> S3Store:
     """A store on `endpoint`; `chance` is the client's source of jitter, in [0, 1)."""
     session = Session(
         endpoint,
@@ -62,7 +62,7 @@ def open_store(
         monotonic=time.monotonic,
         limits=limits,
     )
-    return BucketStore(Client(session), prefix, part_size=part_size, jobs=jobs)
+    return S3Store(Client(session), prefix, part_size=part_size, jobs=jobs)
 
 
 def open_fake(
@@ -79,7 +79,7 @@ def open_fake(
     clock: Callable[[], float] = time.time,
     chance: float = 0.0,
     limits: Limits = LIMITS,
-) -> BucketStore:
+) -> S3Store:
     """A store on the fake server; `chance` is what its dice always show: 0 is not to wait at all.
 
     Its region is the server's, unless another is given, or an empty one.

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from cacher.tree.unpack import Unpacked, Wanted, unpack
+from cacher.tree.unpack import Unpacked, UnpackOptions, unpack
 
 Tree = dict[bytes, tuple[object, ...]]
 
@@ -29,12 +29,14 @@ def pieces(data: bytes, step: int = 1 << 20) -> Callable[[], memoryview]:
     return feed
 
 
-def restore(data: bytes, root: Path, wanted: Wanted | None = None, step: int = 1 << 20) -> Unpacked:
+def restore(
+    data: bytes, root: Path, wanted: UnpackOptions | None = None, step: int = 1 << 20
+) -> Unpacked:
     """Unpack into `root`, which is made."""
     root.mkdir(mode=0o700)
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return unpack(pieces(data, step), fd, wanted or Wanted())
+        return unpack(pieces(data, step), fd, wanted or UnpackOptions())
     finally:
         os.close(fd)
 

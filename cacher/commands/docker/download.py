@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cacher.archive.decompress import unwrapped
-from cacher.archive.read_ahead import Ring
+from cacher.archive.read_ahead import ReadAhead
 from cacher.archive.sealed_stream import SealedReader
-from cacher.commands import open_sealed_entry as sealed
-from cacher.commands.command_result import Outcome, entry_fields
-from cacher.commands.context import Run
-from cacher.commands.docker.image_record import Record
+from cacher.commands import open_sealed_entry
+from cacher.commands.command_result import CommandResult, entry_fields
+from cacher.commands.context import Context
+from cacher.commands.docker.image_record import ImageRecord
 from cacher.commands.docker.verify_loaded import AnotherImage, load, verify
-from cacher.commands.open_sealed_entry import Opened
-from cacher.commands.requests import DockerDownload
+from cacher.commands.open_sealed_entry import OpenedEntry
+from cacher.commands.requests import DockerDownloadRequest
 from cacher.docker import engine as docker
 from cacher.docker.engine import Engine
-from cacher.docker.image_archive import HELD, Passed, relay
+from cacher.docker.image_archive import WITHHELD_BUFFERS, ArchiveStats, copy_to_engine
 from cacher.docker.image_names import Image, check_name, listed
 from cacher.errors import (
     AccessError,
@@ -33,149 +33,157 @@ from cacher.store.interface import Entry
 KIND = "image"
 
 
-def docker_download(run: Run, wanted: DockerDownload) -> Outcome:
+def docker_download(context: Context, request: DockerDownloadRequest) -> CommandResult:
     """The entry's images to the engine; on a miss from a URL or a registry, then stored.
 
     Raises `Miss`, and whatever else keeps them from being there.
     """
-    if wanted.image is not None:
-        check_name(wanted.image)
-    elif wanted.pull:
+    if request.image is not None:
+        check_name(request.image)
+    elif request.pull:
         raise UsageError("--pull needs IMAGE", "cacher docker download KEY IMAGE --pull")
-    engine = docker.find(wanted.program, run.environ)
-    if not wanted.pull and not wanted.urls:
-        outcome = _hit(run, wanted, engine)
+    engine = docker.find(request.program, context.environ)
+    if not request.pull and not request.urls:
+        outcome = _hit(context, request, engine)
         if outcome is None:
-            raise Miss(f"miss {wanted.key}")
+            raise Miss(f"miss {request.key}")
         return outcome
-    from cacher.commands.docker import fallback as docker_fallback
+    from cacher.commands.docker import fallback
 
-    docker_fallback.check(wanted)
+    fallback.check(request)
     usable, missed = True, False
     try:
-        outcome = _hit(run, wanted, engine)
+        outcome = _hit(context, request, engine)
         if outcome:
             return outcome
         missed = True
     except (IntegrityError, AnotherImage) as error:
-        run.report.warn(f"{error.message}; getting it again", error.hint)
+        context.report.warn(f"{error.message}; getting it again", error.hint)
     except (StoreError, AccessError) as error:
-        run.report.warn(f"{error.message}; continuing without the cache", error.hint)
+        context.report.warn(f"{error.message}; continuing without the cache", error.hint)
         usable = False
     except (SourceError, NewerFormat) as error:
         # The entry may be good: it is not replaced.
-        run.report.warn(f"{error.message}; continuing without it", error.hint)
+        context.report.warn(f"{error.message}; continuing without it", error.hint)
         usable = False
     engine.require()
-    lead = f"miss {wanted.key}, " if missed else f"{wanted.key}: "
-    return docker_fallback.deliver(run, wanted, engine, lead, store_it=wanted.store_it and usable)
+    lead = f"miss {request.key}, " if missed else f"{request.key}: "
+    return fallback.deliver(context, request, engine, lead, store_it=request.store_it and usable)
 
 
-def docker_exists(run: Run, key: str, image: str | None) -> Outcome:
+def docker_exists(context: Context, key: str, image: str | None) -> CommandResult:
     """Whether there is an entry, and whether `image` is in it. Raises `Miss` if certainly not."""
     if image is not None:
         check_name(image)
-    entry = run.store.head(key)
+    entry = context.store.head(key)
     if entry is None:
         raise Miss(f"miss {key}")
-    sealed.check_kind(entry, KIND)
+    open_sealed_entry.check_kind(entry, KIND)
     told = _record(entry)
     if image is not None and told is None:
-        run.report.note(f"{key} does not record which images are in it")
+        context.report.note(f"{key} does not record which images are in it")
     if image is not None and told and not told.more and told.find(image) is None:
         raise Miss(f"miss {key}: it holds {listed(told.images)}, not {image}")
     images = {name: f"sha256:{one.id}" for name, one in told.images.items()} if told else {}
     inside = f"{listed(images)}; " if images else ""
-    return Outcome(
+    return CommandResult(
         "hit",
         f"hit {key} ({inside}{size_text(entry.size)})",
-        {"store": run.store.name, "key": key, "size": entry.size, "images": images},
+        {"store": context.store.name, "key": key, "size": entry.size, "images": images},
     )
 
 
-def _hit(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:
+def _hit(context: Context, request: DockerDownloadRequest, engine: Engine) -> CommandResult | None:
     """See to it that the engine has what the entry has; None where there is no entry."""
-    if wanted.image is None:
-        return _hit_of_all(run, wanted, engine)
-    with engine.ask([wanted.image]) as inquiry:
-        entry, told = _look_up(run, wanted)
+    if request.image is None:
+        return _hit_of_all(context, request, engine)
+    with engine.ask([request.image]) as inquiry:
+        entry, told = _look_up(context, request)
         if entry is None:
             return None
         found = inquiry.images()
-    if told and _has(told, [wanted.image], found):
-        return _present(run, wanted, entry, [wanted.image])
-    return _read(run, wanted, engine)
+    if told and _has(told, [request.image], found):
+        return _present(context, request, entry, [request.image])
+    return _read(context, request, engine)
 
 
-def _hit_of_all(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:
-    entry, told = _look_up(run, wanted)
+def _hit_of_all(
+    context: Context, request: DockerDownloadRequest, engine: Engine
+) -> CommandResult | None:
+    entry, told = _look_up(context, request)
     if entry is None:
         return None
     if told is None or not told.images:
         engine.require()
-        return _read(run, wanted, engine)
+        return _read(context, request, engine)
     names = list(told.images)
     if _has(told, names, engine.inspect(names)) and not told.more:
-        return _present(run, wanted, entry, names)
-    return _read(run, wanted, engine)
+        return _present(context, request, entry, names)
+    return _read(context, request, engine)
 
 
-def _look_up(run: Run, wanted: DockerDownload) -> tuple[Entry | None, Record | None]:
+def _look_up(
+    context: Context, request: DockerDownloadRequest
+) -> tuple[Entry | None, ImageRecord | None]:
     """The entry, if there is one, and what it tells of its images."""
-    entry = run.store.head(wanted.key)
+    entry = context.store.head(request.key)
     if entry is None:
         return None, None
-    sealed.check_kind(entry, KIND)
+    open_sealed_entry.check_kind(entry, KIND)
     told = _record(entry)
-    _require_inside(wanted, told)
+    _require_inside(request, told)
     return entry, told
 
 
-def _read(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:
+def _read(context: Context, request: DockerDownloadRequest, engine: Engine) -> CommandResult | None:
     hint = "run it again; if it fails again, use another KEY"
-    return sealed.read_entry(wanted.key, hint, lambda: _loaded(run, wanted, engine))
+    return open_sealed_entry.read_entry(
+        request.key, hint, lambda: _loaded(context, request, engine)
+    )
 
 
-def _loaded(run: Run, wanted: DockerDownload, engine: Engine) -> Outcome | None:
-    doing = f"downloading {wanted.key}"
-    with run.report.progress(doing, waits_for="docker or the store") as progress:
-        reader = run.store.open(wanted.key, progress.add)
+def _loaded(
+    context: Context, request: DockerDownloadRequest, engine: Engine
+) -> CommandResult | None:
+    doing = f"downloading {request.key}"
+    with context.report.progress(doing, waits_for="docker or the store") as progress:
+        reader = context.store.open(request.key, progress.add)
         if reader is None:
             return None
         with reader:
             progress.total = reader.entry.size
-            opened = sealed.open_entry(reader, KIND)
+            opened = open_sealed_entry.open_entry(reader, KIND)
             told = _record(opened.entry)
-            _require_inside(wanted, told)
-            passed, loaded = _load(run, engine, opened)
-    names = _names(wanted, told)
+            _require_inside(request, told)
+            passed, loaded = _load(context, engine, opened)
+    names = _names(request, told)
     verify(engine, names, loaded, told)
-    return _outcome(run, wanted, opened.entry, passed, names or loaded, progress)
+    return _outcome(context, request, opened.entry, passed, names or loaded, progress)
 
 
-def _load(run: Run, engine: Engine, opened: Opened) -> tuple[Passed, list[str]]:
+def _load(context: Context, engine: Engine, opened: OpenedEntry) -> tuple[ArchiveStats, list[str]]:
     """Load an entry, whose last bytes are given away only when all before were proved."""
     if opened.seal is None:
         # A shell may have used gzip, or nothing.
-        with unwrapped(opened.read, run.report.monotonic) as read:
-            return load(run, engine, read, opened.cancel)
-    clock = run.report.monotonic
+        with unwrapped(opened.read, context.report.monotonic) as read:
+            return load(context, engine, read, opened.cancel)
+    clock = context.report.monotonic
     start = clock()
     with (
         SealedReader(opened.read, clock) as stream,
-        Ring(stream.readinto, opened.cancel, clock, keep=HELD) as ring,
+        ReadAhead(stream.readinto, opened.cancel, clock, keep=WITHHELD_BUFFERS) as ring,
         engine.load() as loading,
     ):
-        passed, rest = relay(ring.next, loading, opened.seal.size)
-        sealed.require_proof(opened, stream, passed.members, passed.content)
+        passed, rest = copy_to_engine(ring.next, loading, opened.seal.size)
+        open_sealed_entry.require_proof(opened, stream, passed.members, passed.content)
         loaded = loading.finish(rest)
     seconds = clock() - start
-    stages = sealed.stages_of_reading(stream, ring, "loading", seconds)
-    sealed.note_bottleneck(run.report, stages, seconds)
+    stages = open_sealed_entry.stages_of_reading(stream, ring, "loading", seconds)
+    open_sealed_entry.note_bottleneck(context.report, stages, seconds)
     return passed, loaded
 
 
-def _has(told: Record, names: Sequence[str], found: Sequence[Image | None]) -> bool:
+def _has(told: ImageRecord, names: Sequence[str], found: Sequence[Image | None]) -> bool:
     """Whether the engine has all of these images, as they were recorded."""
     for name, image in zip(names, found, strict=True):
         expected = told.find(name)
@@ -184,53 +192,56 @@ def _has(told: Record, names: Sequence[str], found: Sequence[Image | None]) -> b
     return True
 
 
-def _names(wanted: DockerDownload, told: Record | None) -> list[str]:
+def _names(request: DockerDownloadRequest, told: ImageRecord | None) -> list[str]:
     """The images that are to be there afterwards, as far as that is known."""
-    if wanted.image is not None:
-        return [wanted.image]
+    if request.image is not None:
+        return [request.image]
     return list(told.images) if told else []
 
 
-def _record(entry: Entry) -> Record | None:
+def _record(entry: Entry) -> ImageRecord | None:
     try:
-        return Record.of(entry.metadata)
+        return ImageRecord.of(entry.metadata)
     except IntegrityError as error:
-        raise sealed.about(entry.key, error, "") from error
+        raise open_sealed_entry.about(entry.key, error, "") from error
 
 
-def _require_inside(wanted: DockerDownload, told: Record | None) -> None:
+def _require_inside(request: DockerDownloadRequest, told: ImageRecord | None) -> None:
     """Raises `AnotherImage` for an entry that certainly has no such image."""
-    if wanted.image is None or told is None or told.more or told.find(wanted.image):
+    if request.image is None or told is None or told.more or told.find(request.image):
         return
     raise AnotherImage(
-        f"{wanted.key} holds {listed(told.images)}, not {wanted.image}",
+        f"{request.key} holds {listed(told.images)}, not {request.image}",
         "name an image that it holds, or use another KEY, with the tag in it",
     )
 
 
-def _present(run: Run, wanted: DockerDownload, entry: Entry, names: Sequence[str]) -> Outcome:
+def _present(
+    context: Context, request: DockerDownloadRequest, entry: Entry, names: Sequence[str]
+) -> CommandResult:
     verb = "is" if len(names) == 1 else "are"
-    return Outcome(
+    return CommandResult(
         "present",
-        f"hit {wanted.key}, {listed(names)} {verb} here already",
-        entry_fields(run.store.name, wanted.key, entry.size, 0.0, "") | {"images": list(names)},
+        f"hit {request.key}, {listed(names)} {verb} here already",
+        entry_fields(context.store.name, request.key, entry.size, 0.0, "")
+        | {"images": list(names)},
     )
 
 
 def _outcome(
-    run: Run,
-    wanted: DockerDownload,
+    context: Context,
+    request: DockerDownloadRequest,
     entry: Entry,
-    passed: Passed,
+    passed: ArchiveStats,
     names: Sequence[str],
     progress: Progress,
-) -> Outcome:
+) -> CommandResult:
     seconds = progress.seconds
     inside = listed(names) or "no name"
-    return Outcome(
+    return CommandResult(
         "hit",
-        f"hit {wanted.key} ({inside}, {size_text(passed.content)}; "
+        f"hit {request.key} ({inside}, {size_text(passed.content)}; "
         f"{transfer_text(entry.size, seconds)})",
-        entry_fields(run.store.name, wanted.key, entry.size, seconds, "")
+        entry_fields(context.store.name, request.key, entry.size, seconds, "")
         | {"images": list(names), "unpacked": passed.content},
     )

@@ -20,14 +20,14 @@ LIMIT = 1400
 Guide, "Working with object metadata")."""
 
 
-class Record(NamedTuple):
+class ImageRecord(NamedTuple):
     """Images by their names, in the order given; `more` were not told of."""
 
     images: Mapping[str, Image]
     more: int = 0
 
     @classmethod
-    def of(cls, metadata: Mapping[str, str]) -> Record | None:
+    def of(cls, metadata: Mapping[str, str]) -> ImageRecord | None:
         """What an entry's metadata tells; None where it tells nothing, as after a shell's upload.
 
         Raises `IntegrityError` for what was not written by us.
@@ -60,18 +60,18 @@ class Record(NamedTuple):
         for one, image in self.images.items():
             if name == one or is_id(name, image):
                 return image
-        wanted = normal(name)
-        exactly = [image for one, image in self.images.items() if one == wanted]
-        alike = [image for one, image in self.images.items() if normal(one) == wanted]
+        request = normal(name)
+        exactly = [image for one, image in self.images.items() if one == request]
+        alike = [image for one, image in self.images.items() if normal(one) == request]
         return next(iter(exactly + alike), None)
 
 
-def record(names: Sequence[str], images: Sequence[Image]) -> Record:
+def record(names: Sequence[str], images: Sequence[Image]) -> ImageRecord:
     """A record of images that were asked for by these names."""
     told = {}
     for name, image in zip(names, images, strict=True):
         told[exact(name, image)] = image
-    return Record(told)
+    return ImageRecord(told)
 
 
 def _image(id_: str, layers: str) -> Image:

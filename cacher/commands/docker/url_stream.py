@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-from cacher.commands.context import Run
+from cacher.commands.context import Context
 from cacher.errors import OutOfThreads
-from cacher.http import fetch as origin
+from cacher.http import fetch
 from cacher.http.redact_url import shown
 from cacher.http.sinks import PipeSink
 from cacher.time_limits import LIMITS
@@ -26,28 +26,28 @@ class _Cancelled(Exception):
     """Nobody wants what is fetched."""
 
 
-class Fetching:
+class UrlStream:
     """What is at `url`; to be used in a `with` block, which ends it.
 
-    `meter` is told how many bytes have come, `sized` how many there are. With `sha256` the end is
-    none before the digest was compared.
+    `on_progress` gets the number of bytes that have come, `on_size` the number that there are. With
+    `sha256` the end is reached only after the digest was compared.
     """
 
     def __init__(
         self,
-        run: Run,
+        context: Context,
         url: str,
         sha256: str,
         *,
-        meter: Callable[[int], None],
-        sized: Callable[[int], None],
+        on_progress: Callable[[int], None],
+        on_size: Callable[[int], None],
     ) -> None:
-        self._run = run
+        self._context = context
         self._url = url
         self._sha256 = sha256
-        self._meter = meter
-        self._sized = sized
-        self._transport = run.transport
+        self._on_progress = on_progress
+        self._on_size = on_size
+        self._transport = context.transport
         self._over = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -89,14 +89,14 @@ class Fetching:
 
     def _work(self) -> None:
         try:
-            origin.fetch(
+            fetch.fetch(
                 self._url,
                 PipeSink(self._writing, shown(self._url)),
                 self._transport,
-                self._run.clockwork(self._pause),
+                self._context.clockwork(self._pause),
                 sha256=self._sha256,
-                meter=self._meter,
-                sized=self._sized,
+                on_progress=self._on_progress,
+                on_size=self._on_size,
             )
         except BaseException as error:
             self._error = error

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from cacher.archive.read_ahead import Ring
-from cacher.commands.context import Run
-from cacher.commands.docker.image_record import Record
+from cacher.archive.read_ahead import ReadAhead
+from cacher.commands.context import Context
+from cacher.commands.docker.image_record import ImageRecord
 from cacher.docker.engine import Engine
-from cacher.docker.image_archive import HELD, Passed, relay
+from cacher.docker.image_archive import WITHHELD_BUFFERS, ArchiveStats, copy_to_engine
 from cacher.docker.image_names import Image, is_id, listed, normal
 from cacher.errors import SourceError
 
@@ -18,22 +18,22 @@ class AnotherImage(SourceError):
 
 
 def load(
-    run: Run, engine: Engine, read: Callable[[memoryview], int], cancel: Callable[[], None]
-) -> tuple[Passed, list[str]]:
+    context: Context, engine: Engine, read: Callable[[memoryview], int], cancel: Callable[[], None]
+) -> tuple[ArchiveStats, list[str]]:
     """Load an archive that `read` gives, its end once all was read; what the engine tells of.
 
     `cancel` makes a `read` that waits end soon.
     """
     with (
-        Ring(read, cancel, run.report.monotonic, keep=HELD) as ring,
+        ReadAhead(read, cancel, context.report.monotonic, keep=WITHHELD_BUFFERS) as ring,
         engine.load() as loading,
     ):
-        passed, rest = relay(ring.next, loading)
+        passed, rest = copy_to_engine(ring.next, loading)
         return passed, loading.finish(rest)
 
 
 def verify(
-    engine: Engine, names: Sequence[str], loaded: Sequence[str], told: Record | None
+    engine: Engine, names: Sequence[str], loaded: Sequence[str], told: ImageRecord | None
 ) -> None:
     """Raises `SourceError` unless the engine has these images now, and as they were recorded.
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cacher.commands.context import Run
-from cacher.commands.doctor.checklist import FAIL, OK, WARN, Chart, Doubtful, Skipped, canary_key
+from cacher.commands.context import Context
+from cacher.commands.doctor.checklist import (
+    FAIL,
+    OK,
+    WARN,
+    Checklist,
+    Doubtful,
+    Skipped,
+    canary_key,
+)
 from cacher.commands.doctor.network_checks import examine_network
 from cacher.errors import AccessError, Silent, StoreError
 from cacher.report import counted
@@ -31,56 +39,58 @@ class _Forbidden(AccessError):
     """The key is good, as far as the store says, but it may not do this."""
 
 
-def examine_bucket(run: Run, chart: Chart) -> None:
+def examine_bucket(context: Context, checklist: Checklist) -> None:
     """All checks; those that need what failed before are skipped."""
-    named = bool(run.settings.bucket) or chart.run("bucket name", lambda: _bucket_name(run))
-    known = chart.run("credentials", lambda: _credentials(run, chart))
-    if not examine_network(run, chart) or not named or not known:
+    named = bool(context.settings.bucket) or checklist.run(
+        "bucket name", lambda: _bucket_name(context)
+    )
+    known = checklist.run("credentials", lambda: _credentials(context, checklist))
+    if not examine_network(context, checklist) or not named or not known:
         return
-    client = run.bucket.client
+    client = context.bucket.client
     client.session.limits = client.session.limits.curious()
-    prefix = f"{run.settings.prefix}/" if run.settings.prefix else ""
+    prefix = f"{context.settings.prefix}/" if context.settings.prefix else ""
     assumed = client.session.region
-    chart.ask("clock", lambda: _clock(client))
-    chart.ask("region", lambda: _region(run, client, assumed, chart))
-    if isinstance(chart.checks[-1].error, NotAStore):
+    checklist.ask("clock", lambda: _clock(client))
+    checklist.ask("region", lambda: _region(context, client, assumed, checklist))
+    if isinstance(checklist.checks[-1].error, NotAStore):
         return
-    chart.ask("bucket", lambda: _bucket(client))
-    if isinstance(chart.checks[-1].error, _NoBucket):
+    checklist.ask("bucket", lambda: _bucket(client))
+    if isinstance(checklist.checks[-1].error, _NoBucket):
         return
-    chart.ask("list", lambda: _list(client, prefix))
-    _examine_writing(chart, client, prefix + canary_key())
-    _diagnose_permissions(chart)
+    checklist.ask("list", lambda: _list(client, prefix))
+    _examine_writing(checklist, client, prefix + canary_key())
+    _diagnose_permissions(checklist)
 
 
-def smoke(run: Run) -> str:
+def smoke(context: Context) -> str:
     """What `init` checks: that the key may read or write. The region, if the store told it.
 
     Raises the first failure; a key that may do only one of both is fine, with a warning.
     """
-    client = run.bucket.client
+    client = context.bucket.client
     client.session.limits = client.session.limits.curious()
     assumed = client.session.region
-    prefix = f"{run.settings.prefix}/" if run.settings.prefix else ""
+    prefix = f"{context.settings.prefix}/" if context.settings.prefix else ""
     refused: list[AccessError] = []
     try:
         next(client.list_objects(prefix, page_size=1), None)
     except AccessError as error:
         refused.append(error)
     try:
-        _write(run, client, prefix + canary_key())
+        _write(context, client, prefix + canary_key())
     except AccessError as error:
         refused.append(error)
         if len(refused) == 2:
             raise refused[1] from None
-        run.report.warn("this key may only read: nothing will be stored with it")
+        context.report.warn("this key may only read: nothing will be stored with it")
     else:
         if refused:
-            run.report.warn("this key may only write: nothing will be found with it")
+            context.report.warn("this key may only write: nothing will be found with it")
     return client.session.region if client.session.region != assumed else ""
 
 
-def _write(run: Run, client: Client, key: str) -> None:
+def _write(context: Context, client: Client, key: str) -> None:
     """Write a canary, and delete it whatever happens. Raises `AccessError` if it was refused."""
     written = False
     try:
@@ -95,20 +105,20 @@ def _write(run: Run, client: Client, key: str) -> None:
         except AccessError:
             # Whoever may not write may not delete; others may add and never take away.
             if written:
-                run.report.warn(f"this key may not delete: {key} stays in the bucket")
+                context.report.warn(f"this key may not delete: {key} stays in the bucket")
 
 
-def _bucket_name(run: Run) -> str:
-    require_bucket(run.settings)
-    return run.settings.bucket
+def _bucket_name(context: Context) -> str:
+    require_bucket(context.settings)
+    return context.settings.bucket
 
 
-def _credentials(run: Run, chart: Chart) -> str:
-    found = credentials.find(run.settings, run.environ)
+def _credentials(context: Context, checklist: Checklist) -> str:
+    found = credentials.find(context.settings, context.environ)
     for oddity in found.oddities:
-        chart.note("credentials", oddity, WARN)
+        checklist.note("credentials", oddity, WARN)
     if found.ignored:
-        chart.note("credentials", found.ignored, WARN)
+        checklist.note("credentials", found.ignored, WARN)
     keys = found.keys
     token = f", token of {len(keys.token)}" if keys.token else ""
     lengths = (
@@ -134,26 +144,28 @@ def _clock(client: Client) -> str:
     return text
 
 
-def _region(run: Run, client: Client, assumed: str, chart: Chart) -> str:
+def _region(context: Context, client: Client, assumed: str, checklist: Checklist) -> str:
     """The region that requests are signed for, if the store accepts one that is."""
-    wanted = run.settings.region
+    request = context.settings.region
     told = _told_region(client)
     # A refusal tells the region that is wanted; a name that it merely has may be another (Ceph).
     region = client.session.region
-    source = run.settings.sources["region"]
-    if wanted and region != wanted and source.startswith("AWS_"):
+    source = context.settings.sources["region"]
+    if request and region != request and source.startswith("AWS_"):
         # It may be meant for other programs, and the store has told the right one.
-        text = f"{source} is {wanted}; CACHER_REGION={region} spares a request of each run"
-        chart.note("region", text, WARN)
-    elif wanted and region != wanted:
-        raise AccessError(f"the store's region is {region}, not {wanted}", f"set --region {region}")
+        text = f"{source} is {request}; CACHER_REGION={region} spares a request of each run"
+        checklist.note("region", text, WARN)
+    elif request and region != request:
+        raise AccessError(
+            f"the store's region is {region}, not {request}", f"set --region {region}"
+        )
     if region != assumed:
         return f"{region} (learned from the store)"
     if told is None and not _accepts(client):
         raise Skipped(f"{region}; the store accepted no request that could prove it")
     if told and told != region:
         return f"{region} (the store accepts it; its own is {told})"
-    return region if wanted else f"{region} (not set; the store accepts it)"
+    return region if request else f"{region} (not set; the store accepts it)"
 
 
 def _told_region(client: Client) -> str | None:
@@ -205,7 +217,7 @@ def _list(client: Client, prefix: str) -> str:
     return "the prefix has entries" if first else "the prefix is empty"
 
 
-def _examine_writing(chart: Chart, client: Client, key: str) -> None:
+def _examine_writing(checklist: Checklist, client: Client, key: str) -> None:
     tried: list[str] = []
 
     def write() -> str:
@@ -215,82 +227,82 @@ def _examine_writing(chart: Chart, client: Client, key: str) -> None:
         return "a test entry was written"
 
     def read() -> str:
-        _need(chart, "write")
+        _need(checklist, "write")
         with _needing("read", client):
             probes.canary_read(client, key)
         return "it was read back"
 
     def conditional() -> str:
-        _need(chart, "write")
+        _need(checklist, "write")
         manner = probes.conditional_put(client, key)
         return f"{manner}; cacher does not rely on it"
 
     sizes: list[int] = []
 
     def multipart() -> str:
-        _need(chart, "write")
+        _need(checklist, "write")
         sizes.append(probes.two_parts(client, key))
         return "two parts became one object"
 
     def ranged() -> str:
-        _need(chart, "multipart")
+        _need(checklist, "multipart")
         probes.seam(client, key, sizes[0])
         return "two bytes of it were read"
 
     def abort() -> str:
-        _need(chart, "write")
+        _need(checklist, "write")
         return probes.aborted(client, key)
 
     try:
-        chart.ask("write", write)
-        chart.ask("read", read)
-        chart.ask("conditional", conditional)
-        chart.ask("multipart", multipart)
-        chart.ask("range", ranged)
-        chart.ask("abort", abort)
+        checklist.ask("write", write)
+        checklist.ask("read", read)
+        checklist.ask("conditional", conditional)
+        checklist.ask("multipart", multipart)
+        checklist.ask("range", ranged)
+        checklist.ask("abort", abort)
     finally:
         # What went unanswered may have been written all the same.
-        look = chart.run if tried else chart.ask
-        look("delete", lambda: _delete(chart, client, key))
+        look = checklist.run if tried else checklist.ask
+        look("delete", lambda: _delete(checklist, client, key))
 
 
-def _delete(chart: Chart, client: Client, key: str) -> str:
-    if chart.is_silent:
+def _delete(checklist: Checklist, client: Client, key: str) -> str:
+    if checklist.is_silent:
         client.session.limits = client.session.limits.hasty()
     try:
         client.delete(key)
     except AccessError as error:
-        if "write" in _refused(chart, AccessError):
+        if "write" in _refused(checklist, AccessError):
             raise Skipped("nothing was written") from error
         raise
     return "everything was deleted"
 
 
-def _need(chart: Chart, name: str) -> None:
-    if not any(check.name == name and check.state == OK for check in chart.checks):
+def _need(checklist: Checklist, name: str) -> None:
+    if not any(check.name == name and check.state == OK for check in checklist.checks):
         raise Skipped(f"needs {name}")
 
 
-def _refused(chart: Chart, kind: type[AccessError]) -> set[str]:
+def _refused(checklist: Checklist, kind: type[AccessError]) -> set[str]:
     """The names of the checks that the store refused."""
-    return {check.name for check in chart.checks if isinstance(check.error, kind)}
+    return {check.name for check in checklist.checks if isinstance(check.error, kind)}
 
 
-def _diagnose_permissions(chart: Chart) -> None:
+def _diagnose_permissions(checklist: Checklist) -> None:
     """Say what the refusals have in common: a key that may only read, or only write."""
-    if chart.is_silent:
+    if checklist.is_silent:
         return
-    refused = _refused(chart, _Forbidden)
+    refused = _refused(checklist, _Forbidden)
     writes = "write" not in refused
     # Where nothing could be written there was nothing to read.
     reads = "read" not in refused if writes else not refused & {"bucket", "list"}
     if reads and not writes:
-        chart.note(
+        checklist.note(
             "permissions", "this key may only read: downloads work, nothing can be stored", WARN
         )
     elif writes and not reads:
-        chart.note(
+        checklist.note(
             "permissions", "this key may only write: nothing that is stored can be found", WARN
         )
     elif not reads and not writes:
-        chart.note("permissions", "this key may neither read nor write", FAIL)
+        checklist.note("permissions", "this key may neither read nor write", FAIL)

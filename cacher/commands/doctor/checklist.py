@@ -28,7 +28,7 @@ class Check(NamedTuple):
     error: CacherError | None = None
 
 
-class Chart:
+class Checklist:
     """The checks so far. `show` is called with each as it is done."""
 
     def __init__(self, show: Callable[[Check], None]) -> None:

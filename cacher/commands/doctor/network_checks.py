@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cacher.commands.context import Run
-from cacher.commands.doctor.checklist import Chart, Skipped
+from cacher.commands.context import Context
+from cacher.commands.doctor.checklist import Checklist, Skipped
 from cacher.errors import StoreError, UsageError
 from cacher.http.proxies import Proxies, address
 from cacher.http.tls import client_context
@@ -16,19 +16,21 @@ from cacher.store.open_store import endpoint_of
 _PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
 
 
-def examine_network(run: Run, chart: Chart) -> bool:
+def examine_network(context: Context, checklist: Checklist) -> bool:
     """DNS, TCP and TLS, each only if the one before went well; whether requests can be sent."""
-    host = endpoint_of(run.settings).host
-    if run.settings.ca_file and not chart.run("certificates", lambda: _certificates(run, host)):
+    host = endpoint_of(context.settings).host
+    if context.settings.ca_file and not checklist.run(
+        "certificates", lambda: _certificates(context, host)
+    ):
         return False
-    proxy = Proxies(run.environ).of(host.scheme, host.name, host.port)
+    proxy = Proxies(context.environ).of(host.scheme, host.name, host.port)
     hops: list[Host] = []
-    if proxy and not chart.run("proxy", lambda: _proxy(proxy, hops)):
+    if proxy and not checklist.run("proxy", lambda: _proxy(proxy, hops)):
         return False
     reached, hint = (hops[0], _PROXY_HINT) if proxy else (host, "")
-    if not chart.run("dns", lambda: _hinted(hint, lambda: _dns(reached))):
+    if not checklist.run("dns", lambda: _hinted(hint, lambda: _dns(reached))):
         return False
-    if not chart.run("tcp", lambda: _hinted(hint, lambda: _tcp(reached))):
+    if not checklist.run("tcp", lambda: _hinted(hint, lambda: _tcp(reached))):
         return False
 
     def tls() -> str:
@@ -36,11 +38,11 @@ def examine_network(run: Run, chart: Chart) -> bool:
             raise Skipped("the endpoint is http://, so nothing is encrypted")
         if proxy:
             raise Skipped("through the proxy; see the requests below")
-        ca_file = run.settings.ca_file
+        ca_file = context.settings.ca_file
         return probes.handshake(host, (ca_file,) if ca_file else ())
 
-    chart.run("tls", tls)
-    return not chart.failed("tls")
+    checklist.run("tls", tls)
+    return not checklist.failed("tls")
 
 
 def _hinted(hint: str, look: Callable[[], str]) -> str:
@@ -60,17 +62,17 @@ def _tcp(host: Host) -> str:
     return f"{host.header} accepts connections"
 
 
-def _certificates(run: Run, host: Host) -> str:
-    _ = run.transport  # raises `UsageError` for a file that is not there
+def _certificates(context: Context, host: Host) -> str:
+    _ = context.transport  # raises `UsageError` for a file that is not there
     if host.scheme == "https":
         try:
-            client_context((run.settings.ca_file,))
+            client_context((context.settings.ca_file,))
         except OSError as error:
             raise UsageError(
                 f"cannot use the certificates: {(error.strerror or str(error)).lower()}",
                 "--ca-file FILE takes certificates in PEM",
             ) from error
-    return f"{run.settings.ca_file} besides the system's"
+    return f"{context.settings.ca_file} besides the system's"
 
 
 def _proxy(proxy: str, hops: list[Host]) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from cacher.store.local.files import exclusive
-from cacher.store.local.paths import Layout
+from cacher.store.local.paths import StorePaths
 
 
 @contextlib.contextmanager
@@ -16,7 +16,7 @@ def none_left(directory: str) -> Iterator[None]:
 
     A store that was there, or in which something was stored meanwhile, stays as it is.
     """
-    layout = Layout(directory)
+    layout = StorePaths(directory)
     missing = list(_missing(layout.own))
     try:
         yield
@@ -33,7 +33,7 @@ def _missing(path: bytes) -> Iterator[bytes]:
         path = os.path.dirname(path)
 
 
-def _remove(layout: Layout, made: list[bytes]) -> None:
+def _remove(layout: StorePaths, made: list[bytes]) -> None:
     """Raises `OSError` where somebody uses the store by now.
 
     Whoever writes has a temporary file before they wait for the lock, and whoever has written a

@@ -133,7 +133,7 @@ def make_directories(path: bytes) -> None:
         ) from error
 
 
-class Temporary:
+class TemporaryFile:
     """A new file in `directory`, open as `fd`, that goes away unless it is moved into place.
 
     Its owner holds a lock on it, so that `sweep` can tell the living from the dead.
@@ -180,7 +180,7 @@ def _open_new(path: bytes) -> int:
     return os.open(path, flags, 0o666)
 
 
-def sweep(directory: bytes, fresh: Temporary) -> None:
+def sweep(directory: bytes, fresh: TemporaryFile) -> None:
     """Remove temporary files an hour older than `fresh` whose owners are gone.
 
     A courtesy: what cannot be looked at or removed (another user's, perhaps) is left.

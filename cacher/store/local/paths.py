@@ -44,7 +44,7 @@ def meta_directory(root: bytes, names: Iterable[bytes]) -> bytes:
     return os.path.join(root, RESERVED, b"meta", *marked)
 
 
-class Layout:
+class StorePaths:
     """The paths of the store whose keys live under `prefix` in the directory `root`.
 
     Raises `UsageError` for a prefix under which there can be no key.

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from cacher.errors import CacherError, IntegrityError, LocalError
-from cacher.store.interface import SHA256, Deletion, Entry, Meter, unmetered
+from cacher.store.interface import SHA256, Deletion, Entry, OnProgress, unreported
 from cacher.store.local.files import (
     End,
     at_store,
@@ -28,10 +28,10 @@ from cacher.store.local.files import (
     store_fault,
 )
 from cacher.store.local.listing import walk
-from cacher.store.local.paths import Layout
+from cacher.store.local.paths import StorePaths
 from cacher.store.local.writer import FORMAT, LocalWriter, entry_of
-from cacher.store.source_file import Content
-from cacher.store.verified_reader import CheckedReader
+from cacher.store.source_file import SourceFile
+from cacher.store.verified_reader import VerifiedReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ class LocalStore:
     """
 
     def __init__(self, root: str, prefix: str = "") -> None:
-        self._layout = Layout(root, prefix)
+        self._layout = StorePaths(root, prefix)
         self.left_out: list[str] = []
         """Directories that listings left out, since they may not be read."""
 
@@ -57,7 +57,7 @@ class LocalStore:
         """The directory under which the keys are."""
         return self._layout.name
 
-    def head(self, key: str, *, sure: bool = True) -> Entry | None:  # noqa: ARG002
+    def head(self, key: str, *, verify_bucket: bool = True) -> Entry | None:  # noqa: ARG002
         """The entry, or None where there is none: always for sure.
 
         Raises `IntegrityError` where the entry's metadata file is damaged.
@@ -69,38 +69,42 @@ class LocalStore:
         os.close(fd)
         return entry
 
-    def open(self, key: str, meter: Meter = unmetered) -> CheckedReader | None:
+    def open(self, key: str, on_progress: OnProgress = unreported) -> VerifiedReader | None:
         """A reader of the entry as it is now, whatever becomes of it later, or None."""
         opened = self._open(key)
         if opened is None:
             return None
         fd, entry = opened
-        return CheckedReader(_LocalSource(fd, entry, self.name, meter), entry)
+        return VerifiedReader(_LocalSource(fd, entry, self.name, on_progress), entry)
 
     def create(
-        self, key: str, metadata: Mapping[str, str], meter: Meter = unmetered
+        self, key: str, metadata: Mapping[str, str], on_progress: OnProgress = unreported
     ) -> LocalWriter:
         """A writer for a stream whose length is not known."""
-        return LocalWriter(self._layout, key, metadata, meter)
+        return LocalWriter(self._layout, key, metadata, on_progress)
 
-    def prepare(self, content: Content) -> None:
+    def prepare(self, content: SourceFile) -> None:
         """Nothing to prepare."""
 
     def put(
-        self, key: str, content: Content, metadata: Mapping[str, str], meter: Meter = unmetered
+        self,
+        key: str,
+        content: SourceFile,
+        metadata: Mapping[str, str],
+        on_progress: OnProgress = unreported,
     ) -> Entry:
         """Store a file; a digest in `metadata` is trusted.
 
         Raises `LocalError` when the file changes meanwhile.
         """
-        with self.create(key, metadata, meter) as writer:
+        with self.create(key, metadata, on_progress) as writer:
             source = End(content.fd, lambda error: local_fault(error, f"read {content.name}"))
             target = End(writer.fd, lambda error: store_fault(error, f"store {key} in {self.name}"))
             for count in copy(source, target, content.size):
                 writer.filled(count)
             content.unchanged()
             recorded = metadata.get(SHA256, "")
-            if recorded and Content.of(writer.fd, content.name).sha256() != recorded:
+            if recorded and SourceFile.of(writer.fd, content.name).sha256() != recorded:
                 # Written to through a mapping, or its times were put back.
                 raise LocalError(f"{content.name} changed while it was read; nothing was stored")
             return writer.commit()
@@ -166,11 +170,11 @@ class LocalStore:
 class _LocalSource:
     """The `Source` of an open data file, which it owns."""
 
-    def __init__(self, fd: int, entry: Entry, store: str, meter: Meter) -> None:
+    def __init__(self, fd: int, entry: Entry, store: str, on_progress: OnProgress) -> None:
         self._fd = fd
         self._doing = f"read {entry.key} in {store}"
         self._saving = f"save {entry.key}"
-        self._meter = meter
+        self._on_progress = on_progress
         self._position = 0
         self.size = entry.size
 
@@ -182,7 +186,7 @@ class _LocalSource:
         with at_store(self._doing):
             count = os.preadv(self._fd, [room], self._position)
         self._position += count
-        self._meter(count)
+        self._on_progress(count)
         return count
 
     def tail(self, count: int) -> bytes:
@@ -190,14 +194,14 @@ class _LocalSource:
         with at_store(self._doing):
             return os.pread(self._fd, self.size - start, start)
 
-    def save(self, fd: int, landed: Callable[[int], None]) -> int:
+    def save(self, fd: int, on_written: Callable[[int], None]) -> int:
         source = End(self._fd, lambda error: store_fault(error, self._doing))
         target = End(fd, lambda error: local_fault(error, self._saving))
         done = 0
         for count in copy(source, target, self.size):
             done += count
-            self._meter(count)
-            landed(done)
+            self._on_progress(count)
+            on_written(done)
         return done
 
     def cancel(self) -> None:

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import Self
 
 from cacher.errors import UsageError
-from cacher.store.interface import Data, Entry, Meter, unmetered
+from cacher.store.interface import Data, Entry, OnProgress, unreported
 from cacher.store.local.files import (
-    Temporary,
+    TemporaryFile,
     at_store,
     exclusive,
     make_directories,
@@ -24,7 +24,7 @@ from cacher.store.local.files import (
     write_all,
 )
 from cacher.store.local.listing import walk
-from cacher.store.local.paths import Layout
+from cacher.store.local.paths import StorePaths
 
 FORMAT = 1
 """The number of the form of the metadata file."""
@@ -37,17 +37,21 @@ class LocalWriter:
     """
 
     def __init__(
-        self, layout: Layout, key: str, metadata: Mapping[str, str], meter: Meter = unmetered
+        self,
+        layout: StorePaths,
+        key: str,
+        metadata: Mapping[str, str],
+        on_progress: OnProgress = unreported,
     ) -> None:
         self._layout = layout
         self._key = key
         self._metadata = dict(metadata)
-        self._meter = meter
+        self._on_progress = on_progress
         self._size = 0
         self._doing = f"store {key} in {layout.name}"
         with at_store(self._doing):
             _refuse_conflict(layout, key)
-            self._temporary = Temporary(layout.tmp)
+            self._temporary = TemporaryFile(layout.tmp)
         self._live = True
         try:
             sweep(layout.tmp, self._temporary)
@@ -75,13 +79,13 @@ class LocalWriter:
     def filled(self, count: int) -> None:
         """Account for `count` more bytes written to `fd`."""
         self._size += count
-        self._meter(count)
+        self._on_progress(count)
 
     def commit(self) -> Entry:
         """Publish the entry and its metadata. Without it, and after an error, nothing is left."""
         self._require_live()
         try:
-            with at_store(self._doing), contextlib.closing(Temporary(self._layout.tmp)) as meta:
+            with at_store(self._doing), contextlib.closing(TemporaryFile(self._layout.tmp)) as meta:
                 write_all(meta.fd, self._metadata_file(), 0)
                 with exclusive(self._layout.lock):
                     return self._publish(meta)
@@ -107,7 +111,7 @@ class LocalWriter:
         content = {"format": FORMAT, "size": self._size, "metadata": self._metadata}
         return memoryview(json.dumps(content, separators=(",", ":")).encode())
 
-    def _publish(self, meta: Temporary) -> Entry:
+    def _publish(self, meta: TemporaryFile) -> Entry:
         """Put data and metadata into place, under the lock.
 
         Old metadata goes first and new metadata comes last: wherever a crash cuts this, there may
@@ -144,7 +148,7 @@ def entry_of(key: str, status: os.stat_result, metadata: Mapping[str, str]) -> E
     )
 
 
-def _refuse_conflict(layout: Layout, key: str) -> None:
+def _refuse_conflict(layout: StorePaths, key: str) -> None:
     """Refuse `a/b` where there is an entry `a`, and `a` where there is `a/b`.
 
     S3 holds both; a directory cannot. An empty directory under the entry's name is removed.
@@ -165,7 +169,7 @@ def _refuse_conflict(layout: Layout, key: str) -> None:
             _refuse(layout, key, inside)
 
 
-def _refuse(layout: Layout, key: str, blocker: bytes) -> None:
+def _refuse(layout: StorePaths, key: str, blocker: bytes) -> None:
     raise UsageError(
         f"{key} cannot be stored: {layout.key(blocker)} is in the way",
         "a store in a directory cannot hold an entry under the name of another",

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from cacher.archive.background_hash import AHEAD, Digest
+from cacher.archive.background_hash import AHEAD, BackgroundSha256
 from cacher.errors import OutOfThreads
 from tests.support.cli_helpers import blob
 
@@ -15,14 +15,14 @@ from tests.support.cli_helpers import blob
 @pytest.mark.parametrize("count", [0, 1, AHEAD, AHEAD + 1, 100])
 def test_it_is_that_of_all_pieces(count: int) -> None:
     pieces = [blob(10_000 + number, number) for number in range(count)]
-    with Digest() as digest:
+    with BackgroundSha256() as digest:
         for piece in pieces:
             digest.update(piece)
         assert digest.hexdigest() == hashlib.sha256(b"".join(pieces)).hexdigest()
 
 
 def test_it_can_be_looked_at_on_the_way() -> None:
-    with Digest() as digest:
+    with BackgroundSha256() as digest:
         digest.update(b"a")
         assert digest.hexdigest() == hashlib.sha256(b"a").hexdigest()
         digest.update(b"b")
@@ -32,7 +32,7 @@ def test_it_can_be_looked_at_on_the_way() -> None:
 def test_a_buffer_is_free_once_it_was_waited_for() -> None:
     buffer = bytearray(1_000_000)
     expected = hashlib.sha256()
-    with Digest() as digest:
+    with BackgroundSha256() as digest:
         for number in range(50):
             buffer[:] = bytes([number]) * len(buffer)
             expected.update(buffer)
@@ -42,7 +42,7 @@ def test_a_buffer_is_free_once_it_was_waited_for() -> None:
 
 def test_no_thread_is_left_wherever_it_ends() -> None:
     before = threading.active_count()
-    with pytest.raises(KeyError), Digest() as digest:
+    with pytest.raises(KeyError), BackgroundSha256() as digest:
         for _ in range(AHEAD):
             digest.update(bytes(10_000_000))
         raise KeyError
@@ -55,5 +55,5 @@ def test_where_no_thread_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with pytest.raises(OutOfThreads), Digest():
+    with pytest.raises(OutOfThreads), BackgroundSha256():
         pass

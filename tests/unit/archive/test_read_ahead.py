@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cacher.archive.read_ahead import BUFFER, COUNT, Ring
+from cacher.archive.read_ahead import BUFFER, COUNT, ReadAhead
 from cacher.errors import OutOfThreads
 from tests.support.zstd_streams import no_clock
 
@@ -33,7 +33,7 @@ def counting(sizes: list[int]) -> Callable[[memoryview], int]:
 @pytest.mark.parametrize("count", [0, 1, COUNT - 1, COUNT, COUNT + 1, 40])
 def test_buffers_come_in_order_and_then_the_end(count: int) -> None:
     sizes = [BUFFER] * (count - 1) + [512] * min(count, 1)
-    with Ring(counting(sizes), idle, no_clock) as ring:
+    with ReadAhead(counting(sizes), idle, no_clock) as ring:
         for number, size in enumerate(sizes):
             view = ring.next()
             assert len(view) == size
@@ -49,7 +49,7 @@ def test_few_buffers_are_used_again() -> None:
         seen.add(id(buffer.obj))
         return len(buffer) if len(seen) < 100 else 0
 
-    with Ring(fill, idle, no_clock) as ring:
+    with ReadAhead(fill, idle, no_clock) as ring:
         for _ in range(50):
             ring.next()
     assert len(seen) <= COUNT
@@ -62,7 +62,7 @@ def test_a_failure_is_raised_where_it_is_waited_for() -> None:
         buffer[0] = 1
         return 1
 
-    with pytest.raises(ZeroDivisionError), Ring(fill, idle, no_clock) as ring:
+    with pytest.raises(ZeroDivisionError), ReadAhead(fill, idle, no_clock) as ring:
         for _ in range(COUNT + 1):
             assert ring.next()
 
@@ -77,7 +77,7 @@ def test_giving_up_cancels_what_waits() -> None:
         raise OSError("cancelled")
 
     before = threading.active_count()
-    with pytest.raises(KeyError), Ring(fill, cancelled.set, no_clock):
+    with pytest.raises(KeyError), ReadAhead(fill, cancelled.set, no_clock):
         assert waits.wait(LONG)
         raise KeyError
     assert threading.active_count() == before
@@ -91,7 +91,7 @@ def test_giving_up_while_all_buffers_are_full() -> None:
         return len(buffer)
 
     before = threading.active_count()
-    with Ring(fill, idle, no_clock) as ring:
+    with ReadAhead(fill, idle, no_clock) as ring:
         ring.next()
         for _ in range(COUNT):
             assert filled.acquire(timeout=LONG)
@@ -103,7 +103,7 @@ def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refused)
-    with pytest.raises(OutOfThreads), Ring(counting([1]), idle, no_clock):
+    with pytest.raises(OutOfThreads), ReadAhead(counting([1]), idle, no_clock):
         pass
 
 
@@ -111,7 +111,7 @@ def test_nothing_is_cancelled_that_came_to_its_end() -> None:
     def cancel() -> None:
         raise AssertionError
 
-    with Ring(counting([1]), cancel, no_clock) as ring:
+    with ReadAhead(counting([1]), cancel, no_clock) as ring:
         while ring.next():
             pass
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_cancelled_is_left_behind(monkeypatch: pytest.MonkeyPatch
         over.wait(LONG)
         return 0
 
-    with Ring(fill, lambda: cancelled.append(1), no_clock):
+    with ReadAhead(fill, lambda: cancelled.append(1), no_clock):
         pass
     assert cancelled == [1, 1]
     assert not over.is_set()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacher.archive.zstd_frames import Frames, Segment
+from cacher.archive.zstd_frames import FrameScanner, Segment
 from cacher.errors import IntegrityError
 from tests.support.zstd_streams import zstd
 
@@ -47,9 +47,9 @@ SKIPPABLE = {
 }
 
 
-def walked(stream: bytes, step: int) -> tuple[bytes, bytes, Frames]:
+def walked(stream: bytes, step: int) -> tuple[bytes, bytes, FrameScanner]:
     """The bytes of data frames, those of skippable ones, and the walker afterwards."""
-    frames = Frames()
+    frames = FrameScanner()
     data, skipped = bytearray(), bytearray()
     for start in range(0, len(stream), step):
         for segment in frames.walk(memoryview(stream)[start : start + step]):
@@ -88,7 +88,7 @@ def test_every_block_boundary_is_a_cut() -> None:
 
 def test_skippable_frames_alone_are_no_stream() -> None:
     assert not walked(SKIPPABLE["short"], 100)[2].is_complete
-    assert not Frames().is_complete
+    assert not FrameScanner().is_complete
 
 
 @pytest.mark.parametrize("step", [1, 5, 100])
@@ -109,7 +109,7 @@ def test_a_reserved_block_is_refused() -> None:
 
 def test_each_skippable_frame_has_a_beginning_and_an_end() -> None:
     stream = frame_of("text") + SKIPPABLE["short"] + SKIPPABLE["empty"]
-    segments = list(Frames().walk(memoryview(stream)))
+    segments = list(FrameScanner().walk(memoryview(stream)))
     told = [(s.is_data, s.begins, s.ends, len(s.view)) for s in segments]
     assert told[2:] == [
         (False, True, False, 4),
@@ -121,7 +121,7 @@ def test_each_skippable_frame_has_a_beginning_and_an_end() -> None:
 
 def test_data_comes_in_as_few_segments_as_there_are_pieces() -> None:
     """Blocks are no reason to cut: what is decompressed comes in large pieces."""
-    segments: list[Segment] = list(Frames().walk(memoryview(frame_of("noise"))))
+    segments: list[Segment] = list(FrameScanner().walk(memoryview(frame_of("noise"))))
     assert len(segments) == 2
 
 

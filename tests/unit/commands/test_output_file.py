@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cacher.commands import output_file as destination
+from cacher.commands import output_file
 from cacher.commands.output_file import FileDestination, SpooledDestination, is_stream
 from cacher.errors import LocalError, UsageError
 
@@ -289,7 +289,7 @@ def test_a_directory_is_no_destination(here: Path, dest: str) -> None:
     (here / "link").symlink_to("directory")
     before = everything(here)
     with pytest.raises(UsageError, match="is a directory; DEST is the name of a file"):
-        destination.check(dest)
+        output_file.check(dest)
     with pytest.raises(UsageError):
         FileDestination(dest)
     assert everything(here) == before

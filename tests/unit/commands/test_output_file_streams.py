@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cacher.commands import output_file as destination
+from cacher.commands import output_file
 from cacher.commands.output_file import SpooledDestination, is_stream
 from cacher.errors import LocalError
 
@@ -56,7 +56,7 @@ def test_shared_memory_holds_plain_files() -> None:
 
 def test_a_fifo_gets_its_bytes_once_they_are_published(here: Path) -> None:
     os.mkfifo("fifo")
-    data = os.urandom(3 * destination.PIECE + 1)
+    data = os.urandom(3 * output_file.PIECE + 1)
     received: list[bytes] = []
     reader = threading.Thread(
         target=lambda: received.append((here / "fifo").read_bytes()), daemon=True
@@ -109,9 +109,9 @@ def test_a_reader_that_is_gone() -> None:
     try:
         for name in ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
             with pytest.raises(BrokenPipeError):
-                destination.write_all(writer, memoryview(b"new"), name)
+                output_file.write_all(writer, memoryview(b"new"), name)
         with pytest.raises(LocalError, match=r"^writing fifo: its reader is gone$"):
-            destination.write_all(writer, memoryview(b"new"), "fifo")
+            output_file.write_all(writer, memoryview(b"new"), "fifo")
     finally:
         os.close(writer)
 
@@ -126,4 +126,4 @@ def test_a_full_device() -> None:
 
 def test_a_stream_that_cannot_be_opened(here: Path) -> None:
     with pytest.raises(LocalError, match="opening absent: no such file or directory"):
-        destination.open_stream("absent")
+        output_file.open_stream("absent")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacher.docker.image_archive import BUFFER, HELD, collect, relay
+from cacher.docker.image_archive import BUFFER, WITHHELD_BUFFERS, copy_from_engine, copy_to_engine
 from cacher.errors import IntegrityError, SourceError
 
 
@@ -59,7 +59,7 @@ class FakeSink:
 
 def pieces(data: bytes, size: int) -> Callable[[], memoryview]:
     """Buffers of a ring that are used again when they may be."""
-    buffers = [bytearray(size) for _ in range(HELD + 1)]
+    buffers = [bytearray(size) for _ in range(WITHHELD_BUFFERS + 1)]
     stream, count = io.BytesIO(data), 0
 
     def next_piece() -> memoryview:
@@ -75,7 +75,7 @@ def pieces(data: bytes, size: int) -> Callable[[], memoryview]:
 def test_a_whole_archive_is_collected_and_counted(sizes: tuple[int, ...]) -> None:
     data, sink = archive(*sizes), FakeSink()
     source = FakeSource(data)
-    passed = collect(source, sink.write)
+    passed = copy_from_engine(source, sink.write)
     assert bytes(sink.data) == data
     assert source.is_finished
     assert (passed.members, passed.content) == (2 + len(sizes), sum(sizes))
@@ -86,34 +86,38 @@ def test_an_archive_that_is_cut_off_is_a_failure_of_its_source() -> None:
     end = len(data.rstrip(b"\0"))
     for cut in [0, 1, 511, 512, 1024, 1536, 2048, 4096, end]:
         with pytest.raises(SourceError, match="not an archive of images"):
-            collect(FakeSource(data[:cut]), FakeSink().write)
+            copy_from_engine(FakeSource(data[:cut]), FakeSink().write)
 
 
 def test_why_the_source_failed_says_more() -> None:
     with pytest.raises(SourceError, match="disk on fire"):
-        collect(FakeSource(archive(1000)[:700], SourceError("disk on fire")), FakeSink().write)
+        copy_from_engine(
+            FakeSource(archive(1000)[:700], SourceError("disk on fire")), FakeSink().write
+        )
 
 
 def test_a_source_that_fails_after_a_whole_archive_has_failed() -> None:
     with pytest.raises(SourceError, match="late"):
-        collect(FakeSource(archive(1000), SourceError("late")), FakeSink().write)
+        copy_from_engine(FakeSource(archive(1000), SourceError("late")), FakeSink().write)
 
 
 def test_why_a_source_of_garbage_ended_says_more() -> None:
     with pytest.raises(SourceError, match=r"^disk on fire$"):
-        collect(FakeSource(b"garbage" * 1000, SourceError("disk on fire")), FakeSink().write)
+        copy_from_engine(
+            FakeSource(b"garbage" * 1000, SourceError("disk on fire")), FakeSink().write
+        )
 
 
 def test_what_is_no_archive_is_refused_without_waiting_for_its_end() -> None:
     source = FakeSource(b"no tar" * 1000, SourceError("must not be asked"), lasts=True)
     with pytest.raises(SourceError, match="not an archive of images"):
-        collect(source, FakeSink().write)
+        copy_from_engine(source, FakeSink().write)
     assert not source.is_finished
 
 
 def test_bytes_that_are_not_an_archive_are_not_shown() -> None:
     with pytest.raises(SourceError) as caught:
-        collect(FakeSource(b"garbage\x1b[2J" * 1000), FakeSink().write)
+        copy_from_engine(FakeSource(b"garbage\x1b[2J" * 1000), FakeSink().write)
     assert "garbage" not in caught.value.message
 
 
@@ -123,9 +127,9 @@ def test_bytes_that_are_not_an_archive_are_not_shown() -> None:
 )
 def test_all_of_it_is_relayed_with_its_end_last(sizes: list[int], buffer: int) -> None:
     data, sink = archive(*sizes), FakeSink()
-    passed, rest = relay(pieces(data, buffer), sink)
+    passed, rest = copy_to_engine(pieces(data, buffer), sink)
     assert bytes(sink.data) + b"".join(map(bytes, rest)) == data
-    assert len(rest) == min(HELD, -(-len(data) // buffer))
+    assert len(rest) == min(WITHHELD_BUFFERS, -(-len(data) // buffer))
     assert (passed.members, passed.content) == (2 + len(sizes), sum(sizes))
 
 
@@ -134,13 +138,13 @@ def test_of_an_archive_that_is_cut_off_the_end_is_never_given() -> None:
     for cut in range(0, len(data.rstrip(b"\0")) + 512, 512):
         sink = FakeSink()
         with pytest.raises(IntegrityError):
-            relay(pieces(data[:cut], 1024), sink)
-        assert len(sink.data) <= max(0, cut - HELD * 1024 + 512)
+            copy_to_engine(pieces(data[:cut], 1024), sink)
+        assert len(sink.data) <= max(0, cut - WITHHELD_BUFFERS * 1024 + 512)
 
 
 def test_more_than_the_limit_is_refused() -> None:
     with pytest.raises(IntegrityError, match="more than 5000 bytes"):
-        relay(pieces(archive(9000), 512), FakeSink(), 5000)
+        copy_to_engine(pieces(archive(9000), 512), FakeSink(), 5000)
 
 
 def test_an_archive_of_something_else_is_refused() -> None:
@@ -148,9 +152,9 @@ def test_an_archive_of_something_else_is_refused() -> None:
     with tarfile.open(fileobj=target, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("deep/manifest.json"))
     with pytest.raises(IntegrityError, match="has no images"):
-        relay(pieces(target.getvalue(), 512), sink)
+        copy_to_engine(pieces(target.getvalue(), 512), sink)
 
 
 def test_something_behind_the_end_is_refused() -> None:
     with pytest.raises(IntegrityError, match="follows the end"):
-        relay(pieces(archive(10) + b"x" * 512, 512), FakeSink())
+        copy_to_engine(pieces(archive(10) + b"x" * 512, 512), FakeSink())

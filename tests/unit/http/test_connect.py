@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cacher.http.connect import dial
+from cacher.http.connect import open_connection
 
 LONG = 300.0
 
@@ -38,20 +38,20 @@ def test_an_address_asks_nobody(monkeypatch: pytest.MonkeyPatch, port: int) -> N
         raise AssertionError("no thread is needed")
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    with dial("127.0.0.1", port, LONG) as sock:
+    with open_connection("127.0.0.1", port, LONG) as sock:
         assert sock.getpeername() == ("127.0.0.1", port)
 
 
 def test_options_and_time_out(port: int) -> None:
     options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-    with dial("localhost", port, LONG, options) as sock:
+    with open_connection("localhost", port, LONG, options) as sock:
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.gettimeout() in (LONG, LONG / 2)
 
 
 def test_the_next_address_where_one_refuses(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
     named(monkeypatch, "127.0.0.2", "127.0.0.1")
-    with dial("store.test", port, LONG) as sock:
+    with open_connection("store.test", port, LONG) as sock:
         assert sock.getpeername()[0] == "127.0.0.1"
 
 
@@ -65,7 +65,7 @@ def test_all_addresses_have_one_time_together(monkeypatch: pytest.MonkeyPatch) -
     named(monkeypatch, *(f"127.0.0.{number}" for number in range(1, 9)))
     monkeypatch.setattr(socket.socket, "connect", connect)
     with pytest.raises(TimeoutError):
-        dial("store.test", 80, 5.0)
+        open_connection("store.test", 80, 5.0)
     assert len(allowed) == 8
     assert sum(allowed) == pytest.approx(5.0)
 
@@ -81,7 +81,7 @@ def test_a_name_server_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     began = time.monotonic()
     with pytest.raises(socket.gaierror, match="no answer from the name server"):
-        dial("store.test", 80, 0.2)
+        open_connection("store.test", 80, 0.2)
     assert time.monotonic() - began < LONG / 2
     over.set()
 
@@ -89,7 +89,7 @@ def test_a_name_server_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ["x" * 64 + ".test", "a..b"])
 def test_a_name_that_cannot_be_one(name: str) -> None:
     with pytest.raises(socket.gaierror, match="not a host name"):
-        dial(name, 80, LONG)
+        open_connection(name, 80, LONG)
 
 
 def test_without_a_thread_to_spare(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
@@ -98,4 +98,4 @@ def test_without_a_thread_to_spare(monkeypatch: pytest.MonkeyPatch, port: int) -
 
     named(monkeypatch, "127.0.0.1")
     monkeypatch.setattr(threading.Thread, "start", start)
-    dial("store.test", port, LONG).close()
+    open_connection("store.test", port, LONG).close()

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.exceptions import ProtocolError
 
-from cacher.http.exceptions import TransportError, Trouble, translated
+from cacher.http.exceptions import TransportError, Trouble, translate_exception
 from cacher.http.response import LEAST, MalformedHead, read_fields
 from cacher.http.transport import Answer, Host, Transport
 from cacher.s3.body import PIECE, MemoryBody
@@ -186,7 +186,7 @@ def test_a_head_that_cannot_be_read_is_refused_and_not_tried_again(
 
 @pytest.mark.parametrize("garbage", [MalformedHead("x"), BadStatusLine("x")])
 def test_garbage_on_a_kept_connection_may_be_of_the_last_answer(garbage: HTTPException) -> None:
-    failure = translated(ProtocolError("aborted", garbage), reused=True)
+    failure = translate_exception(ProtocolError("aborted", garbage), reused=True)
     assert (failure.trouble, failure.dropped) == (Trouble.BROKEN, True)
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacher.errors import CacherError, LocalError, UsageError
-from cacher.keys import file_hash as hashing
+from cacher.keys import file_hash
 from cacher.keys.file_hash import hash_paths
 
 HELLO = "5891b5b522d5df08"  # echo hello | sha256sum | cut -c1-16
@@ -586,12 +586,12 @@ def test_special_files_are_refused_at_once(path: str) -> None:
 @pytest.mark.timeout(300)
 def test_a_file_that_has_become_a_fifo_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo("fifo")
-    monkeypatch.setattr(hashing, "_is_directory", lambda path: False)
+    monkeypatch.setattr(file_hash, "_is_directory", lambda path: False)
     assert "neither a regular file" in refused("fifo").message
 
 
 def test_a_file_that_vanishes(monkeypatch: pytest.MonkeyPatch) -> None:
-    walk: Callable[[bytes], Iterator[tuple[bytes, bool]]] = hashing._walk
+    walk: Callable[[bytes], Iterator[tuple[bytes, bool]]] = file_hash._walk
 
     def walk_and_lose(root: bytes) -> Iterator[tuple[bytes, bool]]:
         yield from walk(root)
@@ -599,7 +599,7 @@ def test_a_file_that_vanishes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     write("vendor/a")
     write("vendor/b")
-    monkeypatch.setattr(hashing, "_walk", walk_and_lose)
+    monkeypatch.setattr(file_hash, "_walk", walk_and_lose)
     assert refused("vendor").message == "cannot read 'vendor/b': no such file or directory"
 
 

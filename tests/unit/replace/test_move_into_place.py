@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from cacher.errors import LocalError
-from cacher.replace import hardlink_fill as completion
-from cacher.replace import move_into_place as publish
+from cacher.replace import hardlink_fill, move_into_place
 from cacher.replace.staging import Staging
 from tests.support.acl import set_default_acl
 from tests.support.staged_trees import (
@@ -91,7 +90,7 @@ def no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSYS, "not here")
 
-    monkeypatch.setattr(publish, "exchange", refuse)
+    monkeypatch.setattr(move_into_place, "exchange", refuse)
 
 
 # --- what comes out ------------------------------------------------------------------------------
@@ -154,13 +153,13 @@ def test_a_merge_in_place_gives_the_same(
             os.mkfifo(target / "both/fifo")
             os.utime(target / "both", ns=(before["both"][2], before["both"][2]))
         elif obstacle == "too many":
-            monkeypatch.setattr(completion, "LIMIT", 5)
+            monkeypatch.setattr(hardlink_fill, "LIMIT", 5)
         elif obstacle == "mount point":
-            monkeypatch.setattr(publish, "mounts_below", lambda _: [f"{target}/keep"])
+            monkeypatch.setattr(move_into_place, "mounts_below", lambda _: [f"{target}/keep"])
         elif obstacle == "links":
             monkeypatch.setattr(os, "link", link)
         else:
-            monkeypatch.setattr(publish, "exchange", lambda *_: fail())
+            monkeypatch.setattr(move_into_place, "exchange", lambda *_: fail())
         inode = target.stat().st_ino
         restore(target, NEW)
         monkeypatch.undo()
@@ -177,7 +176,7 @@ def test_a_merge_in_place_gives_the_same(
 def test_clean_refuses_a_mount_point(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = make(here, OLD)
     before = seen(target)
-    monkeypatch.setattr(publish, "mounts_below", lambda _: [f"{target}/keep"])
+    monkeypatch.setattr(move_into_place, "mounts_below", lambda _: [f"{target}/keep"])
     with pytest.raises(LocalError, match="keep is a mount point"):
         restore(target, NEW, clean=True)
     assert seen(target) == before

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from cacher.errors import LocalError, Stopped
-from cacher.replace import move_into_place as publish
+from cacher.replace import move_into_place
 from cacher.replace.staging import Staging
 from tests.support.staged_trees import (
     Faults,
@@ -47,7 +47,7 @@ def no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOSYS, "not here")
 
-    monkeypatch.setattr(publish, "exchange", refuse)
+    monkeypatch.setattr(move_into_place, "exchange", refuse)
 
 
 # --- failures ------------------------------------------------------------------------------------

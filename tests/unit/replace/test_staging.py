@@ -14,8 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from cacher.errors import LocalError, UsageError
-from cacher.replace import mounts, staging
-from cacher.replace import work_dirs as yard
+from cacher.replace import mounts, staging, work_dirs
 from cacher.replace.staging import Staging
 from cacher.tree.remove import remove
 from tests.support.staged_trees import (
@@ -325,7 +324,7 @@ def test_leftovers_that_stay_are_no_failure(here: Path, monkeypatch: pytest.Monk
         remove(name, parent)
 
     with monkeypatch.context() as patch:
-        patch.setattr(yard, "remove", refuse)
+        patch.setattr(work_dirs, "remove", refuse)
         with Staging(str(here / "one")) as staging:
             (where(staging) / "a").write_bytes(b"a")
             staging.publish(clean=False)

@@ -65,8 +65,8 @@ def test_any_bytes_will_do(data: bytes | bytearray | memoryview) -> None:
 
 def test_the_meter_takes_back_what_is_sent_again(fd: int) -> None:
     for make in (
-        lambda meter: MemoryBody(DATA, meter),
-        lambda meter: FileBody(fd, 0, len(DATA), meter),
+        lambda on_progress: MemoryBody(DATA, on_progress),
+        lambda on_progress: FileBody(fd, 0, len(DATA), on_progress),
     ):
         told: list[int] = []
         body = make(told.append)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cacher.s3 import store_quirks as quirks
+from cacher.s3 import store_quirks
 from cacher.s3.xml import ErrorDocument
 
 
@@ -29,7 +29,7 @@ from cacher.s3.xml import ErrorDocument
     ],
 )
 def test_hosts_that_tell_their_region(host: str, region: str) -> None:
-    assert quirks.region_of_host(host) == region
+    assert store_quirks.region_of_host(host) == region
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_hosts_that_tell_their_region(host: str, region: str) -> None:
     ],
 )
 def test_hosts_that_do_not(host: str) -> None:
-    assert quirks.region_of_host(host) == ""
+    assert store_quirks.region_of_host(host) == ""
 
 
 MALFORMED = ErrorDocument("AuthorizationHeaderMalformed", "unexpected scope", "garage")
@@ -69,7 +69,7 @@ BUCKET_REGION = {"x-amz-bucket-region": "eu-west-1"}
 def test_the_region_that_a_refusal_tells(
     status: int, headers: dict[str, str], error: ErrorDocument, region: str
 ) -> None:
-    assert quirks.region_told(status, headers, error) == region
+    assert store_quirks.region_told(status, headers, error) == region
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_region_that_a_refusal_tells(
     ],
 )
 def test_refusals_for_the_clock(error: ErrorDocument, off: bool) -> None:
-    assert quirks.clock_is_off(error) is off
+    assert store_quirks.clock_is_off(error) is off
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_refusals_for_the_clock(error: ErrorDocument, off: bool) -> None:
     ],
 )
 def test_full_stores(status: int, error: ErrorDocument, reached: bool) -> None:
-    assert quirks.quota_is_reached(status, error) is reached
+    assert store_quirks.quota_is_reached(status, error) is reached
 
 
 def test_limits_hang_together() -> None:
-    assert quirks.MIN_PART <= quirks.MAX_PART
-    assert quirks.FEW_PARTS <= quirks.MAX_PARTS
-    assert 1 <= quirks.BULK_DELETE <= 1000  # AWS refuses more
+    assert store_quirks.MIN_PART <= store_quirks.MAX_PART
+    assert store_quirks.FEW_PARTS <= store_quirks.MAX_PARTS
+    assert 1 <= store_quirks.BULK_DELETE <= 1000  # AWS refuses more

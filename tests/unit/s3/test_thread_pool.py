@@ -11,7 +11,7 @@ import pytest
 
 from cacher.errors import OutOfThreads, StoreError
 from cacher.http.exceptions import Cancelled
-from cacher.s3.thread_pool import Crew, work_within
+from cacher.s3.thread_pool import ThreadPool, work_within
 
 LONG = 300.0
 """Seconds that nothing here may take: whoever waits is woken."""
@@ -27,14 +27,14 @@ def idle() -> None:
 
 def test_everybody_works_once() -> None:
     done: list[int] = []
-    with Crew(idle) as crew:
+    with ThreadPool(idle) as crew:
         crew.start(4, lambda: done.append(1))
         crew.join()
         assert len(done) == 4
 
 
 def test_joining_nobody() -> None:
-    with Crew(idle) as crew:
+    with ThreadPool(idle) as crew:
         crew.join()
 
 
@@ -44,7 +44,7 @@ def test_the_owner_gets_what_made_a_thread_fail() -> None:
     def fail() -> None:
         raise failure
 
-    with Crew(idle) as crew:
+    with ThreadPool(idle) as crew:
         crew.start(1, fail)
         with pytest.raises(Failure) as caught:
             crew.wait_for(lambda: False)
@@ -58,7 +58,7 @@ def test_whatever_it_was(failure: BaseException) -> None:
     def fail() -> None:
         raise failure
 
-    with Crew(idle) as crew:
+    with ThreadPool(idle) as crew:
         crew.start(1, fail)
         with pytest.raises(type(failure)):
             crew.join()
@@ -68,18 +68,18 @@ def test_a_failure_cancels_the_others() -> None:
     ended: list[str] = []
     waiting = threading.Barrier(4, timeout=LONG)
 
-    def pausing(crew: Crew) -> None:
+    def pausing(crew: ThreadPool) -> None:
         crew.pause(LONG)
 
-    def waiting_for_ever(crew: Crew) -> None:
+    def waiting_for_ever(crew: ThreadPool) -> None:
         with crew.changed:
             crew.wait(lambda: False)
 
-    def checking(crew: Crew) -> None:
+    def checking(crew: ThreadPool) -> None:
         while True:
             crew.check()
 
-    def watched(work: Callable[[Crew], None], crew: Crew) -> None:
+    def watched(work: Callable[[ThreadPool], None], crew: ThreadPool) -> None:
         waiting.wait()
         try:
             work(crew)
@@ -91,7 +91,7 @@ def test_a_failure_cancels_the_others() -> None:
         waiting.wait()
         raise Failure
 
-    with pytest.raises(Failure), Crew(idle) as crew:
+    with pytest.raises(Failure), ThreadPool(idle) as crew:
         for work in (pausing, waiting_for_ever, checking):
             crew.start(1, partial(watched, work, crew))
         crew.start(1, fail)
@@ -100,14 +100,14 @@ def test_a_failure_cancels_the_others() -> None:
 
 
 def test_being_cancelled_is_no_failure() -> None:
-    crew = Crew(idle)
+    crew = ThreadPool(idle)
     crew.start(2, lambda: crew.pause(LONG))
     crew.stop()
     crew.join()
 
 
 def test_whoever_comes_late_is_cancelled_at_once() -> None:
-    crew = Crew(idle)
+    crew = ThreadPool(idle)
     crew.stop()
     with pytest.raises(Cancelled):
         crew.pause(LONG)
@@ -125,7 +125,7 @@ def test_leaving_early_interrupts_again_and_again_and_waits() -> None:
             assert interruptions.acquire(timeout=LONG)
         ended.set()
 
-    with pytest.raises(Failure), Crew(interruptions.release) as crew:
+    with pytest.raises(Failure), ThreadPool(interruptions.release) as crew:
         crew.start(1, stubborn)
         raise Failure
     assert ended.is_set()
@@ -133,7 +133,7 @@ def test_leaving_early_interrupts_again_and_again_and_waits() -> None:
 
 def test_nobody_is_interrupted_without_need() -> None:
     interruptions: list[int] = []
-    with Crew(lambda: interruptions.append(1)) as crew:
+    with ThreadPool(lambda: interruptions.append(1)) as crew:
         crew.start(2, lambda: None)
         crew.join()
     assert not interruptions
@@ -147,13 +147,13 @@ def test_waiting_for_what_threads_do() -> None:
             done.append(1)
             crew.changed.notify_all()
 
-    with Crew(idle) as crew:
+    with ThreadPool(idle) as crew:
         crew.start(3, work)
         crew.wait_for(lambda: len(done) == 3)
 
 
 def test_pausing_takes_the_time_it_takes() -> None:
-    with Crew(idle) as crew:
+    with ThreadPool(idle) as crew:
         crew.start(1, lambda: crew.pause(0.0))
         crew.join()
 
@@ -164,7 +164,7 @@ class Signal(BaseException):
 
 def test_a_signal_while_the_lock_changes_hands() -> None:
     """It may come right after the owner has got the lock: then no block gives it back."""
-    with Crew(idle) as crew:
+    with ThreadPool(idle) as crew:
         crew.start(2, lambda: crew.pause(LONG))
         crew.changed.acquire()
         crew.changed.acquire()
@@ -175,7 +175,7 @@ def test_a_signal_while_the_lock_changes_hands() -> None:
 
 def test_a_signal_while_the_owner_begins_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may come when the lock is released already, for those who will wake the owner."""
-    with Crew(idle) as crew:
+    with ThreadPool(idle) as crew:
 
         def struck(_ready: Callable[[], bool]) -> bool:
             crew.changed.release()
@@ -195,7 +195,7 @@ def test_a_signal_while_a_thread_starts(monkeypatch: pytest.MonkeyPatch) -> None
         finally:
             threading.Lock().release()  # as it is not held: RuntimeError
 
-    with Crew(idle) as crew:
+    with ThreadPool(idle) as crew:
         monkeypatch.setattr(threading.Thread, "start", struck)
         with pytest.raises(Signal):
             crew.start(1, lambda: None)
@@ -205,7 +205,7 @@ def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None
     def refused(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    with Crew(idle) as crew:
+    with ThreadPool(idle) as crew:
         monkeypatch.setattr(threading.Thread, "start", refused)
         with pytest.raises(OutOfThreads):
             crew.start(1, lambda: None)
@@ -225,7 +225,7 @@ def test_where_only_some_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None
         with crew.changed:
             done[0] += 1
 
-    with Crew(idle) as crew:
+    with ThreadPool(idle) as crew:
         monkeypatch.setattr(threading.Thread, "start", limited)
         crew.start(4, work)
         crew.join()
@@ -234,7 +234,7 @@ def test_where_only_some_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_an_owner_that_waits_elsewhere_learns_that_the_job_is_given_up() -> None:
     """The owner may let another thread read for it, and give up itself."""
-    crew = Crew(idle)
+    crew = ThreadPool(idle)
     heard = threading.Event()
 
     def read() -> None:
@@ -256,7 +256,7 @@ def hang(over: threading.Event) -> None:
 
 def test_a_thread_that_nothing_wakes_is_left_behind() -> None:
     over = threading.Event()
-    crew = Crew(idle)
+    crew = ThreadPool(idle)
     crew.start(3, partial(hang, over))
     began = time.monotonic()
     crew.stop(0.3)

@@ -1,4 +1,4 @@
-"""`CheckedReader`: nothing but the recorded bytes gets an end."""
+"""`VerifiedReader`: nothing but the recorded bytes gets an end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from cacher.errors import IntegrityError, LocalError
 from cacher.store.interface import SHA256, Entry, Reader
-from cacher.store.verified_reader import WINDOW, CheckedReader
+from cacher.store.verified_reader import WINDOW, VerifiedReader
 
 DATA = random.Random(1).randbytes(3 * WINDOW + 5)
 
@@ -34,7 +34,7 @@ class FakeSource:
         self.position += len(piece)
         return len(piece)
 
-    def save(self, fd: int, landed: Callable[[int], None]) -> int:
+    def save(self, fd: int, on_written: Callable[[int], None]) -> int:
         starts = list(range(0, len(self.data), self.step))
         order = random.Random(len(starts)).sample(starts, len(starts))
         there: set[int] = set()
@@ -44,7 +44,7 @@ class FakeSource:
             there.add(start)
             while end in there:
                 end = min(end + self.step, len(self.data))
-            landed(end)
+            on_written(end)
         return len(self.data)
 
     def tail(self, count: int) -> bytes:
@@ -81,7 +81,7 @@ def drain(reader: Reader, step: int) -> bytes:
 @pytest.mark.parametrize("length", [0, 1, 2, 999, 1000, 1001])
 def test_reading_proves_count_and_digest(length: int, step: int) -> None:
     data = DATA[:length]
-    reader = CheckedReader(FakeSource(data), entry(data))
+    reader = VerifiedReader(FakeSource(data), entry(data))
     assert reader.sha256 == ""
     assert drain(reader, step) == data
     assert reader.sha256 == hashlib.sha256(data).hexdigest()
@@ -90,37 +90,37 @@ def test_reading_proves_count_and_digest(length: int, step: int) -> None:
 
 @pytest.mark.parametrize("step", [1000, WINDOW - 1, WINDOW, WINDOW + 1, len(DATA), 2 * len(DATA)])
 def test_saving_proves_what_landed_in_any_order(fd: int, step: int) -> None:
-    reader = CheckedReader(FakeSource(DATA, step), entry())
+    reader = VerifiedReader(FakeSource(DATA, step), entry())
     assert reader.save(fd) == reader.sha256 == hashlib.sha256(DATA).hexdigest()
     assert os.pread(fd, len(DATA) + 1, 0) == DATA
 
 
 def test_saving_nothing(fd: int) -> None:
-    assert CheckedReader(FakeSource(b""), entry(b"")).save(fd) == hashlib.sha256().hexdigest()
+    assert VerifiedReader(FakeSource(b""), entry(b"")).save(fd) == hashlib.sha256().hexdigest()
 
 
 def test_the_digest_follows_what_has_landed(fd: int) -> None:
     """Bytes changed after they landed, but before the end, have been taken already."""
 
     class Meddler(FakeSource):
-        def save(self, fd: int, landed: Callable[[int], None]) -> int:
+        def save(self, fd: int, on_written: Callable[[int], None]) -> int:
             os.pwrite(fd, self.data, 0)
-            landed(10)
+            on_written(10)
             os.pwrite(fd, b"0123456789", 0)
             return len(self.data)
 
-    reader = CheckedReader(Meddler(DATA), entry())
+    reader = VerifiedReader(Meddler(DATA), entry())
     assert reader.save(fd) == hashlib.sha256(DATA).hexdigest()
 
 
 def test_what_is_saved_is_proved_not_what_was_fetched(fd: int) -> None:
     class Spoiler(FakeSource):
-        def save(self, fd: int, landed: Callable[[int], None]) -> int:
+        def save(self, fd: int, on_written: Callable[[int], None]) -> int:
             os.pwrite(fd, bytes(len(self.data)), 0)
             return len(self.data)
 
     with pytest.raises(IntegrityError, match="digest"):
-        CheckedReader(Spoiler(DATA), entry()).save(fd)
+        VerifiedReader(Spoiler(DATA), entry()).save(fd)
 
 
 @pytest.mark.parametrize("lost", [1, 1000, len(DATA)])
@@ -129,23 +129,23 @@ def test_truncated(fd: int, lost: int) -> None:
     expected = f"^k is truncated: {held} of {len(DATA)} bytes$"
     for recorded in (entry(), Entry("k", len(DATA))):
         with pytest.raises(IntegrityError, match=expected):
-            drain(CheckedReader(FakeSource(DATA[:held]), recorded), 4096)
+            drain(VerifiedReader(FakeSource(DATA[:held]), recorded), 4096)
         with pytest.raises(IntegrityError, match=expected):
-            CheckedReader(FakeSource(DATA[:held]), recorded).save(fd)
+            VerifiedReader(FakeSource(DATA[:held]), recorded).save(fd)
 
 
 def test_too_long(fd: int) -> None:
     recorded = entry(DATA[:-1])
     with pytest.raises(IntegrityError, match="too long"):
-        drain(CheckedReader(FakeSource(DATA), recorded), 4096)
+        drain(VerifiedReader(FakeSource(DATA), recorded), 4096)
     with pytest.raises(IntegrityError, match="too long"):
-        CheckedReader(FakeSource(DATA), recorded).save(fd)
+        VerifiedReader(FakeSource(DATA), recorded).save(fd)
 
 
 def test_another_size_is_refused_before_a_byte_has_moved(fd: int) -> None:
     for size in (len(DATA) - 1, len(DATA) + 1):
         source = FakeSource(DATA, size=size)
-        reader = CheckedReader(source, entry())
+        reader = VerifiedReader(source, entry())
         with pytest.raises(IntegrityError):
             reader.readinto(memoryview(bytearray(10)))
         with pytest.raises(IntegrityError):
@@ -157,50 +157,50 @@ def test_another_size_is_refused_before_a_byte_has_moved(fd: int) -> None:
 def test_another_digest_names_both(fd: int) -> None:
     found, recorded = hashlib.sha256(DATA).hexdigest(), hashlib.sha256(b"other").hexdigest()
     expected = f"^k has digest {found[:12]}…, recorded {recorded[:12]}…$"
-    reader = CheckedReader(FakeSource(DATA), entry(recorded=b"other"))
+    reader = VerifiedReader(FakeSource(DATA), entry(recorded=b"other"))
     for _ in range(2):
         with pytest.raises(IntegrityError, match=expected):
             drain(reader, 4096)
     assert reader.sha256 == ""
     with pytest.raises(IntegrityError, match=expected):
-        CheckedReader(FakeSource(DATA), entry(recorded=b"other")).save(fd)
+        VerifiedReader(FakeSource(DATA), entry(recorded=b"other")).save(fd)
 
 
 def test_a_digest_recorded_in_capitals_is_the_same() -> None:
     value = hashlib.sha256(DATA).hexdigest().upper()
     recorded = Entry("k", len(DATA), metadata={SHA256: value})
-    assert drain(CheckedReader(FakeSource(DATA), recorded), 4096) == DATA
+    assert drain(VerifiedReader(FakeSource(DATA), recorded), 4096) == DATA
 
 
 def test_no_digest_recorded(fd: int) -> None:
-    reader = CheckedReader(FakeSource(DATA), Entry("k", len(DATA)))
+    reader = VerifiedReader(FakeSource(DATA), Entry("k", len(DATA)))
     assert reader.save(fd) == hashlib.sha256(DATA).hexdigest()
 
 
 def test_a_stream_without_a_record_is_only_counted() -> None:
-    reader = CheckedReader(FakeSource(DATA), Entry("k", len(DATA)))
+    reader = VerifiedReader(FakeSource(DATA), Entry("k", len(DATA)))
     assert drain(reader, 4096) == DATA
     assert reader.sha256 == ""
     assert reader.readinto(memoryview(bytearray(1))) == 0
-    short = CheckedReader(FakeSource(DATA[:-1]), Entry("k", len(DATA)))
+    short = VerifiedReader(FakeSource(DATA[:-1]), Entry("k", len(DATA)))
     with pytest.raises(IntegrityError, match="truncated"):
         drain(short, 4096)
 
 
 def test_the_tail_can_be_looked_at_first() -> None:
-    reader = CheckedReader(FakeSource(DATA), entry())
+    reader = VerifiedReader(FakeSource(DATA), entry())
     assert reader.tail(10) == DATA[-10:]
     assert drain(reader, 4096) == DATA
 
 
 def test_a_cancelled_reader_cancels_its_source() -> None:
     source = FakeSource(DATA)
-    CheckedReader(source, entry()).cancel()
+    VerifiedReader(source, entry()).cancel()
     assert source.cancelled
 
 
 def test_misuse_is_not_taken_for_an_end(fd: int) -> None:
-    reader = CheckedReader(FakeSource(DATA), entry())
+    reader = VerifiedReader(FakeSource(DATA), entry())
     with pytest.raises(ValueError, match="empty buffer"):
         reader.readinto(memoryview(b""))
     reader.readinto(memoryview(bytearray(1)))
@@ -210,20 +210,20 @@ def test_misuse_is_not_taken_for_an_end(fd: int) -> None:
 
 def test_a_file_that_cannot_be_read_back(tmp_path: Path) -> None:
     with open(tmp_path / "target", "wb") as file, pytest.raises(LocalError, match="read back k"):
-        CheckedReader(FakeSource(DATA), entry()).save(file.fileno())
+        VerifiedReader(FakeSource(DATA), entry()).save(file.fileno())
 
 
 def test_a_file_that_shrinks(fd: int) -> None:
     class Liar(FakeSource):
-        def save(self, fd: int, landed: Callable[[int], None]) -> int:
+        def save(self, fd: int, on_written: Callable[[int], None]) -> int:
             return len(self.data)
 
     with pytest.raises(LocalError, match="became shorter"):
-        CheckedReader(Liar(DATA), entry()).save(fd)
+        VerifiedReader(Liar(DATA), entry()).save(fd)
 
 
 def test_it_closes_its_source() -> None:
     source = FakeSource(DATA)
-    with CheckedReader(source, entry()) as reader:
+    with VerifiedReader(source, entry()) as reader:
         assert reader.entry == entry()
     assert source.closed == 1

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacher.errors import IntegrityError
-from cacher.tar import reader as members
+from cacher.tar import reader
 from cacher.tar.header_fields import shown
-from cacher.tar.reader import Archive
+from cacher.tar.reader import TarReader
 from tests.support.evil_archives import (
     END,
     GNU,
@@ -37,11 +37,11 @@ STEPS = [1, 100, 512, 1000, 1536, 1 << 20]
 
 def read(data: bytes, step: int = 1 << 20, limit: int = LIMIT) -> list[tuple[Told, bytes]]:
     """All members, each with its content, which is taken whole, in pieces or skipped by turns."""
-    archive = Archive(pieces(data, step), limit)
+    archive = TarReader(pieces(data, step), limit)
     found: list[tuple[Told, bytes]] = []
     while (one := archive.next()) is not None:
         content = b""
-        whole = archive.whole(one.size) if len(found) % 2 else None
+        whole = archive.contiguous(one.size) if len(found) % 2 else None
         if whole is not None:
             content = bytes(whole)
         else:
@@ -62,7 +62,7 @@ def by_tarfile(data: bytes) -> list[tuple[Told, bytes]]:
         for info in archive:
             name = info.name.encode(errors="surrogateescape") + b"/" * info.isdir()
             link = info.linkname.encode(errors="surrogateescape")
-            kind = members.FILE if info.isreg() else info.type
+            kind = reader.FILE if info.isreg() else info.type
             nanoseconds = round(info.mtime * 4) * SECOND // 4
             content = archive.extractfile(info).read() if info.isreg() else b""  # type: ignore[union-attr]
             size = info.size if info.isreg() else 0
@@ -147,7 +147,7 @@ def test_an_archive_of_each_kind(magic: bytes, step: int) -> None:
 
 
 def test_v7_tells_a_directory_by_its_slash() -> None:
-    assert first(member(b"d/", kind=b"\0", magic=V7))[1] == members.DIRECTORY
+    assert first(member(b"d/", kind=b"\0", magic=V7))[1] == reader.DIRECTORY
 
 
 def test_only_posix_has_prefixes() -> None:
@@ -268,7 +268,7 @@ def test_what_is_no_time(told: bytes) -> None:
     ],
 )
 def test_sizes(field: bytes, expected: int) -> None:
-    archive = Archive(pieces(member(b"f", size=field) + bytes(512)), LIMIT)
+    archive = TarReader(pieces(member(b"f", size=field) + bytes(512)), LIMIT)
     one = archive.next()
     assert one is not None
     assert one.size == expected
@@ -341,7 +341,7 @@ def test_a_size_is_held_against_what_is_left_at_once() -> None:
         asked += 1
         return given()
 
-    archive = Archive(feed, 100_000)
+    archive = TarReader(feed, 100_000)
     one = archive.next()
     assert one is not None
     archive.skip(one.size)

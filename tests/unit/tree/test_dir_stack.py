@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cacher.tree.dir_stack import OPEN, Descent
+from cacher.tree.dir_stack import OPEN, DirStack
 from tests.support.packed_trees import deep, descriptors, no_descriptor_more
 
 
@@ -28,7 +28,7 @@ def inode(fd: int) -> int:
 def test_goes_down_and_up_again(root: Path) -> None:
     (root / "a/b").mkdir(parents=True)
     fd = opened(root)
-    with no_descriptor_more(), Descent(fd, "top") as descent:
+    with no_descriptor_more(), DirStack(fd, "top") as descent:
         assert (descent.depth, descent.names, descent.payload) == (0, [], "top")
         assert descent.fd == fd
         assert descent.enter(b"a", "first") == descent.fd
@@ -50,7 +50,7 @@ def test_comes_back_from_any_depth_with_few_descriptors(root: Path, depth: int) 
     with deep(root, b"d", depth):
         fd = opened(root)
         few = len(descriptors()) + OPEN
-        with no_descriptor_more(), Descent(fd, 0) as descent:
+        with no_descriptor_more(), DirStack(fd, 0) as descent:
             inodes = [inode(fd)]
             for number in range(depth):
                 descent.enter(b"d", number + 1)
@@ -70,7 +70,7 @@ def test_goes_down_again_after_coming_back(root: Path) -> None:
     with deep(root, b"d", depth) as deepest:
         fd = opened(root)
         few = len(descriptors()) + OPEN
-        with no_descriptor_more(), Descent(fd, None) as descent:
+        with no_descriptor_more(), DirStack(fd, None) as descent:
             for _ in range(4):
                 while descent.depth < depth:
                     descent.enter(b"d", None)
@@ -84,7 +84,7 @@ def test_goes_down_again_after_coming_back(root: Path) -> None:
 def test_paths_beyond_what_the_system_takes(root: Path) -> None:
     with deep(root, b"n" * 255, 40) as deepest:
         fd = opened(root)
-        with Descent(fd, None) as descent:
+        with DirStack(fd, None) as descent:
             for _ in range(40):
                 descent.enter(b"n" * 255, None)
             assert sum(map(len, descent.names)) > os.pathconf(root, "PC_PATH_MAX")
@@ -98,7 +98,7 @@ def test_only_directories_are_entered(root: Path, kind: str) -> None:
     (root / "link").symlink_to("real")
     (root / "file").touch()
     fd = opened(root)
-    with no_descriptor_more(), Descent(fd, None) as descent:
+    with no_descriptor_more(), DirStack(fd, None) as descent:
         with pytest.raises(OSError) as caught:
             descent.enter(kind.encode(), None)
         assert caught.value.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENOENT)
@@ -114,7 +114,7 @@ def test_a_directory_moved_meanwhile_is_not_left_for_another(root: Path) -> None
     (root / "outside").mkdir()
     with deep(root / "tree", b"d", OPEN + 3):
         fd = opened(root / "tree")
-        with no_descriptor_more(), Descent(fd, None) as descent:
+        with no_descriptor_more(), DirStack(fd, None) as descent:
             for _ in range(OPEN + 3):
                 descent.enter(b"d", None)
             (root / "tree/d/d/d/d").rename(root / "outside/d")
@@ -132,7 +132,7 @@ def test_a_directory_moved_meanwhile_is_not_left_for_another(root: Path) -> None
 def test_finish_gets_the_directory_that_is_left(root: Path) -> None:
     (root / "a").mkdir()
     fd = opened(root)
-    with no_descriptor_more(), Descent(fd, None) as descent:
+    with no_descriptor_more(), DirStack(fd, None) as descent:
         descent.enter(b"a", None)
         found: list[int] = []
         descent.leave(lambda left: found.append(inode(left)))

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cacher.errors import UsageError
-from cacher.tree.patterns import Globs, Ignore
+from cacher.tree.patterns import GitignorePatterns, IncludePatterns
 from tests.support.servers.programs import require
 
 
@@ -84,17 +84,17 @@ from tests.support.servers.programs import require
     ],
 )
 def test_globs(pattern: str, path: str, expected: bool) -> None:
-    assert Globs([pattern]).matches(os.fsencode(path)) is expected
+    assert IncludePatterns([pattern]).matches(os.fsencode(path)) is expected
 
 
 @pytest.mark.parametrize("pattern", ["", ".", "/", "./", "/a", "..", "../a", "a/../b", ".//./"])
 def test_globs_of_nothing_below_the_directory(pattern: str) -> None:
     with pytest.raises(UsageError, match="is not a path below DIR"):
-        Globs(["a", pattern])
+        IncludePatterns(["a", pattern])
 
 
 def test_globs_tell_what_matched_nothing() -> None:
-    globs = Globs(["a", "a/b", "c*", "d"])
+    globs = IncludePatterns(["a", "a/b", "c*", "d"])
     assert globs.matches(b"a/b/c")
     assert not globs.matches(b"x")
     assert globs.unmatched() == ["c*", "d"]
@@ -119,7 +119,7 @@ def test_globs_tell_what_matched_nothing() -> None:
     ],
 )
 def test_where_globs_may_match(pattern: str, directory: str, expected: bool) -> None:
-    assert Globs(["nothing", pattern]).may_contain(directory.encode()) is expected
+    assert IncludePatterns(["nothing", pattern]).may_contain(directory.encode()) is expected
 
 
 PIECE = st.sampled_from(["a", "b", "*", "?", "**", "[ab]", "[!a]", "ab", "a*"])
@@ -151,14 +151,14 @@ DEEP = b"a/" * 2000 + b"a"
 def test_no_pattern_takes_long(pattern: str, path: bytes) -> None:
     """Trying all ways in which the wildcards can share it out would take years."""
     start = time.process_time()
-    assert not Globs([pattern]).matches(path)
-    assert not Ignore([pattern]).ignores(path, is_directory=True)
+    assert not IncludePatterns([pattern]).matches(path)
+    assert not GitignorePatterns([pattern]).ignores(path, is_directory=True)
     assert time.process_time() - start < 5
 
 
 @given(GLOB, PATH)
 def test_nothing_that_matches_is_in_a_directory_ruled_out(glob: str, path: str) -> None:
-    globs = Globs([glob])
+    globs = IncludePatterns([glob])
     if globs.matches(path.encode()):
         parents = [str(parent) for parent in Path(path).parents][:-1]
         for parent in parents:
@@ -221,7 +221,7 @@ def by_git(place: Path, patterns: Sequence[str], paths: Sequence[str]) -> set[st
 
 def by_us(patterns: Sequence[str], paths: dict[str, bool]) -> set[str]:
     """The same. What is in an ignored directory is ignored, as a walk has it."""
-    ignore = Ignore(patterns)
+    ignore = GitignorePatterns(patterns)
     found: set[str] = set()
     for path in sorted(paths):
         above = os.path.dirname(path)
@@ -384,6 +384,6 @@ SEVERAL = st.lists(
 def test_globs_match_as_git_does(repository: Path, glob: str, paths: list[str]) -> None:
     """A glob is a line that begins at the root."""
     found = cleared(repository, paths)
-    globs = Globs([glob])
+    globs = IncludePatterns([glob])
     ours = {path for path in found if globs.matches(path.encode())}
     assert ours == by_git(repository, [f"/{glob}"], list(found))

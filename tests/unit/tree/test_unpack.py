@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cacher.errors import IntegrityError, LocalError, StoreError, UsageError
-from cacher.tree.unpack import Unpacked, Wanted, unpack
+from cacher.tree.unpack import Unpacked, UnpackOptions, unpack
 from tests.support.acl import set_default_acl
 from tests.support.evil_archives import END, FIFO, directory, hard_link, member, pax, symlink
 from tests.support.servers.programs import require
@@ -304,7 +304,7 @@ def test_modes_are_the_archives_whatever_a_default_acl_says(
     (tmp_path / "root").mkdir(mode=0o700)
     set_default_acl(tmp_path / "root", *acl)
     root = os.open(tmp_path / "root", os.O_RDONLY)
-    unpack(pieces(data + END), root, Wanted())
+    unpack(pieces(data + END), root, UnpackOptions())
     os.close(root)
     for mode in modes:
         for name in (f"told/f{mode:o}", f"d755/f{mode:o}", f"d{mode:o}"):
@@ -330,7 +330,7 @@ def test_a_directory_keeps_mode_and_time_however_often_it_is_entered(tmp_path: P
         + member(b"b/x/y")
         + member(b"a/h")
     )
-    as_ordinary(lambda root: unpack(pieces(data + END), root, Wanted()), tmp_path / "root")
+    as_ordinary(lambda root: unpack(pieces(data + END), root, UnpackOptions()), tmp_path / "root")
     for name, mode in (("a", 0o555), ("b", 0o500)):
         status = (tmp_path / "root" / name).stat()
         assert stat.S_IMODE(status.st_mode) == mode
@@ -377,14 +377,14 @@ def _become_ordinary(work: Callable[[int], object], fd: int) -> None:
 def test_an_ordinary_user_gets_the_same(pack: Callable[[Path], bytes], tmp_path: Path) -> None:
     full_tree(tmp_path / "tree")
     data = pack(tmp_path / "tree")
-    as_ordinary(lambda root: unpack(pieces(data), root, Wanted()), tmp_path / "theirs")
+    as_ordinary(lambda root: unpack(pieces(data), root, UnpackOptions()), tmp_path / "theirs")
     restore(data, tmp_path / "ours")
     assert snapshot(tmp_path / "theirs") == snapshot(tmp_path / "ours")
 
 
 def test_what_an_ordinary_user_restores_is_theirs(tmp_path: Path) -> None:
     data = member(b"f", owner=b"%07o\0" % 1234) + symlink(b"s", b"f") + END
-    as_ordinary(lambda root: unpack(pieces(data), root, Wanted()), tmp_path / "root")
+    as_ordinary(lambda root: unpack(pieces(data), root, UnpackOptions()), tmp_path / "root")
     owner = NOBODY if os.geteuid() == 0 else os.geteuid()
     assert (tmp_path / "root/f").lstat().st_uid == owner
 
@@ -393,7 +393,7 @@ def test_an_ordinary_user_gives_nothing_away(tmp_path: Path) -> None:
     def work(root: int) -> None:
         data = member(b"f", owner=b"%07o\0" % 1234) + END
         with pytest.raises(LocalError, match=r"^giving f to user 1234 and group 1234: ") as failure:
-            unpack(pieces(data), root, Wanted(keep_owner=True))
+            unpack(pieces(data), root, UnpackOptions(keep_owner=True))
         assert "leave out --owner" in failure.value.hint
 
     as_ordinary(work, tmp_path / "root")
@@ -441,7 +441,7 @@ def test_owners_are_given_before_modes(tmp_path: Path, monkeypatch: pytest.Monke
         + member(b"d/f", mode=0o4755, owner=owner)
         + member(b"d/s", kind=b"2", link=b"f", owner=owner)
     )
-    restore(data + END, tmp_path / "root", Wanted(keep_owner=True))
+    restore(data + END, tmp_path / "root", UnpackOptions(keep_owner=True))
     given, link = ("owner", 1234, 1234), ("owner", 1234, 1234)
     assert calls == [given, ("mode", 0o4755), link, given, ("mode", 0o2755)]
 
@@ -457,7 +457,7 @@ def test_strip_drops_the_first_names(tmp_path: Path) -> None:
         + hard_link(b"a/b/g", b"a/b/f")
         + symlink(b"a//b/s", b"a/b/f")
     )
-    unpacked = restore(data + END, tmp_path / "root", Wanted(strip=1))
+    unpacked = restore(data + END, tmp_path / "root", UnpackOptions(strip=1))
     assert sorted(snapshot(tmp_path / "root")) == [b"", b"b", b"b/f", b"b/g", b"b/s"]
     assert (tmp_path / "root/b/f").stat().st_nlink == 2
     assert os.readlink(tmp_path / "root/b/s") == "a/b/f"
@@ -473,14 +473,14 @@ def test_only_what_matches_is_restored(tmp_path: Path) -> None:
         + member(b"b/c/g", b"6")
         + member(b"p", kind=FIFO)
     )
-    unpacked = restore(data + END, tmp_path / "root", Wanted(only=["a", "b/c"]))
+    unpacked = restore(data + END, tmp_path / "root", UnpackOptions(only=["a", "b/c"]))
     assert sorted(snapshot(tmp_path / "root")) == [b"", b"a", b"a/f", b"b", b"b/c", b"b/c/g"]
     assert (unpacked.members, unpacked.restored, unpacked.size) == (6, 4, 3003)
     assert unpacked.skipped == 0
 
 
-@pytest.mark.parametrize("wanted", [Wanted(strip=1), Wanted(only=["a/g"])])
-def test_a_hard_link_to_what_is_left_out(wanted: Wanted, tmp_path: Path) -> None:
+@pytest.mark.parametrize("wanted", [UnpackOptions(strip=1), UnpackOptions(only=["a/g"])])
+def test_a_hard_link_to_what_is_left_out(wanted: UnpackOptions, tmp_path: Path) -> None:
     target = b"f" if wanted.strip else b"a/f"
     data = member(target) + hard_link(b"a/g", target) + END
     with pytest.raises(UsageError, match=r"a/g is a hard link to .*f, which is left out"):
@@ -496,7 +496,7 @@ def test_fifos_are_passed_over_and_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("less", [0, 1])
 def test_as_many_bytes_of_tar_as_are_allowed(less: int, tmp_path: Path) -> None:
     data = member(b"f", bytes(5000)) + END
-    wanted = Wanted(max_size=len(data) - less)
+    wanted = UnpackOptions(max_size=len(data) - less)
     if not less:
         restore(data, tmp_path / "root", wanted, step=512)
         return
@@ -634,7 +634,7 @@ def test_what_the_feed_raises_passes_through(after: int, tmp_path: Path) -> None
     root = os.open(tmp_path / "root", os.O_RDONLY)
     before = open_descriptors()
     with pytest.raises(StoreError, match="the connection broke"):
-        unpack(feed, root, Wanted())
+        unpack(feed, root, UnpackOptions())
     assert open_descriptors() == before
     os.close(root)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cacher.commands.docker.image_record import IMAGES, LIMIT, MORE, Record, record
+from cacher.commands.docker.image_record import IMAGES, LIMIT, MORE, ImageRecord, record
 from cacher.docker.image_names import Image, normal
 from cacher.errors import IntegrityError
 
@@ -14,7 +14,7 @@ B = Image("b" * 64, "2" * 64)
 
 def test_what_was_recorded_is_told() -> None:
     told = record(["app:1", "registry.example:5000/b"], [A, B])
-    assert Record.of(told.metadata()) == told
+    assert ImageRecord.of(told.metadata()) == told
     assert told.find("app:1") == A
     assert told.find("docker.io/library/app:1") == A
     assert told.find("registry.example:5000/b:latest") == B
@@ -29,7 +29,7 @@ def test_an_image_may_be_named_by_its_id() -> None:
 
 
 def test_names_that_are_one_elsewhere_are_two_here() -> None:
-    told = Record.of(record(["localhost/app:1", "app:1"], [A, B]).metadata())
+    told = ImageRecord.of(record(["localhost/app:1", "app:1"], [A, B]).metadata())
     assert told is not None
     assert told.find("localhost/app:1") == A
     assert told.find("app:1") == told.find("docker.io/library/app:1") == B
@@ -40,7 +40,7 @@ def test_names_that_are_one_elsewhere_are_two_here() -> None:
 def test_too_many_are_counted() -> None:
     names = [f"registry.example/team/app:{number}" for number in range(30)]
     metadata = record(names, [A] * 30).metadata()
-    told = Record.of(metadata)
+    told = ImageRecord.of(metadata)
     assert told is not None
     assert len(metadata[IMAGES]) <= LIMIT
     assert told.more == int(metadata[MORE]) == 30 - len(told.images)
@@ -48,7 +48,7 @@ def test_too_many_are_counted() -> None:
 
 
 def test_no_record_is_none() -> None:
-    assert Record.of({"cacher-kind": "image"}) is None
+    assert ImageRecord.of({"cacher-kind": "image"}) is None
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_no_record_is_none() -> None:
 )
 def test_damage_is_told(metadata: dict[str, str]) -> None:
     with pytest.raises(IntegrityError, match="damaged"):
-        Record.of(metadata)
+        ImageRecord.of(metadata)
 
 
 @pytest.mark.parametrize(

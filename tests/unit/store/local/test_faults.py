@@ -18,10 +18,10 @@ import pytest
 
 from cacher.errors import AccessError, IntegrityError, LocalError, StoreError
 from cacher.store.interface import SHA256
-from cacher.store.local import files as local_files
+from cacher.store.local import files
 from cacher.store.local import store as local
 from cacher.store.local.store import LocalStore
-from cacher.store.source_file import Content
+from cacher.store.source_file import SourceFile
 from tests.support.local_store_helpers import in_child, put, read, recorded, tree
 
 MIB = 1 << 20
@@ -59,11 +59,11 @@ class TestCopying:
             monkeypatch.delattr(os, "copy_file_range")
         else:
             monkeypatch.setattr(os, "copy_file_range", fake)
-        data = random.Random(1).randbytes(3 * local_files.PIECE + 1)
+        data = random.Random(1).randbytes(3 * files.PIECE + 1)
         moved: list[int] = []
         (tmp_path / "source").write_bytes(data)
         with open(tmp_path / "source", "rb") as file:
-            store.put("k", Content.of(file.fileno(), "file"), recorded(data), moved.append)
+            store.put("k", SourceFile.of(file.fileno(), "file"), recorded(data), moved.append)
         assert sum(moved) == len(data)
         with open(tmp_path / "target", "w+b") as target:
             with store.open("k", moved.append) or pytest.fail("missing") as reader:
@@ -81,7 +81,7 @@ class TestCopying:
             open(tmp_path / "source", "ab") as file,
             pytest.raises(LocalError, match="read the source"),
         ):
-            store.put("k", Content.of(file.fileno(), "the source"), {})
+            store.put("k", SourceFile.of(file.fileno(), "the source"), {})
         assert store.head("k") is None
         assert os.listdir(root / ".cacher/tmp") == []
 
@@ -362,7 +362,7 @@ class TestNoSpace:
         put(store, "there", b"abc", recorded(b"abc"))
         before = tree(root)
         with pytest.raises(LocalError, match=says):
-            store.put("k", Content.of(big, "big"), {})
+            store.put("k", SourceFile.of(big, "big"), {})
         assert tree(root) == before
         with (
             pytest.raises(LocalError, match=says),
