@@ -1,4 +1,4 @@
-"""Every error raised on purpose, with its exit status and the hint that goes with it.
+"""Every error raised on purpose, with its exit status and its hint; and what an `OSError` means.
 
 The bottom of the house: imports nothing of the package. Errors hold plain data (a message and a
 hint, both one line, lower case) and never a secret. Foreign exceptions are translated into these
@@ -7,7 +7,15 @@ where they enter (`raise ... from`).
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+
+_LIMITS = {
+    errno.EMFILE: "this process may open too few files at once: raise `ulimit -n`",
+    errno.ENFILE: "this machine may open too few files at once: see the sysctl fs.file-max",
+    errno.EFBIG: "files may not become that large here: see `ulimit -f` and the file system",
+}
 
 
 class CacherError(Exception):
@@ -132,6 +140,67 @@ class TimedOut(BaseException):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         self.seconds = seconds
+
+
+def unexpected(error: Exception) -> CacherError:
+    """Return the error to report for one that nobody raised on purpose, which is its cause."""
+    if isinstance(error, MemoryError):
+        reported: CacherError = LocalError(
+            "out of memory", "a smaller --jobs or --part-size needs less"
+        )
+    elif isinstance(error, ImportError):
+        reported = _incomplete(error)
+    else:
+        text = f"a bug in cacher: {type(error).__name__}: {error}"
+        reported = CacherError(text, "--debug shows where; please report it")
+    reported.__cause__ = error
+    return reported
+
+
+def limit_hint(error: BaseException | None) -> str:
+    """Return the next step for a limit of this machine that was reached; empty for other errors."""
+    return _LIMITS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+
+
+def writing_hint(error: OSError, target: str, argument: str) -> str:
+    """Return the next step for a `target` that cannot be written, and that need not exist."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space"
+    if error.errno == errno.EROFS:
+        return f"its file system is read-only: mount it otherwise, or name another {argument}"
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return ""
+    place = os.path.realpath(target)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    status = os.lstat(place)
+    # As for whom the system asks, which is not who `access` asks for by itself.
+    if os.access(place, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        return f"something in {place} belongs to another user than {os.geteuid()}"
+    return (
+        f"user {os.geteuid()} needs write access to {place}, "
+        f"which belongs to user {status.st_uid} and has mode {status.st_mode & 0o7777:04o}"
+    )
+
+
+def os_reason(error: OSError) -> str:
+    """Return why the system refused, as in every message: without a capital letter."""
+    return (error.strerror or str(error)).lower()
+
+
+def _incomplete(error: ImportError) -> LocalError:
+    """Return the error for a module of cacher or of Python that is missing or cannot be loaded."""
+    package = (error.name or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and package not in ("", "cacher"):
+        if package in ("urllib3", "zstandard"):
+            return LocalError(f"{package} is not installed", f"`pip install {package}`")
+        return LocalError(
+            f"this Python has no module {error.name}",
+            "cacher needs the whole standard library: on Debian python3, not python3-minimal",
+        )
+    # A zipapp's importer may know better.
+    hint = getattr(error, "hint", "") or "the installation is incomplete: install cacher again"
+    return LocalError(f"loading cacher: {error}", hint)
 
 
 def escaped(character: str) -> str:

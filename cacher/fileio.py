@@ -1,4 +1,4 @@
-"""Reads small files that are named by people: settings, credentials.
+"""Small things that many modules do with descriptors and threads: each is written once, here.
 
 Knows no setting, and nothing of what is in a file.
 """
@@ -8,6 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
+
+from cacher.errors import OutOfThreads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from threading import Thread
 
 
 def read_small(path: str, limit: int) -> bytes:
@@ -30,3 +37,40 @@ def read_small(path: str, limit: int) -> bytes:
     if not content and stat.S_ISFIFO(mode):
         raise OSError(errno.ENODATA, "nobody writes to this FIFO")
     return content
+
+
+def read_full(read: Callable[[memoryview], int], buffer: memoryview) -> int:
+    """Fill `buffer`, wholly unless the end comes first; return the number of bytes, 0 at the end.
+
+    `read(buffer)` fills the front of a buffer and returns how many bytes, 0 at the end.
+    """
+    filled = 0
+    while filled < len(buffer) and (count := read(buffer[filled:])):
+        filled += count
+    return filled
+
+
+def write_all(fd: int, data: memoryview) -> None:
+    """Write all of `data`. Raises `OSError`, and may then have written some."""
+    count = os.write(fd, data)
+    while count < len(data):
+        data = data[count:]
+        count = os.write(fd, data)
+
+
+def write_all_at(fd: int, data: memoryview, offset: int) -> None:
+    """Write all of `data` at `offset`. Raises `OSError`, and may then have written some."""
+    while data:
+        count = os.pwrite(fd, data, offset)
+        data, offset = data[count:], offset + count
+
+
+def start_thread(thread: Thread, *, jobs: int = 1) -> None:
+    """Start a thread, the first of so many `jobs`.
+
+    Raises `OutOfThreads` where the system has no more, and a signal's exception as it is.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OutOfThreads.meant_by(error, jobs=jobs) from None

@@ -17,7 +17,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Self
 
-from cacher.errors import LocalError, OutOfThreads
+from cacher.errors import LocalError, os_reason
+from cacher.fileio import start_thread
 
 KEPT = 1024 * 1024
 """Bytes of what a program says that are kept, from its end: what it tells of a hundred images."""
@@ -77,7 +78,7 @@ class Child:
                 process_group=0,
             )
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = os_reason(error)
             raise LocalError(f"cannot run {self._argv[0]}: {reason}") from error
         try:
             self._begin(self._process)
@@ -98,10 +99,7 @@ class Child:
             if pipe is None or (self._gives and name == "stdout"):
                 continue
             thread = threading.Thread(target=_keep, args=(pipe, self._kept[name]), daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:
-                raise OutOfThreads.meant_by(error) from None
+            start_thread(thread)
             self._threads.append(thread)
 
     @property

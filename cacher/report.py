@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, Self
 
-from cacher.errors import CacherError, LocalError, OutOfThreads, escaped
+from cacher.errors import CacherError, LocalError, OutOfThreads, escaped, os_reason
 
 TERMINAL_INTERVAL = 0.1
 LOG_INTERVAL = 10.0
@@ -180,7 +180,7 @@ def _writing_stdout() -> Iterator[None]:
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise LocalError(
-            f"writing stdout: {(error.strerror or str(error)).lower()}",
+            f"writing stdout: {os_reason(error)}",
             "free some space where stdout is written to" if is_full else "",
         ) from error
 

@@ -10,7 +10,7 @@ import threading
 from queue import SimpleQueue
 from typing import Self
 
-from cacher.errors import OutOfThreads
+from cacher.fileio import start_thread
 
 AHEAD = 8
 """How many pieces may wait to be hashed."""
@@ -58,10 +58,7 @@ class BackgroundSha256:
             self._thread.join()
 
     def __enter__(self) -> Self:
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            raise OutOfThreads.meant_by(error) from None
+        start_thread(self._thread)
         return self
 
     def __exit__(self, *_exc: object) -> None:

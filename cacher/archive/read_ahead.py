@@ -9,7 +9,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Self
 
-from cacher.errors import OutOfThreads
+from cacher.fileio import start_thread
 from cacher.time_limits import LIMITS
 
 BUFFER = 1024 * 1024
@@ -89,10 +89,7 @@ class ReadAhead:
     def __enter__(self) -> Self:
         for _ in range(COUNT):
             self._free.put(memoryview(bytearray(BUFFER)))
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            raise OutOfThreads.meant_by(error) from None
+        start_thread(self._thread)
         return self
 
     def __exit__(self, *_exc: object) -> None:

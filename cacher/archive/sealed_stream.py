@@ -15,6 +15,7 @@ from cacher.archive.seal import Seal
 from cacher.archive.zstd import Compressor, Decompressor
 from cacher.archive.zstd_frames import FrameScanner, Segment
 from cacher.errors import IntegrityError
+from cacher.fileio import read_full
 
 PIECE = 256 * 1024
 """Bytes read at once of what is compressed: they stay in a core's cache."""
@@ -122,9 +123,7 @@ class SealedReader:
 
         Raises `IntegrityError` for a stream that is cut off, damaged, or not what its seal says.
         """
-        filled = 0
-        while filled < len(buffer) and (count := self._decompressor.readinto(buffer[filled:])):
-            filled += count
+        filled = read_full(self._decompressor.readinto, buffer)
         self._size += filled
         if not filled and self.seal is not None and self.seal.size != self._size:
             raise IntegrityError("its seal records another size")

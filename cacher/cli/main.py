@@ -12,9 +12,18 @@ import time
 
 from cacher import __version__
 from cacher.cli import arguments, signals, stdio
-from cacher.errors import CacherError, LocalError, Stopped, StoreError, TimedOut, UsageError
+from cacher.errors import (
+    CacherError,
+    LocalError,
+    Stopped,
+    StoreError,
+    TimedOut,
+    UsageError,
+    limit_hint,
+    os_reason,
+    unexpected,
+)
 from cacher.settings.options import SETTINGS, SWITCHES, attribute, is_on, is_unclear
-from cacher.unforeseen import limit_hint, reason, translated
 
 TYPE_CHECKING = False  # importing typing costs more than parsing
 if TYPE_CHECKING:
@@ -39,12 +48,12 @@ def main(argv: Sequence[str] | None = None, limits: Limits | None = None) -> int
     except Stopped as stopped:
         return stopped.status
     except ImportError as error:
-        return _refuse(translated(error), _guess(given, os.environ))
+        return _refuse(unexpected(error), _guess(given, os.environ))
     except BrokenPipeError:
         # Whoever read stdout has seen enough; as a program would that SIGPIPE ends.
         return signals.BROKEN_PIPE
     except OSError as error:
-        _refuse(LocalError(f"writing stdout: {reason(error)}"), None)
+        _refuse(LocalError(f"writing stdout: {os_reason(error)}"), None)
         return LocalError.status
     finally:
         signals.disarm()
@@ -66,7 +75,7 @@ def _dispatch(given: list[str], limits: Limits | None) -> int:
     except OSError:
         raise
     except Exception as error:
-        return _refuse(translated(error), options or _guess(given, os.environ))
+        return _refuse(unexpected(error), options or _guess(given, os.environ))
     except Stopped as stopped:
         return _stop(stopped, options or _guess(given, os.environ))
     return _run(options, os.environ, limits)
@@ -185,11 +194,11 @@ def _guarded(options: Namespace, context: Context, report: Report) -> int:
         raise
     except OSError as error:
         name = f" ({error.filename})" if error.filename else ""
-        failure = LocalError(f"{options.command}: {reason(error)}{name}")
+        failure = LocalError(f"{options.command}: {os_reason(error)}{name}")
         failure.__cause__ = error
         return _fail(failure, options, report)
     except Exception as error:
-        return _fail(translated(error), options, report)
+        return _fail(unexpected(error), options, report)
 
 
 def _finish(command: str, outcome: CommandResult, report: Report) -> None:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cacher import __version__
-from cacher.errors import IntegrityError, UsageError
+from cacher.errors import IntegrityError, UsageError, os_reason
 from cacher.keys import template as keys
 from cacher.report import Report, counted
 from cacher.settings import config, environment
@@ -19,7 +19,6 @@ from cacher.settings.config import Settings
 from cacher.store.interface import Entry, Store
 from cacher.store.local.store import LocalStore
 from cacher.time_limits import LIMITS, Limits
-from cacher.unforeseen import reason
 
 if TYPE_CHECKING:
     from cacher.commands.verbose_output import Tracer
@@ -247,7 +246,7 @@ def _no_certificates(settings: Settings) -> UsageError:
         os.stat(file)
     except OSError as error:
         if not isinstance(error, FileNotFoundError):
-            return UsageError(f"{source}: {reason(error)}: {file}", hint)
+            return UsageError(f"{source}: {os_reason(error)}: {file}", hint)
         return UsageError(f"{source}: no such file: {file}")
     return UsageError(f"{source}: is not a regular file: {file}", hint)
 

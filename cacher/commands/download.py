@@ -112,7 +112,7 @@ def _copy(reader: Reader, dest: str) -> str:
     try:
         while count := reader.readinto(buffer):
             digest.update(buffer[:count])
-            output_file.write_all(target, buffer[:count], dest)
+            output_file.write_stream(target, buffer[:count], dest)
     finally:
         os.close(target)
     return digest.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from cacher.errors import LocalError, UsageError
+from cacher.errors import LocalError, UsageError, os_reason
 from cacher.keys.template import check_key
 
 _CHUNK = 65536
@@ -34,7 +34,7 @@ def _read(fd: int) -> bytes:
     try:
         return os.read(fd, _CHUNK)
     except OSError as error:
-        raise LocalError(f"cannot read stdin: {(error.strerror or '').lower()}") from error
+        raise LocalError(f"cannot read stdin: {os_reason(error)}") from error
 
 
 def _checked(line: bytes, number: int, prefix: str, *, whole: bool = True) -> str:

@@ -12,6 +12,7 @@ from cacher.archive.sealed_stream import SealedReader
 from cacher.commands.context import Context
 from cacher.commands.read_again import read_again
 from cacher.errors import IntegrityError, NewerFormat, UsageError
+from cacher.fileio import read_full
 from cacher.report import Report
 from cacher.store.interface import Entry, Reader
 
@@ -134,10 +135,8 @@ def _require(key: str, kind: str, found: str) -> None:
 def _load(reader: Reader, size: int) -> bytes:
     """All bytes of a small entry."""
     data = bytearray(size + 1)  # one more, so that there is room to be told of the end
-    view, filled = memoryview(data), 0
-    while count := reader.readinto(view[filled:]):
-        filled += count
-    return bytes(view[:filled])
+    view = memoryview(data)
+    return bytes(view[: read_full(reader.readinto, view)])
 
 
 class _Memory:

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Protocol, Self
 
-from cacher.errors import LocalError, UsageError
-from cacher.unforeseen import writing_hint
+from cacher.errors import LocalError, UsageError, os_reason, writing_hint
+from cacher.fileio import write_all
 
 PIECE = 256 * 1024
 
@@ -198,7 +198,7 @@ class SpooledDestination:
         try:
             position = 0
             while piece := os.pread(self.fd, PIECE, position):
-                write_all(target, memoryview(piece), self._dest)
+                write_stream(target, memoryview(piece), self._dest)
                 position += len(piece)
         finally:
             os.close(target)
@@ -222,26 +222,25 @@ def spool() -> IO[bytes]:
         return tempfile.TemporaryFile(prefix="cacher-")
     except OSError as error:
         raise LocalError(
-            f"cannot make a temporary file: {(error.strerror or '').lower()}",
+            f"cannot make a temporary file: {os_reason(error)}",
             "set TMPDIR to a directory that you can write to",
         ) from error
 
 
-def write_all(fd: int, data: memoryview, name: str) -> None:
+def write_stream(fd: int, data: memoryview, name: str) -> None:
     """Write all of `data` to a stream.
 
     Raises `BrokenPipeError` where nobody reads stdout any more: they have seen enough, as `head`
     has, and that is no failure. Nobody at any other stream is one.
     """
-    while data:
-        try:
-            data = data[os.write(fd, data) :]
-        except BrokenPipeError as error:
-            if _descriptor(name) == 1:
-                raise
-            raise LocalError(f"writing {_stream_name(name)}: its reader is gone") from error
-        except OSError as error:
-            raise _failed(error, f"writing {_stream_name(name)}") from error
+    try:
+        write_all(fd, data)
+    except BrokenPipeError as error:
+        if _descriptor(name) == 1:
+            raise
+        raise LocalError(f"writing {_stream_name(name)}: its reader is gone") from error
+    except OSError as error:
+        raise _failed(error, f"writing {_stream_name(name)}") from error
 
 
 def _stream_name(dest: str) -> str:
@@ -329,4 +328,4 @@ def _unwritable(error: OSError, doing: str, directory: str) -> LocalError:
 
 
 def _failed(error: OSError, doing: str) -> LocalError:
-    return LocalError(f"{doing}: {(error.strerror or str(error)).lower()}")
+    return LocalError(f"{doing}: {os_reason(error)}")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from cacher.errors import LocalError
-from cacher.unforeseen import reason
+from cacher.errors import LocalError, os_reason
 
 
 def unreadable(path: str, error: OSError) -> LocalError:
     """Why it cannot be read: most often the step that makes it did not run, or elsewhere."""
-    why, hint = reason(error), ""
+    why, hint = os_reason(error), ""
     if isinstance(error, PermissionError):
         hint = f"user {os.geteuid()} needs access to all directories on the way to it"
         if os.path.exists(path):

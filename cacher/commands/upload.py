@@ -15,11 +15,10 @@ from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
 from cacher.commands.requests import UploadRequest
 from cacher.commands.unreadable import unreadable
-from cacher.errors import IntegrityError, LocalError, UsageError
+from cacher.errors import IntegrityError, LocalError, UsageError, os_reason
 from cacher.report import transfer_text
 from cacher.store.interface import SHA256, Entry
 from cacher.store.source_file import SourceFile
-from cacher.unforeseen import reason
 
 PIECE = 256 * 1024
 """Bytes read from a stream at once."""
@@ -55,7 +54,7 @@ def _open_source(file: str) -> IO[bytes]:
         return open(file, "rb", buffering=0)
     except OSError as error:
         if file == "-":
-            raise LocalError(f"cannot read stdin: {reason(error)}") from error
+            raise LocalError(f"cannot read stdin: {os_reason(error)}") from error
         raise unreadable(file, error) from error
 
 
@@ -192,7 +191,7 @@ def _chunks(fd: int) -> Iterator[memoryview]:
         try:
             count = os.readv(fd, [buffer])
         except OSError as error:
-            raise LocalError(f"cannot read the stream: {(error.strerror or '').lower()}") from error
+            raise LocalError(f"cannot read the stream: {os_reason(error)}") from error
         if not count:
             return
         yield buffer[:count]
@@ -205,6 +204,6 @@ def _spool(fd: int, data: memoryview, position: int) -> None:
         except OSError as error:
             is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise LocalError(
-                f"writing a temporary file: {reason(error)}", _MORE_SPACE if is_full else ""
+                f"writing a temporary file: {os_reason(error)}", _MORE_SPACE if is_full else ""
             ) from error
         data, position = data[count:], position + count

@@ -9,7 +9,7 @@ import hashlib
 import os
 from typing import Protocol
 
-from cacher.errors import LocalError, SourceError
+from cacher.errors import LocalError, SourceError, os_reason
 
 
 class Sink(Protocol):
@@ -45,7 +45,7 @@ class FileSink:
                 count = os.pwrite(self._fd, data, position)
                 data, position = data[count:], position + count
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = os_reason(error)
             raise LocalError(f"cannot write the fetched file: {reason}") from error
 
     def end(self, size: int) -> None:

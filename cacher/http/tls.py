@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from cacher.errors import UsageError
+from cacher.errors import UsageError, os_reason
 
 _OTHER_BUNDLES = (
     # Where systems keep their certificates when OpenSSL was built to look elsewhere.
@@ -56,7 +56,7 @@ def client_context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context()
     except OSError as error:  # it opens no other file
-        raise _no_key_log((error.strerror or str(error)).lower()) from error
+        raise _no_key_log(os_reason(error)) from error
     paths = ssl.get_default_verify_paths()
     # OpenSSL lets SSL_CERT_FILE and SSL_CERT_DIR replace the system's; here they are added.
     has_file, has_directory = os.path.isfile(paths.openssl_cafile), _is_hashed(paths.openssl_capath)

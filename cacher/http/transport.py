@@ -31,7 +31,7 @@ from urllib3.exceptions import (
     ProxyError,
 )
 
-from cacher.errors import UsageError
+from cacher.errors import UsageError, os_reason
 from cacher.http.connect import open_connection
 from cacher.http.exceptions import (
     TransportError,
@@ -298,7 +298,7 @@ def _context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
         # Not the network's fault, so nothing to try again.
         names = " or ".join(ca_files) or "the system's files"
         raise UsageError(
-            f"cannot use the certificates in {names}: {(error.strerror or str(error)).lower()}",
+            f"cannot use the certificates in {names}: {os_reason(error)}",
             "--ca-file names a file of PEM certificates",
         ) from error
 

@@ -41,7 +41,7 @@ import os
 import re
 import stat
 
-from cacher.errors import CacherError, LocalError, UsageError, quoted
+from cacher.errors import CacherError, LocalError, UsageError, os_reason, quoted
 
 TYPE_CHECKING = False  # importing typing costs more than everything else here
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ def _unreadable(path: bytes, error: OSError) -> CacherError:
         hint = "it is a symlink to nowhere: remove it, or leave it out of the hash"
     else:
         hint = "--hash-from paths start at the current directory; does the file exist yet?"
-    reason = (error.strerror or str(error)).lower()
+    reason = os_reason(error)
     return LocalError(f"cannot read {_shown(path or b'.')}: {reason}", hint)
 
 

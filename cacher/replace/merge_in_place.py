@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
-from cacher.errors import LocalError
+from cacher.errors import LocalError, os_reason
 from cacher.replace.resume_log import Attributes, Ledger
 from cacher.replace.undo_log import Node, Step, UndoLog, number_name
 from cacher.tree.dir_stack import DirStack
@@ -200,7 +200,7 @@ class InPlaceMerge:
         try:
             os.rmdir(node.name, dir_fd=parent)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = os_reason(error)
             raise LocalError(f"{above.path_of(node.name)} cannot be removed: {reason}") from error
 
     def _link_aside(self, node: Node, name: bytes, old: int, status: os.stat_result) -> None:

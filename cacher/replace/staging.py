@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
-from cacher.errors import LocalError, UsageError
+from cacher.errors import LocalError, UsageError, os_reason, writing_hint
 from cacher.replace.kept_directory import find_kept_directory
 from cacher.replace.mounts import is_mount_point
 from cacher.replace.move_into_place import StagedTree, TargetDir, finish, move_into_place
@@ -21,7 +21,6 @@ from cacher.replace.work_dirs import HANDLE, LockedDir, WorkDirs, prefix_for
 from cacher.tree.dir_stack import FLAGS
 from cacher.tree.modes_and_owners import denied_modes
 from cacher.tree.own_work_names import MARK
-from cacher.unforeseen import writing_hint
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 """The numbers of errors where no directory may be made."""
@@ -233,7 +232,7 @@ class Staging:
                 finish(target, dirs, leftover, kind)
             except (OSError, LocalError) as error:
                 place = os.fsdecode(leftover.name)
-                reason = _reason(error) if isinstance(error, OSError) else error.message
+                reason = os_reason(error) if isinstance(error, OSError) else error.message
                 raise LocalError(
                     f"finishing what a killed run began in {self.target}: {reason}",
                     f"{place} holds what is left to move; remove it to give that up",
@@ -252,7 +251,7 @@ class Staging:
             yield
         except OSError as error:
             hint = writing_hint(error, self.target, "DIR")
-            raise LocalError(f"writing {self.target}: {_reason(error)}", hint) from error
+            raise LocalError(f"writing {self.target}: {os_reason(error)}", hint) from error
 
 
 @contextmanager
@@ -292,7 +291,7 @@ def _resolved(target: str) -> str:
     try:
         return os.path.realpath(target)
     except OSError as error:  # the working directory is gone
-        raise LocalError(f"looking for {target}: {_reason(error)}") from error
+        raise LocalError(f"looking for {target}: {os_reason(error)}") from error
 
 
 def _status(path: str) -> os.stat_result | None:
@@ -345,7 +344,3 @@ def _make_directories(directory: str) -> list[str]:
                 os.rmdir(path)
         raise
     return made
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

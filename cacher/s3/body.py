@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 
-from cacher.errors import LocalError
+from cacher.errors import LocalError, os_reason
 
 PIECE = 128 * 1024
 """Bytes in one send."""
@@ -147,7 +147,7 @@ class FileBody(SignedBody):
             try:
                 count = os.preadv(self._fd, [buffer[: end - position]], position)
             except OSError as error:
-                reason = (error.strerror or str(error)).lower()
+                reason = os_reason(error)
                 raise LocalError(f"cannot read the file: {reason}") from error
             if not count:
                 raise LocalError("the file became shorter while it was read")

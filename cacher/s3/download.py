@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable
 from typing import Self
 
-from cacher.errors import LocalError
+from cacher.errors import LocalError, os_reason
+from cacher.fileio import write_all_at
 from cacher.http.transport import Answer
 from cacher.s3.client import Client
 from cacher.s3.ranges import PIECE, ByteRanges, OnProgress, PinnedObject, RangeReader, first_answer
@@ -238,10 +238,7 @@ _Stream = _Serial | _Parallel
 
 
 def _write_at(fd: int, view: memoryview, position: int) -> None:
-    while view:
-        try:
-            count = os.pwrite(fd, view, position)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise LocalError(f"cannot write the download: {reason}") from error
-        view, position = view[count:], position + count
+    try:
+        write_all_at(fd, view, position)
+    except OSError as error:
+        raise LocalError(f"cannot write the download: {os_reason(error)}") from error

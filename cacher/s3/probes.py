@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Mapping
 
-from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
+from cacher.errors import AccessError, CacherError, IntegrityError, StoreError, os_reason
 from cacher.http.exceptions import Trouble, translate_exception
 from cacher.http.tls import client_context, mismatch_complaint
 from cacher.http.transport import Host, certificate_names
@@ -48,7 +48,7 @@ def connect(host: Host) -> None:
         socket.create_connection((host.name, host.port), LIMITS.connect).close()
     except OSError as error:
         raise StoreError(
-            f"no connection to {host.header}: {(error.strerror or str(error)).lower()}",
+            f"no connection to {host.header}: {os_reason(error)}",
             "check --endpoint; is the store running and reachable from this machine?",
         ) from error
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
-from cacher.errors import LocalError, UsageError
+from cacher.errors import LocalError, UsageError, os_reason
 from cacher.fileio import read_small
 from cacher.http.redact_url import shown as shown_url
 from cacher.keys.template import check_prefix
@@ -177,7 +177,7 @@ def read_file(path: str, *, required: bool) -> dict[str, str]:
         if isinstance(error, PermissionError) and not required:
             # HOME may be somebody else's in a container, and nobody asked for this file.
             return {}
-        raise UsageError(f"cannot read {path}: {(error.strerror or '').lower()}") from error
+        raise UsageError(f"cannot read {path}: {os_reason(error)}") from error
     # Loaded here, since most jobs have no file and want to start at once.
     import tomllib
 
@@ -227,7 +227,7 @@ def write_file(path: str, settings: Mapping[str, str]) -> None:
         raise UsageError(f"cannot write {path}: a setting is not valid UTF-8") from error
     except OSError as error:
         raise LocalError(
-            f"cannot write {path}: {(error.strerror or '').lower()}", "--config names another file"
+            f"cannot write {path}: {os_reason(error)}", "--config names another file"
         ) from error
 
 

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from cacher.errors import UsageError
+from cacher.errors import UsageError, os_reason
 from cacher.fileio import read_small
 from cacher.s3.signing import Keys
 from cacher.settings.config import Settings
@@ -132,7 +132,7 @@ def _read(path: str, told: str) -> str:
         content = read_small(os.path.expanduser(path), 65536)
     except OSError as error:
         raise UsageError(
-            f"cannot read the file that {told} names: {(error.strerror or '').lower()}", _HINT
+            f"cannot read the file that {told} names: {os_reason(error)}", _HINT
         ) from None
     value = content.decode(errors="surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
     if not value.strip():

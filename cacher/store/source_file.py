@@ -6,7 +6,7 @@ import hashlib
 import os
 from typing import NamedTuple, Self
 
-from cacher.errors import LocalError
+from cacher.errors import LocalError, os_reason
 
 PIECE = 256 * 1024
 """Bytes read at once for a digest: small enough to stay in a core's cache."""
@@ -46,7 +46,7 @@ class SourceFile(NamedTuple):
             try:
                 count = os.preadv(self.fd, [window[: self.size - position]], position)
             except OSError as error:
-                raise LocalError(f"cannot read {self.name}: {error.strerror}") from error
+                raise LocalError(f"cannot read {self.name}: {os_reason(error)}") from error
             if not count:
                 break
             digest.update(window[:count])

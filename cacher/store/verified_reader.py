@@ -11,7 +11,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Protocol, Self
 
-from cacher.errors import IntegrityError, LocalError
+from cacher.errors import IntegrityError, LocalError, os_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,7 +158,7 @@ class VerifiedReader:
             try:
                 count = os.preadv(fd, [piece], self._count)
             except OSError as error:
-                reason = (error.strerror or str(error)).lower()
+                reason = os_reason(error)
                 raise LocalError(f"could not read back {self._entry.key}: {reason}") from error
             if not count:
                 raise LocalError(f"the file that {self._entry.key} was saved to became shorter")

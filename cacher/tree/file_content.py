@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 
+from cacher.fileio import write_all
+
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _NO_LINKS = frozenset(
@@ -43,11 +45,3 @@ def _copy(there: int, other: bytes, here: int, name: bytes) -> None:
             os.close(fd)
     finally:
         os.close(source)
-
-
-def write_all(fd: int, data: memoryview) -> None:
-    """Write all of `data`."""
-    count = os.write(fd, data)
-    while count < len(data):
-        data = data[count:]
-        count = os.write(fd, data)

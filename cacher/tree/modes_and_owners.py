@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from cacher.errors import IntegrityError, LocalError
+from cacher.errors import IntegrityError, LocalError, os_reason
 from cacher.tar.header_fields import shown
 from cacher.tar.reader import Member
 from cacher.tree.file_content import CREATE
@@ -40,7 +40,7 @@ def set_mode(fd: int, mode: int, name: bytes) -> None:
         os.fchmod(fd, mode)
     except PermissionError as error:
         raise LocalError(
-            f"setting the mode of {shown(name)} to {mode:04o}: {_reason(error)}",
+            f"setting the mode of {shown(name)} to {mode:04o}: {os_reason(error)}",
             "the file system of DIR may not keep modes: restore to another one",
         ) from error
 
@@ -75,10 +75,6 @@ def _require_owner(member: Member) -> None:
 def _not_given(member: Member, error: OSError) -> LocalError:
     return LocalError(
         f"giving {shown(member.name)} to user {member.uid} and group {member.gid}: "
-        f"{_reason(error)}",
+        f"{os_reason(error)}",
         "leave out --owner: then everything belongs to the user who restores it",
     )
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

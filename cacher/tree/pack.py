@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable
 
-from cacher.errors import LocalError, UsageError
+from cacher.errors import LocalError, UsageError, os_reason
 from cacher.tar import writer
 from cacher.tar.writer import BLOCK, header
 from cacher.tree.walk import DIRECTORY, FILE, OPEN_FILE, SPECIAL, SYMLINK, Selection, Walk
@@ -73,7 +73,7 @@ def pack(
         raise UsageError(f"{directory} is not a directory") from None
     except OSError as error:
         hint = f"user {os.geteuid()} may not list it" if isinstance(error, PermissionError) else ""
-        raise LocalError(f"cannot read {directory}: {_reason(error)}", hint) from error
+        raise LocalError(f"cannot read {directory}: {os_reason(error)}", hint) from error
     try:
         packer = _Packer(directory, write, packed or Packed(), keep_owner, tolerate_changes)
         packer.pack(root, selection)
@@ -107,7 +107,7 @@ class _Packer:
         try:
             walk = Walk(root, selection, self._lost)
         except OSError as error:
-            raise LocalError(f"cannot read {directory}: {_reason(error)}") from error
+            raise LocalError(f"cannot read {directory}: {os_reason(error)}") from error
         try:
             self._walk(walk, root, selection)
         finally:
@@ -199,7 +199,7 @@ class _Packer:
             try:
                 count = os.readv(fd, [view[used : used + left]])
             except OSError as error:
-                raise LocalError(f"cannot read {self._shown(path)}: {_reason(error)}") from error
+                raise LocalError(f"cannot read {self._shown(path)}: {os_reason(error)}") from error
             if not count:
                 break
             used += count
@@ -292,7 +292,9 @@ class _Packer:
             # Another file would take its place as the one too many.
             is_limit = error.errno in (errno.EMFILE, errno.ENFILE)
             hint = "" if is_limit else "--exclude leaves it out"
-            raise LocalError(f"cannot read {self._shown(path)}: {_reason(error)}", hint) from error
+            raise LocalError(
+                f"cannot read {self._shown(path)}: {os_reason(error)}", hint
+            ) from error
 
     def _shown(self, path: bytes) -> str:
         """The path as whoever named the directory would write it."""
@@ -311,7 +313,3 @@ class _Packer:
                 _CHANGED_HINT,
             )
         self.packed.changed += 1
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

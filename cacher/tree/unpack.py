@@ -13,12 +13,13 @@ import stat
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from cacher.errors import IntegrityError, LocalError, UsageError
+from cacher.errors import IntegrityError, LocalError, UsageError, os_reason
+from cacher.fileio import write_all
 from cacher.tar import reader
 from cacher.tar.header_fields import shown
 from cacher.tar.reader import Member, TarReader
 from cacher.tree.extract_dirs import ExtractDirs
-from cacher.tree.file_content import CREATE, hard_link, write_all
+from cacher.tree.file_content import CREATE, hard_link
 from cacher.tree.modes_and_owners import denied_modes, give_link_owner, give_owner, set_mode
 from cacher.tree.patterns import IncludePatterns
 
@@ -83,7 +84,7 @@ def unpack(
     try:
         unpacker = _Unpacker(root, wanted, unpacked or Unpacked())
     except OSError as error:
-        raise LocalError(f"writing a directory: {_reason(error)}") from error
+        raise LocalError(f"writing a directory: {os_reason(error)}") from error
     try:
         unpacker.run(TarReader(next_chunk, wanted.max_size))
     finally:
@@ -126,7 +127,7 @@ class _Unpacker:
         try:
             self.places.finish()
         except OSError as error:
-            raise LocalError(f"writing a directory: {_reason(error)}") from error
+            raise LocalError(f"writing a directory: {os_reason(error)}") from error
         unpacked.implicit = self.places.implicit
 
     def _member(self, archive: TarReader, member: Member) -> None:
@@ -275,8 +276,4 @@ def _failed(error: OSError, member: Member) -> LocalError:
         hint = "free some space"
     elif error.errno == errno.EPERM:
         hint = "the file system of DIR, or an attribute that chattr gave DIR, forbids this"
-    return LocalError(f"writing {shown(member.name)}: {_reason(error)}", hint)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+    return LocalError(f"writing {shown(member.name)}: {os_reason(error)}", hint)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from cacher.errors import LocalError
+from cacher.errors import LocalError, os_reason
 from cacher.tree.dir_stack import DirStack
 from cacher.tree.own_work_names import is_reserved
 from cacher.tree.patterns import GitignorePatterns, IncludePatterns
@@ -143,7 +143,7 @@ class Walk:
         try:
             self._descent.leave()
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = os_reason(error)
             raise LocalError(
                 f"{os.fsdecode(prefix)} was moved while it was packed: {reason.lower()}"
             ) from error

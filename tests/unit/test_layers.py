@@ -30,7 +30,6 @@ ORDER = [
     "keys",
     "process",
     "report",
-    "unforeseen",
     "fileio",
     "time_limits",
     "errors",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Self
 
 from cacher.commands.context import Context
-from cacher.errors import OutOfThreads
+from cacher.fileio import start_thread
 from cacher.http import fetch
 from cacher.http.redact_url import shown
 from cacher.http.sinks import PipeSink
@@ -55,11 +55,11 @@ class UrlStream:
     def __enter__(self) -> Self:
         self._reading, self._writing = os.pipe()
         try:
-            self._thread.start()
-        except RuntimeError as error:
+            start_thread(self._thread)
+        except BaseException:
             os.close(self._reading)
             os.close(self._writing)
-            raise OutOfThreads.meant_by(error) from None
+            raise
         return self
 
     def __exit__(self, *_exc: object) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cacher.errors import CacherError, LocalError, Silent
+from cacher.errors import CacherError, LocalError, Silent, os_reason
 
 OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
 
@@ -85,7 +85,7 @@ def _checked(name: str, look: Callable[[], str]) -> Check:
     except CacherError as error:
         return Check(name, FAIL, error.message, error)
     except OSError as error:
-        local = LocalError(f"{name}: {(error.strerror or str(error)).lower()}")
+        local = LocalError(f"{name}: {os_reason(error)}")
         return Check(name, FAIL, local.message, local)
 
 

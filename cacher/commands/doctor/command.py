@@ -12,12 +12,11 @@ from typing import Any
 from cacher.commands.command_result import CommandResult
 from cacher.commands.context import Context
 from cacher.commands.doctor.checklist import FAIL, WARN, Check, Checklist, Skipped, canary_key
-from cacher.errors import CacherError, IntegrityError, StoreError
+from cacher.errors import CacherError, IntegrityError, StoreError, unexpected
 from cacher.report import size_text
 from cacher.settings import environment
 from cacher.settings.config import Settings
 from cacher.store.local.cleanup import none_left
-from cacher.unforeseen import translated
 
 _CANARY = b"\n"
 
@@ -61,7 +60,7 @@ def _zstd() -> str:
     try:
         from cacher.archive.zstd import LIBRARY
     except ImportError as error:
-        raise translated(error) from error
+        raise unexpected(error) from error
     return LIBRARY
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from cacher.commands.context import Context
 from cacher.commands.doctor.checklist import Checklist, Skipped
-from cacher.errors import StoreError, UsageError
+from cacher.errors import StoreError, UsageError, os_reason
 from cacher.http.proxies import Proxies, address
 from cacher.http.tls import client_context
 from cacher.http.transport import Host
@@ -69,7 +69,7 @@ def _certificates(context: Context, host: Host) -> str:
             client_context((context.settings.ca_file,))
         except OSError as error:
             raise UsageError(
-                f"cannot use the certificates: {(error.strerror or str(error)).lower()}",
+                f"cannot use the certificates: {os_reason(error)}",
                 "--ca-file FILE takes certificates in PEM",
             ) from error
     return f"{context.settings.ca_file} besides the system's"

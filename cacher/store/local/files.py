@@ -13,7 +13,8 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from cacher.errors import AccessError, CacherError, LocalError, StoreError
+from cacher.errors import AccessError, CacherError, LocalError, StoreError, os_reason
+from cacher.fileio import write_all_at
 
 PIECE = 1 << 20
 """Bytes copied at once: a few hundred microseconds of work between two reports of progress."""
@@ -34,7 +35,7 @@ _LIMITED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG})
 
 def local_fault(error: OSError, doing: str) -> LocalError:
     """What `error` means on this machine's own side, while `doing` (an infinitive)."""
-    reason = (error.strerror or str(error)).lower()
+    reason = os_reason(error)
     if error.errno in _NO_SPACE:
         return LocalError(f"no space left to {doing}: {reason}", "free some space, then try again")
     return LocalError(f"could not {doing}: {reason}")
@@ -44,7 +45,7 @@ def store_fault(error: OSError, doing: str) -> CacherError:
     """What `error` means in the store's directory, while `doing` (an infinitive)."""
     if error.errno in _NO_SPACE or error.errno in _LIMITED:
         return local_fault(error, doing)
-    reason = (error.strerror or str(error)).lower()
+    reason = os_reason(error)
     if error.errno == errno.EROFS:
         return AccessError(
             f"could not {doing}: {reason}", "mount the store's file system read-write"
@@ -242,7 +243,7 @@ def copy(source: End, target: End, size: int) -> Iterator[int]:
         if not count:
             return
         try:
-            write_all(target.fd, buffer[:count], done)
+            write_all_at(target.fd, buffer[:count], done)
         except OSError as error:
             raise target.fault(error) from error
         done += count
@@ -269,11 +270,3 @@ def _copy_in_kernel(source: int, target: int, size: int) -> Iterator[int]:
             return
         done += count
         yield count
-
-
-def write_all(fd: int, data: memoryview, offset: int) -> None:
-    """Write all of `data` at `offset`. Raises `OSError`, and may then have written some."""
-    while data:
-        count = os.pwrite(fd, data, offset)
-        data = data[count:]
-        offset += count

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Self
 
 from cacher.errors import UsageError
+from cacher.fileio import write_all_at
 from cacher.store.interface import Data, Entry, OnProgress, unreported
 from cacher.store.local.files import (
     TemporaryFile,
@@ -21,7 +22,6 @@ from cacher.store.local.files import (
     make_directories,
     remove_empty_parents,
     sweep,
-    write_all,
 )
 from cacher.store.local.listing import walk
 from cacher.store.local.paths import StorePaths
@@ -70,7 +70,7 @@ class LocalWriter:
         view = memoryview(data).cast("B")
         try:
             with at_store(self._doing):
-                write_all(self.fd, view, self._size)
+                write_all_at(self.fd, view, self._size)
         except BaseException:
             self.close()
             raise
@@ -86,7 +86,7 @@ class LocalWriter:
         self._require_live()
         try:
             with at_store(self._doing), contextlib.closing(TemporaryFile(self._layout.tmp)) as meta:
-                write_all(meta.fd, self._metadata_file(), 0)
+                write_all_at(meta.fd, self._metadata_file(), 0)
                 with exclusive(self._layout.lock):
                     return self._publish(meta)
         finally:

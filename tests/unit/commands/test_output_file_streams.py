@@ -109,9 +109,9 @@ def test_a_reader_that_is_gone() -> None:
     try:
         for name in ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
             with pytest.raises(BrokenPipeError):
-                output_file.write_all(writer, memoryview(b"new"), name)
+                output_file.write_stream(writer, memoryview(b"new"), name)
         with pytest.raises(LocalError, match=r"^writing fifo: its reader is gone$"):
-            output_file.write_all(writer, memoryview(b"new"), "fifo")
+            output_file.write_stream(writer, memoryview(b"new"), "fifo")
     finally:
         os.close(writer)
 
