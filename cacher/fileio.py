@@ -16,6 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from threading import Thread
 
+BUFFER_SIZE = 256 * 1024
+"""Bytes of a buffer that is filled again and again: small enough to stay in a core's cache."""
+
 
 def read_small(path: str, limit: int) -> bytes:
     """Read up to `limit` bytes of a file, or of a pipe: `<(command)` in a shell.

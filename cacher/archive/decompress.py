@@ -8,12 +8,11 @@ from contextlib import contextmanager
 
 from cacher.archive.sealed_stream import SealedReader
 from cacher.errors import IntegrityError
+from cacher.fileio import BUFFER_SIZE
 from cacher.tar.header_fields import require_sum
 
 Read = Callable[[memoryview], int]
 """Fills the front of a buffer; 0 is the end."""
-
-PIECE = 256 * 1024
 
 _MAGIC = 512
 """Bytes that tell: a tar header."""
@@ -102,7 +101,7 @@ class _Gunzip:
 
     def __init__(self, read: Read) -> None:
         self._read = read
-        self._buffer = memoryview(bytearray(PIECE))
+        self._buffer = memoryview(bytearray(BUFFER_SIZE))
         self._inflater = zlib.decompressobj(_GZIP_WINDOW)
         self._left: bytes | memoryview = b""
 

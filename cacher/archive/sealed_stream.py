@@ -15,11 +15,7 @@ from cacher.archive.seal import Seal
 from cacher.archive.zstd import Compressor, Decompressor
 from cacher.archive.zstd_frames import FrameScanner, Segment
 from cacher.errors import IntegrityError
-from cacher.fileio import read_full
-
-PIECE = 256 * 1024
-"""Bytes read at once of what is compressed: they stay in a core's cache."""
-
+from cacher.fileio import BUFFER_SIZE, read_full
 
 BUFFERS = 6
 """How many of them: hashing may be behind by as many, less the one that is filled."""
@@ -95,7 +91,7 @@ class SealedReader:
     def __init__(self, read: Callable[[memoryview], int], clock: Callable[[], float]) -> None:
         self._read = read
         self._clock = clock
-        self._buffers = [(memoryview(bytearray(PIECE)), 0) for _ in range(BUFFERS)]
+        self._buffers = [(memoryview(bytearray(BUFFER_SIZE)), 0) for _ in range(BUFFERS)]
         """With the number of the last piece of each that is being hashed."""
         self._buffer, self._last = self._buffers.pop()
         self._frames = FrameScanner()

@@ -23,6 +23,7 @@ from cacher.archive.zstd_settings import (
     threads,
 )
 from cacher.errors import CacherError, LocalError
+from cacher.fileio import BUFFER_SIZE
 
 __all__ = ["LEVEL", "LEVELS", "LIBRARY", "THREADS", "Compressor", "Decompressor", "threads"]
 
@@ -31,8 +32,6 @@ try:
     import zstandard
 except ImportError as _error:
     _MISSING = _error
-
-_READ = 256 * 1024
 
 
 class Compressor:
@@ -93,7 +92,7 @@ class Decompressor:
         decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW)
         self._reader = decompressor.stream_reader(
             _Source(more),  # type: ignore[arg-type]
-            read_size=_READ,
+            read_size=BUFFER_SIZE,
             read_across_frames=True,
         )
 

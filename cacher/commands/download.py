@@ -12,11 +12,9 @@ from cacher.commands.output_file import Destination, FileDestination, SpooledDes
 from cacher.commands.read_again import read_again
 from cacher.commands.requests import DownloadRequest
 from cacher.errors import AccessError, IntegrityError, Miss, StoreError
+from cacher.fileio import BUFFER_SIZE
 from cacher.report import Progress, transfer_text
 from cacher.store.interface import Entry, Reader
-
-PIECE = 256 * 1024
-"""Bytes written to a stream at once."""
 
 
 def download(context: Context, request: DownloadRequest) -> CommandResult:
@@ -107,7 +105,7 @@ def _stream_hit(context: Context, request: DownloadRequest) -> CommandResult:
 def _copy(reader: Reader, dest: str) -> str:
     """Write the entry to a stream; its hex SHA-256."""
     digest = hashlib.sha256(usedforsecurity=False)
-    buffer = memoryview(bytearray(PIECE))
+    buffer = memoryview(bytearray(BUFFER_SIZE))
     target = output_file.open_stream(dest)
     try:
         while count := reader.readinto(buffer):

@@ -16,9 +16,7 @@ from contextlib import suppress
 from typing import IO, Protocol, Self
 
 from cacher.errors import LocalError, UsageError, os_reason, writing_hint
-from cacher.fileio import write_all
-
-PIECE = 256 * 1024
+from cacher.fileio import BUFFER_SIZE, write_all
 
 _ATTEMPTS = 100
 """Names tried. Only another run that takes each of ours for a leftover makes the next needed."""
@@ -197,7 +195,7 @@ class SpooledDestination:
         target = open_stream(self._dest)
         try:
             position = 0
-            while piece := os.pread(self.fd, PIECE, position):
+            while piece := os.pread(self.fd, BUFFER_SIZE, position):
                 write_stream(target, memoryview(piece), self._dest)
                 position += len(piece)
         finally:

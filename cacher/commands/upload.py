@@ -16,12 +16,10 @@ from cacher.commands.context import Context
 from cacher.commands.requests import UploadRequest
 from cacher.commands.unreadable import unreadable
 from cacher.errors import IntegrityError, LocalError, UsageError, os_reason
+from cacher.fileio import BUFFER_SIZE
 from cacher.report import transfer_text
 from cacher.store.interface import SHA256, Entry
 from cacher.store.source_file import SourceFile
-
-PIECE = 256 * 1024
-"""Bytes read from a stream at once."""
 
 IN_MEMORY = 16 * 1024 * 1024
 """Bytes of a stream that are kept in memory; a longer one goes to a temporary file."""
@@ -186,7 +184,7 @@ def _stored(
 
 def _chunks(fd: int) -> Iterator[memoryview]:
     """A stream to its end, in views of one buffer: each is good until the next is asked for."""
-    buffer = memoryview(bytearray(PIECE))
+    buffer = memoryview(bytearray(BUFFER_SIZE))
     while True:
         try:
             count = os.readv(fd, [buffer])

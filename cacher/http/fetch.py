@@ -15,6 +15,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
 from cacher.errors import IntegrityError, SourceError, UsageError
+from cacher.fileio import BUFFER_SIZE
 from cacher.http.exceptions import TransportError, Trouble, status_text, tried
 from cacher.http.proxies import LOGIN_HINT, PROXY_HINT
 from cacher.http.redact_url import shown
@@ -24,8 +25,6 @@ from cacher.http.tls import advice
 from cacher.http.trace import Trace, traced
 from cacher.http.transport import Answer, Host, Transport
 from cacher.time_limits import LIMITS, Limits
-
-PIECE = 256 * 1024
 
 MAX_REDIRECTS = 10
 """As Go's and most other clients have it."""
@@ -278,7 +277,7 @@ class _Fetch:
             self._check_resumed(answer)
         else:
             raise self._failure(f"{status_text(answer.status)}, and the whole file was asked for")
-        buffer = memoryview(bytearray(PIECE))
+        buffer = memoryview(bytearray(BUFFER_SIZE))
         while count := answer.readinto(buffer):
             # Only what is new counts: an origin may cut every answer at the same place.
             attempts.progress(self._position + count - self._furthest)

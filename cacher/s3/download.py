@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Self
 
 from cacher.errors import LocalError, os_reason
-from cacher.fileio import write_all_at
+from cacher.fileio import BUFFER_SIZE, write_all_at
 from cacher.http.transport import Answer
 from cacher.s3.client import Client
-from cacher.s3.ranges import PIECE, ByteRanges, OnProgress, PinnedObject, RangeReader, first_answer
+from cacher.s3.ranges import ByteRanges, OnProgress, PinnedObject, RangeReader, first_answer
 from cacher.s3.thread_pool import ThreadPool
 
 
@@ -68,7 +68,7 @@ class Download:
         `on_written(end)` is called in this thread whenever the bytes before `end` are all in place.
         """
         if self._jobs < 2:
-            buffer = memoryview(bytearray(PIECE))
+            buffer = memoryview(bytearray(BUFFER_SIZE))
             for number in range(len(self._ranges)):
                 self._place(fd, number, buffer, None, on_written)
             return self.size
@@ -78,7 +78,7 @@ class Download:
         with self._pool() as pool:
 
             def work() -> None:
-                buffer = memoryview(bytearray(PIECE))
+                buffer = memoryview(bytearray(BUFFER_SIZE))
                 while True:
                     with pool.changed:
                         number = next(todo, -1)

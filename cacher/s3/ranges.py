@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cacher.errors import EntryChanged, StoreError
+from cacher.fileio import BUFFER_SIZE
 from cacher.http.exceptions import TransportError, Trouble, status_text
 from cacher.http.retry import Attempts
 from cacher.http.transport import Answer
@@ -20,9 +21,6 @@ from cacher.s3.thread_pool import ThreadPool
 
 RANGE = 8 * 1024 * 1024
 """Bytes in one request: an object of at most this size costs one."""
-
-PIECE = 256 * 1024
-"""Bytes of the buffer that a thread reads into, again and again."""
 
 _PARTS = (
     "something between here and the store answers with other parts than are asked for: a cache?"
@@ -269,7 +267,7 @@ def _require_whole(answer: Answer, key: str) -> None:
 
 
 def _skip(answer: Answer, count: int) -> None:
-    buffer = memoryview(bytearray(min(count, PIECE)))
+    buffer = memoryview(bytearray(min(count, BUFFER_SIZE)))
     while count:
         skipped = answer.readinto(buffer[:count])
         if not skipped:

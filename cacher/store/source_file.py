@@ -7,9 +7,7 @@ import os
 from typing import NamedTuple, Self
 
 from cacher.errors import LocalError, os_reason
-
-PIECE = 256 * 1024
-"""Bytes read at once for a digest: small enough to stay in a core's cache."""
+from cacher.fileio import BUFFER_SIZE
 
 
 class SourceFile(NamedTuple):
@@ -40,7 +38,7 @@ class SourceFile(NamedTuple):
     def sha256(self) -> str:
         """The hex SHA-256 of the file; raises `LocalError` if it cannot be read or changed."""
         digest = hashlib.sha256(usedforsecurity=False)
-        window = memoryview(bytearray(min(PIECE, max(self.size, 1))))
+        window = memoryview(bytearray(min(BUFFER_SIZE, max(self.size, 1))))
         position = 0
         while position < self.size:
             try:

@@ -12,14 +12,12 @@ import os
 from typing import TYPE_CHECKING, Protocol, Self
 
 from cacher.errors import IntegrityError, LocalError, os_reason
+from cacher.fileio import BUFFER_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cacher.store.interface import Entry
-
-WINDOW = 256 * 1024
-"""How many bytes are read back at once for the digest: small enough to stay in a core's cache."""
 
 SHORT = 12
 """How many hex digits of a digest a message shows: enough to tell two apart."""
@@ -122,7 +120,7 @@ class VerifiedReader:
         if self._count or self._proved:
             raise ValueError("this reader has been read from already")
         self._refuse_other_size()
-        window = memoryview(bytearray(WINDOW))
+        window = memoryview(bytearray(BUFFER_SIZE))
         total = self._source.save(fd, lambda end: self._follow(fd, end, window))
         self._follow(fd, total, window)
         self._prove()

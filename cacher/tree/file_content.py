@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from cacher.fileio import write_all
+from cacher.fileio import BUFFER_SIZE, write_all
 
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -36,7 +36,7 @@ def _copy(there: int, other: bytes, here: int, name: bytes) -> None:
     try:
         fd = os.open(name, CREATE, 0o600, dir_fd=here)
         try:
-            buffer = memoryview(bytearray(256 * 1024))
+            buffer = memoryview(bytearray(BUFFER_SIZE))
             while count := os.readv(source, [buffer]):
                 write_all(fd, buffer[:count])
             os.fchmod(fd, stat.S_IMODE(status.st_mode))

@@ -11,9 +11,10 @@ from typing import Literal
 import pytest
 
 from cacher.errors import AccessError, Stopped, StoreError
+from cacher.fileio import BUFFER_SIZE
 from cacher.http.exceptions import Cancelled
 from cacher.s3.body import PIECE as SENT
-from cacher.s3.ranges import PIECE, RANGE
+from cacher.s3.ranges import RANGE
 from cacher.time_limits import LIMITS
 from tests.contract.conftest import RigMaker
 from tests.fakes.faults import Action, CutAnswer, Reset, Respond, Stall
@@ -53,9 +54,9 @@ class TestCutBodies:
 
     @read_each_way
     @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-    @pytest.mark.parametrize("after", [0, 1, 1000, 3 * PIECE, 4 * PIECE - 1])
+    @pytest.mark.parametrize("after", [0, 1, 1000, 3 * BUFFER_SIZE, 4 * BUFFER_SIZE - 1])
     def test_it_is_resumed(self, rig: Rig, take: Take, after: int, reset: bool) -> None:
-        data = blob(4 * PIECE, 5)
+        data = blob(4 * BUFFER_SIZE, 5)
         stored = rig.server.put_object("k", data)
         rig.fault(CutAnswer(after, reset=reset), "GetObject")
         tally = Tally()
@@ -65,7 +66,7 @@ class TestCutBodies:
         assert second.headers["if-match"] == f'"{stored.etag}"'
         start = int(second.headers["range"].removeprefix("bytes=").partition("-")[0])
         assert start <= after  # what a reset overtakes is lost
-        assert reset or after - start < PIECE
+        assert reset or after - start < BUFFER_SIZE
 
     @read_each_way
     def test_in_several_ranges(self, rig: Rig, take: Take) -> None:
@@ -83,10 +84,10 @@ class TestCutBodies:
         self, make_rig: RigMaker, take: Take, ranges: Literal["ignored", "partial-200"]
     ) -> None:
         rig = make_rig(replace(GARAGE, ranges=ranges))
-        data = blob(4 * PIECE, 5)
+        data = blob(4 * BUFFER_SIZE, 5)
         rig.server.put_object("k", data)
         whole = rig.fault(
-            CutAnswer(2 * PIECE + 7),
+            CutAnswer(2 * BUFFER_SIZE + 7),
             "GetObject",
             where=lambda request: ranges == "ignored" or "range" not in request.headers,
         )
@@ -96,9 +97,9 @@ class TestCutBodies:
 
     @read_each_way
     def test_it_goes_on_as_long_as_bytes_come(self, rig: Rig, take: Take) -> None:
-        data = blob(20 * PIECE, 5)
+        data = blob(20 * BUFFER_SIZE, 5)
         rig.server.put_object("k", data)
-        rig.fault(CutAnswer(PIECE + 1), "GetObject", times=15)
+        rig.fault(CutAnswer(BUFFER_SIZE + 1), "GetObject", times=15)
         assert take(rig.hands, "k") == data
         assert rig.server.count(operation="GetObject") == 16
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from cacher.archive import seal as seals
 from cacher.archive import zstd as zstds
-from cacher.archive.sealed_stream import PIECE, SealedReader
+from cacher.archive.sealed_stream import SealedReader
 from cacher.archive.zstd import Compressor
 from cacher.errors import IntegrityError, UsageError
+from cacher.fileio import BUFFER_SIZE
 from tests.support.zstd_streams import no_clock, sealed, source, unsealed, unzstd, zstd
 
 TEXT = b"some text, which comes again and again. " * 60
@@ -33,9 +34,9 @@ def test_what_goes_in_comes_out(data: bytes, written: int, read: int, buffer: in
 
 
 def test_large_streams_fill_every_buffer() -> None:
-    data = random.Random(3).randbytes(9 * PIECE)
+    data = random.Random(3).randbytes(9 * BUFFER_SIZE)
     stream = sealed(data)
-    assert len(stream) > 8 * PIECE
+    assert len(stream) > 8 * BUFFER_SIZE
     buffer = memoryview(bytearray(1 << 20))
     sizes = []
     with SealedReader(source(stream), no_clock) as reader:

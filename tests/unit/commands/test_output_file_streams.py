@@ -12,6 +12,7 @@ import pytest
 from cacher.commands import output_file
 from cacher.commands.output_file import SpooledDestination, is_stream
 from cacher.errors import LocalError
+from cacher.fileio import BUFFER_SIZE
 
 LONG = 300.0
 """Seconds that nothing here may take."""
@@ -56,7 +57,7 @@ def test_shared_memory_holds_plain_files() -> None:
 
 def test_a_fifo_gets_its_bytes_once_they_are_published(here: Path) -> None:
     os.mkfifo("fifo")
-    data = os.urandom(3 * output_file.PIECE + 1)
+    data = os.urandom(3 * BUFFER_SIZE + 1)
     received: list[bytes] = []
     reader = threading.Thread(
         target=lambda: received.append((here / "fifo").read_bytes()), daemon=True

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from cacher.errors import IntegrityError, LocalError
+from cacher.fileio import BUFFER_SIZE
 from cacher.store.interface import SHA256, Entry, Reader
-from cacher.store.verified_reader import WINDOW, VerifiedReader
+from cacher.store.verified_reader import VerifiedReader
 
-DATA = random.Random(1).randbytes(3 * WINDOW + 5)
+DATA = random.Random(1).randbytes(3 * BUFFER_SIZE + 5)
 
 
 class FakeSource:
@@ -88,7 +89,9 @@ def test_reading_proves_count_and_digest(length: int, step: int) -> None:
     assert reader.readinto(memoryview(bytearray(1))) == 0
 
 
-@pytest.mark.parametrize("step", [1000, WINDOW - 1, WINDOW, WINDOW + 1, len(DATA), 2 * len(DATA)])
+@pytest.mark.parametrize(
+    "step", [1000, BUFFER_SIZE - 1, BUFFER_SIZE, BUFFER_SIZE + 1, len(DATA), 2 * len(DATA)]
+)
 def test_saving_proves_what_landed_in_any_order(fd: int, step: int) -> None:
     reader = VerifiedReader(FakeSource(DATA, step), entry())
     assert reader.save(fd) == reader.sha256 == hashlib.sha256(DATA).hexdigest()
