@@ -4,7 +4,7 @@ import sys
 
 from cacher.cli import signals
 
-signals.begin()
+signals.use_default_sigint()
 
 from cacher.cli.main import main  # noqa: E402 - which takes most of the start
 

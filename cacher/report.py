@@ -70,44 +70,44 @@ class Report:
     def say(self, text: str) -> None:
         """The closing line: what was done."""
         if not self.quiet:
-            self._write(text)
+            self._write_line(text)
 
     def note(self, text: str) -> None:
         """A detail for those who ask for more."""
         if self.verbose:
-            self._write(text)
+            self._write_line(text)
 
     def warn(self, text: str, hint: str = "") -> None:
         """What went wrong without making the command fail, and the next step to take."""
         self.warnings.append(printable(text))
         self.hints.append(printable(hint) or None)
-        self._write(text, self._paint("33", "warning: "))
+        self._write_line(text, self._paint("33", "warning: "))
         if hint:
-            self._write(hint, self._paint("36", "hint: "))
+            self._write_line(hint, self._paint("36", "hint: "))
 
-    def remarks(self) -> dict[str, Any]:
+    def shared_fields(self) -> dict[str, Any]:
         """The fields of a JSON object that tell of more than the command itself."""
         hints = {"hints": self.hints} if any(self.hints) else {}
         return {"warnings": self.warnings, **hints, **self.fields}
 
     def error(self, error: CacherError) -> None:
         """What made the command fail, and the next step to take."""
-        self._write(error.message, self._paint("31", "error: "))
+        self._write_line(error.message, self._paint("31", "error: "))
         if error.hint:
-            self._write(error.hint, self._paint("36", "hint: "))
+            self._write_line(error.hint, self._paint("36", "hint: "))
 
     def line(self, text: str) -> None:
         """One line on stdout."""
-        self._print(printable(text) + "\n")
+        self._write_stdout(printable(text) + "\n")
 
     def raw(self, text: str) -> None:
         """One line on stdout for a machine, as it is."""
-        self._print(text + "\n")
+        self._write_stdout(text + "\n")
 
     def json(self, value: Mapping[str, Any]) -> None:
         """One JSON object on a line of stdout."""
         # Pure ASCII, so that lone surrogates of odd file names survive every encoding.
-        self._print(json.dumps(value) + "\n")
+        self._write_stdout(json.dumps(value) + "\n")
 
     def flush(self) -> None:
         """Everything out, so that a failure to write is known before the exit status is.
@@ -133,7 +133,7 @@ class Report:
     def draw(self, text: str) -> None:
         """Replace the progress bar, which is not a line yet."""
         with self._lock:
-            self._tell(f"\r\x1b[K{printable(text)}" if text else "\r\x1b[K")
+            self._write_stderr(f"\r\x1b[K{printable(text)}" if text else "\r\x1b[K")
             self._bar_is_drawn = bool(text)
 
     @property
@@ -152,17 +152,17 @@ class Report:
     def _paint(self, color: str, text: str) -> str:
         return f"\x1b[{color}m{text}\x1b[0m" if self._colored else text
 
-    def _print(self, text: str) -> None:
+    def _write_stdout(self, text: str) -> None:
         with _writing_stdout():
             self._stdout.write(text)
 
-    def _write(self, text: str, label: str = "") -> None:
+    def _write_line(self, text: str, label: str = "") -> None:
         with self._lock:
             clear = "\r\x1b[K" if self._bar_is_drawn else ""
             self._bar_is_drawn = False
-            self._tell(f"{clear}cacher: {label}{printable(text)}\n")
+            self._write_stderr(f"{clear}cacher: {label}{printable(text)}\n")
 
-    def _tell(self, text: str) -> None:
+    def _write_stderr(self, text: str) -> None:
         try:
             self._stderr.write(text)
             self._stderr.flush()

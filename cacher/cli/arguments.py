@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-_LATE = {
+_TRAILING_ARGUMENT = {
     # What each command may still take behind its options, where argparse has given up by then.
     "delete": "keys",
     "docker download": "image",
@@ -35,14 +35,14 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
         return argparse.Namespace(command="help", page=asked.parser, json=False)
     except UnknownWord as error:
         raise _unknown_word(root, error, given) from error
-    parser = _find(root, (options.command or "").split())
-    _take_late(parser, options, rest)
+    parser = _find_parser(root, (options.command or "").split())
+    _take_trailing(parser, options, rest)
     if parser.commands and options.command:
         *verbs, last = parser.commands
         parser.error(f"{options.command} needs a verb: {', '.join(verbs)} or {last}")
     if options.command == "help":
         is_options = options.topic == ["options"]
-        options.page = "options" if is_options else _find(root, options.topic)
+        options.page = "options" if is_options else _find_parser(root, options.topic)
     return options
 
 
@@ -67,9 +67,9 @@ def _without_delimiter(given: Sequence[str]) -> list[str]:
     return words
 
 
-def _take_late(parser: Parser, options: argparse.Namespace, rest: Sequence[str]) -> None:
+def _take_trailing(parser: Parser, options: argparse.Namespace, rest: Sequence[str]) -> None:
     """Take what stands behind the options as an argument. Raises `UsageError`."""
-    name = _LATE.get(options.command or "", "")
+    name = _TRAILING_ARGUMENT.get(options.command or "", "")
     for text in rest:
         if text.startswith("-") and text != "-":
             from cacher.cli import suggestions
@@ -84,7 +84,7 @@ def _take_late(parser: Parser, options: argparse.Namespace, rest: Sequence[str])
             setattr(options, name, text)
 
 
-def _find(root: Parser, words: Sequence[str]) -> Parser:
+def _find_parser(root: Parser, words: Sequence[str]) -> Parser:
     """The parser of a command or a verb. Raises `UsageError` if there is none."""
     parser = root
     for word in words:

@@ -205,7 +205,7 @@ CREDENTIALS = (
     ("3.", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
 )
 
-SETTINGS = (
+SETTING_SOURCES = (
     ("store", "CACHER_ENDPOINT and CACHER_BUCKET, or flags, or the config file"),
     (
         "credentials",
@@ -246,7 +246,7 @@ def _root(root: Parser, columns: int) -> Iterator[str]:
     longest = max(len(left) for _, rows in groups for left, _ in rows)
     for title, rows in groups:
         yield _table(title, rows, width, longest)
-    yield _table("settings", SETTINGS, width)
+    yield _table("settings", SETTING_SOURCES, width)
     yield _table("exit status", STATUSES[""], width)
     yield _block("examples", EXAMPLES[""])
     yield _filled(MORE, width)

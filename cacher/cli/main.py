@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None, limits: Limits | None = None) -> int:
     """Run one command; its exit status. `limits` are others than the usual ones."""
     given = list(sys.argv[1:] if argv is None else argv)
-    stdio.hold()
-    signals.catch(time.monotonic)
+    stdio.reserve_descriptors()
+    signals.install_handlers(time.monotonic)
     try:
         return _dispatch(given, limits)
     except Stopped as stopped:
@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None, limits: Limits | None = None) -> int
         _refuse(LocalError(f"writing stdout: {os_reason(error)}"), None)
         return LocalError.status
     finally:
-        signals.disarm()
-        stdio.let_go()
+        signals.cancel_timeout()
+        stdio.discard_unwritten()
 
 
 def _dispatch(given: list[str], limits: Limits | None) -> int:
@@ -158,11 +158,11 @@ def _run(options: Namespace, environ: Mapping[str, str], limits: Limits | None) 
         config_file=getattr(options, "config", None),
         environ=environ,
         report=report,
-        arm=lambda seconds: signals.arm(seconds, time.monotonic),
+        start_timeout=lambda seconds: signals.start_timeout(seconds, time.monotonic),
         clock=time.time,
         pause=time.sleep,
         random=random.random,
-        struck=signals.struck,
+        ended_at=signals.ended_at,
         limits=limits or LIMITS,
         debug=options.debug,
     )
@@ -177,7 +177,7 @@ def _guarded(options: Namespace, context: Context, report: Report) -> int:
         try:
             outcome = COMMANDS[options.command](context, options)
         finally:
-            signals.disarm()
+            signals.cancel_timeout()
             context.close()
         _finish(options.command, outcome, report)
         return outcome.status
@@ -205,7 +205,7 @@ def _finish(command: str, outcome: CommandResult, report: Report) -> None:
     """Report what was done."""
     if report.as_json and command != "list":
         told: dict[str, Any] = {"command": command, "outcome": outcome.outcome}
-        told |= {"status": outcome.status, **outcome.fields, **report.remarks()}
+        told |= {"status": outcome.status, **outcome.fields, **report.shared_fields()}
         if outcome.error:
             told["error"] = _told(outcome.error)
         report.json(told)
@@ -231,15 +231,15 @@ def _fail(error: CacherError, options: Namespace, report: Report) -> int:
     else:
         report.error(error)
     if report.as_json:
-        _print_failure(_failure(error, options) | report.remarks())
+        _print_failure(_failure(error, options) | report.shared_fields())
     return error.status
 
 
 def _stop(stopped: Stopped, options: Namespace, report: Report | None = None) -> int:
     """Report that a signal has ended the run; its exit status."""
     # Whoever reads our output may hang, and then another signal must help.
-    signals.release()
-    text = f"stopped by {signals.name_of(stopped.signum)}"
+    signals.restore_default_soon()
+    text = f"stopped by {signals.signal_name(stopped.signum)}"
     if report:
         report.say(text)
     elif not getattr(options, "quiet", False):
@@ -247,7 +247,7 @@ def _stop(stopped: Stopped, options: Namespace, report: Report | None = None) ->
     if getattr(options, "json", False):
         failure = _failure(CacherError(text), options)
         failure |= {"outcome": "stopped", "status": stopped.status}
-        failure |= report.remarks() if report else {}
+        failure |= report.shared_fields() if report else {}
         failure["error"] = {"kind": "signal", "message": text, "hint": None}
         _print_failure(failure)
     return stopped.status
@@ -314,12 +314,12 @@ def _print(
 
 def _resolved(options: Namespace) -> str:
     """The key of `key`."""
-    from cacher.keys.template import check_literal, resolve
+    from cacher.keys.template import check_literal, resolve_template
 
     if options.literal:
         return check_literal(options.key, options.hash_from)
     machine = os.uname()
-    return resolve(
+    return resolve_template(
         options.key,
         options.hash_from,
         now=time.time(),

@@ -1,6 +1,6 @@
 """Signals as exceptions in the main thread, so that everything is undone on the way out.
 
-Loaded by every start. The only module that installs handlers; knows no command.
+Loaded by every start. The only module that installs handlers for the whole run; knows no command.
 """
 
 from __future__ import annotations
@@ -18,127 +18,128 @@ if TYPE_CHECKING:
 BROKEN_PIPE = 128 + signal.SIGPIPE
 """The exit status of a program whose reader is gone, as a shell gives it."""
 
-_AGAIN = 0.5
-"""Seconds after which it is looked whether a signal's exception got lost."""
+_CHECK_INTERVAL = 0.5
+"""Seconds between two checks whether Python has dropped a signal's exception."""
 
-_SOON = 0.01
-"""Seconds after which one is raised again that is known to be lost."""
+_RAISE_AGAIN_DELAY = 0.01
+"""Seconds until a dropped exception is raised again."""
 
-_ONCE = 2
-"""Looks during which further signals count as the first: a CI service may send several at once, to
+_CHECKS_BEFORE_DEFAULT = 2
+"""Checks during which further signals count as the first: a CI service may send several at once, to
 the process and to its group, and means one."""
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-_struck: list[float] = []
-"""When signals and `--timeout` have ended the run, by the clock that `catch` was given."""
+_end_times: list[float] = []
+"""When signals and `--timeout` have ended the run, by the clock of `install_handlers`."""
 
-_caught: list[signal.Signals] = []
-"""Those that are ours: a shell starts background jobs with SIGINT ignored, nohup with SIGHUP."""
+_handled: list[signal.Signals] = []
+"""Signals with a handler here: a shell starts background jobs with SIGINT ignored, nohup ignores
+SIGHUP, and both stay ignored."""
 
 
-def begin() -> None:
-    """Until `catch`, let SIGINT end the process, and not with a traceback of an import."""
+def use_default_sigint() -> None:
+    """Let SIGINT end the process without the traceback of an import, until `install_handlers`."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def catch(monotonic: Callable[[], float]) -> None:
+def install_handlers(monotonic: Callable[[], float]) -> None:
     """Let the signals that stop a program raise `Stopped`, once; `monotonic` gives seconds.
 
-    What is undone then must not be undone itself, and is bounded by time-outs. Who does not want
-    to wait for that sends another signal after a second: it ends the process at once.
+    The undoing that follows must not be interrupted, and is bounded by time-outs. Whoever does not
+    want to wait for it sends another signal after a second: that one ends the process at once.
     """
 
     def stop(signum: int, _frame: object) -> None:
-        _struck.append(monotonic())
-        _answer_with(signal.SIG_IGN)
-        _insist(signum)
+        _end_times.append(monotonic())
+        _set_action(signal.SIG_IGN)
+        _raise_until_handled(signum)
         raise Stopped(signum)
 
-    _struck.clear()
-    _caught[:] = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]
-    for number in _caught:
+    _end_times.clear()
+    _handled[:] = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    for number in _handled:
         signal.signal(number, stop)
-    sys.unraisablehook = _lost
+    sys.unraisablehook = _on_dropped_exception
 
 
-def _lost(dropped: UnraisableHookArgs) -> None:
-    """Python drops an exception, which it would otherwise only print: ours is raised again.
+def _on_dropped_exception(dropped: UnraisableHookArgs) -> None:
+    """Raise a signal's or a time-out's exception again that Python would only print.
 
-    After a signal, others are those of objects that it left half made, and mean nothing.
+    After a signal, other exceptions are those of objects that it left half made: ignore them.
     """
     if isinstance(dropped.exc_value, Stopped):
-        signal.setitimer(signal.ITIMER_REAL, _SOON, _AGAIN)
+        signal.setitimer(signal.ITIMER_REAL, _RAISE_AGAIN_DELAY, _CHECK_INTERVAL)
     elif isinstance(dropped.exc_value, TimedOut):
-        signal.setitimer(signal.ITIMER_REAL, _SOON)
-    elif not _struck:
+        signal.setitimer(signal.ITIMER_REAL, _RAISE_AGAIN_DELAY)
+    elif not _end_times:
         sys.__unraisablehook__(dropped)
 
 
-def _insist(signum: int) -> None:
-    """Raise `Stopped` again if it got lost, and let go of further signals after a second.
+def _raise_until_handled(signum: int) -> None:
+    """Raise `Stopped` again if it was dropped; restore default signals after a second.
 
     Python drops an exception that a handler raises while a finalizer or a weak reference's callback
-    runs (`_lost`), and libraries may. As long as ours is on its way, it or what it led to is what
-    is being handled.
+    runs (`_on_dropped_exception`), and libraries may. As long as ours is on its way, the exception
+    being handled is ours, or has ours among its contexts.
     """
-    looks = 0
+    checks = 0
 
-    def again(_signum: int, _frame: object) -> None:
-        nonlocal looks
-        looks += 1
-        if looks == _ONCE:
-            _answer_with(signal.SIG_DFL)
+    def check(_signum: int, _frame: object) -> None:
+        nonlocal checks
+        checks += 1
+        if checks == _CHECKS_BEFORE_DEFAULT:
+            _set_action(signal.SIG_DFL)
         handled = sys.exc_info()[1]
         while handled is not None and not isinstance(handled, Stopped):
             handled = handled.__context__
         if handled is None:
             raise Stopped(signum)
 
-    signal.signal(signal.SIGALRM, again)
-    signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
+    signal.signal(signal.SIGALRM, check)
+    signal.setitimer(signal.ITIMER_REAL, _CHECK_INTERVAL, _CHECK_INTERVAL)
 
 
-def release() -> None:
-    """All is undone: in a moment let further signals end the process as they do by default.
+def restore_default_soon() -> None:
+    """In a moment, let further signals end the process as they do by default: all is undone.
 
-    Not at once, since those that were sent together with the first may still be on their way.
+    Not at once, since signals that were sent together with the first may still be on their way.
     """
 
-    def let_go(_signum: int, _frame: object) -> None:
-        _answer_with(signal.SIG_DFL)
+    def restore(_signum: int, _frame: object) -> None:
+        _set_action(signal.SIG_DFL)
 
-    signal.signal(signal.SIGALRM, let_go)
-    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+    signal.signal(signal.SIGALRM, restore)
+    signal.setitimer(signal.ITIMER_REAL, _CHECK_INTERVAL)
 
 
-def _answer_with(action: signal.Handlers) -> None:
-    for number in _caught:
+def _set_action(action: signal.Handlers) -> None:
+    for number in _handled:
         signal.signal(number, action)
 
 
-def struck() -> float | None:
-    """When the last signal, or `--timeout`, has ended the run; None if none has."""
-    return _struck[-1] if _struck else None
+def ended_at() -> float | None:
+    """Return when the last signal, or `--timeout`, ended the run; None if none has."""
+    return _end_times[-1] if _end_times else None
 
 
-def arm(seconds: float, monotonic: Callable[[], float]) -> None:
+def start_timeout(seconds: float, monotonic: Callable[[], float]) -> None:
     """Let `TimedOut` be raised after so many seconds."""
 
-    def ring(_signum: int, _frame: object) -> None:
-        _struck.append(monotonic())
+    def end(_signum: int, _frame: object) -> None:
+        _end_times.append(monotonic())
         raise TimedOut(seconds)
 
-    signal.signal(signal.SIGALRM, ring)
+    signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def disarm() -> None:
+def cancel_timeout() -> None:
     """Raise no `TimedOut` any more."""
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def name_of(signum: int) -> str:
-    """`SIGTERM` for 15."""
+def signal_name(signum: int) -> str:
+    """Return `SIGTERM` for 15."""
     return signal.Signals(signum).name

@@ -10,7 +10,7 @@ import os
 import sys
 
 
-def hold() -> None:
+def reserve_descriptors() -> None:
     """Keep the numbers 0 to 2 taken, or the next file that is opened would become stdout.
 
     A stream that was closed is held the wrong way round, so that using it still fails.
@@ -40,7 +40,7 @@ def write_error(text: str) -> None:
         pass
 
 
-def let_go() -> None:
+def discard_unwritten() -> None:
     """Drop what was not taken: the interpreter would try again, and end with a status of its own.
 
     Whether that is a failure has been decided by now.

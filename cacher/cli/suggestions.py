@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cacher.cli.argument_parser import Parser
 
-WORDS = {
+COMMAND_ALIASES = {
     # What other tools call it; the same below `dir` and `docker`, where these have it.
     "add": "upload",
     "cat": "download",
@@ -56,7 +56,7 @@ WORDS = {
     "write": "upload",
 }
 
-WITH_A_NOUN = {
+NOUN_ALIASES = {
     # What is said of a directory or an image only.
     "extract": "dir download",
     "load": "docker download",
@@ -66,7 +66,7 @@ WITH_A_NOUN = {
     "untar": "dir download",
 }
 
-SEVERAL = {
+AMBIGUOUS_ALIASES = {
     # What may mean either of two commands.
     "copy": ("download", "upload"),
     "cp": ("download", "upload"),
@@ -77,7 +77,7 @@ SEVERAL = {
     "sync": ("dir download", "dir upload"),
 }
 
-FLAGS = {
+FLAG_ALIASES = {
     "-f": "--force",
     "-j": "--jobs",
     "-n": "--dry-run",
@@ -97,7 +97,7 @@ FLAGS = {
 }
 
 
-COMMAND_FLAGS = {
+FLAG_ALIASES_OF_COMMAND = {
     # What a flag of other tools means in one command; empty if nothing like it is there.
     "delete": {
         "-R": "--prefix",
@@ -124,9 +124,9 @@ def no_such_flag(parser: Parser, text: str) -> UsageError:
     """The error for a flag that `parser` does not take; `text` may have a value behind `=`."""
     flag = text.partition("=")[0]
     command = parser.prog.partition(" ")[2]
-    meant = COMMAND_FLAGS.get(command, {}).get(flag)
+    meant = FLAG_ALIASES_OF_COMMAND.get(command, {}).get(flag)
     if meant is None:
-        meant = FLAGS.get(flag, "")
+        meant = FLAG_ALIASES.get(flag, "")
         meant = meant if meant in parser.flags else _nearest(flag, parser.flags)
     hint = f"`{parser.prog} --help` shows how"
     if meant:
@@ -147,20 +147,20 @@ def no_such_choice(parser: Parser, action: Action, text: str) -> UsageError:
 
 
 def _command(root: Parser, text: str) -> Sequence[str]:
-    if text.lower() in SEVERAL:
-        return SEVERAL[text.lower()]
-    word = _nearest(text.lower(), (*root.commands, *WORDS))
-    found = WITH_A_NOUN.get(word) or WORDS.get(word, word)
+    if text.lower() in AMBIGUOUS_ALIASES:
+        return AMBIGUOUS_ALIASES[text.lower()]
+    word = _nearest(text.lower(), (*root.commands, *COMMAND_ALIASES))
+    found = NOUN_ALIASES.get(word) or COMMAND_ALIASES.get(word, word)
     return [found] if found else []
 
 
 def _verb(root: Parser, parser: Parser, text: str) -> Sequence[str]:
     noun = parser.prog.partition(" ")[2]
     word = text.lower()
-    if word in SEVERAL and word not in WORDS:
-        return [f"{noun} {path.split()[-1]}" for path in SEVERAL[word]]
-    word = _nearest(word, (*parser.commands, *root.commands, *WORDS))
-    word = WORDS.get(word, word)
+    if word in AMBIGUOUS_ALIASES and word not in COMMAND_ALIASES:
+        return [f"{noun} {path.split()[-1]}" for path in AMBIGUOUS_ALIASES[word]]
+    word = _nearest(word, (*parser.commands, *root.commands, *COMMAND_ALIASES))
+    word = COMMAND_ALIASES.get(word, word)
     found = f"{noun} {word}" if word in parser.commands else word
     return [found] if found else []
 

@@ -33,9 +33,9 @@ _MOST_NAMES = 5
 class Context:
     """One run of one command.
 
-    `arm` begins the countdown of `--timeout` seconds; `clock` gives POSIX seconds, `pause` sleeps,
-    `random` gives floats in [0, 1). `struck` tells when a signal or `--timeout` has ended the run,
-    by `report.monotonic`.
+    `start_timeout` begins the countdown of `--timeout` seconds; `clock` gives POSIX seconds,
+    `pause` sleeps, `random` gives floats in [0, 1). `ended_at` returns when a signal or
+    `--timeout` has ended the run, by `report.monotonic`; None if neither has.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class Context:
         config_file: str | None,
         environ: Mapping[str, str],
         report: Report,
-        arm: Callable[[float], None],
+        start_timeout: Callable[[float], None],
         clock: Callable[[], float],
         pause: Callable[[float], None],
         random: Callable[[], float],
-        struck: Callable[[], float | None] = lambda: None,
+        ended_at: Callable[[], float | None] = lambda: None,
         limits: Limits = LIMITS,
         debug: bool = False,
     ) -> None:
@@ -57,18 +57,18 @@ class Context:
         self.config_file = config_file
         self.environ = environ
         self.report = report
-        self.arm = arm
+        self.start_timeout = start_timeout
         self.clock = clock
         self.pause = pause
         self.random = random
-        self.struck = struck
+        self.ended_at = ended_at
         self.limits = limits
         self.debug = debug
 
     @cached_property
     def settings(self) -> Settings:
         """The settings in force; reading them starts the countdown of `--timeout`."""
-        return self.use(config.load(self.flags, self.environ, self.config_file))
+        return self.use(config.load_settings(self.flags, self.environ, self.config_file))
 
     def use(self, settings: Settings) -> Settings:
         """Work with these settings from now on, for as long as they allow.
@@ -83,7 +83,7 @@ class Context:
             self.report.say(f"no endpoint is set: using the local store {settings.directory}")
         self.doubt_prefix(settings.prefix)
         if settings.timeout:
-            self.arm(settings.timeout)
+            self.start_timeout(settings.timeout)
         self.__dict__["settings"] = settings
         return settings
 
@@ -148,7 +148,7 @@ class Context:
             pause=self.pause,
             random=self.random,
             monotonic=self.report.monotonic,
-            struck=self.struck,
+            ended_at=self.ended_at,
             limits=self.limits,
             trace=self._trace,
         )
@@ -156,8 +156,8 @@ class Context:
         self.report.note(f"credentials from {found.source}")
         if found.ignored:
             self.report.warn(found.ignored, "leave the flags out, or unset the variables")
-        for oddity in found.oddities:
-            self.report.note(oddity)
+        for note in found.notes:
+            self.report.note(note)
         return store
 
     def clockwork(self, pause: Callable[[float], None] | None = None) -> Clocks:
@@ -202,7 +202,7 @@ class Context:
         if literal:
             return keys.check_literal(template, hash_from, prefix)
         machine = os.uname()
-        key = keys.resolve(
+        key = keys.resolve_template(
             template,
             hash_from,
             now=self.clock(),

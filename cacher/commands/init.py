@@ -29,7 +29,7 @@ def init(context: Context, *, check: bool) -> CommandResult:
     if not path:
         raise UsageError("init: there is no home directory for the config file", "use --config")
     file = config.read_file(path, required=False)
-    settings = context.use(config.resolve(context.flags, context.environ, file, path))
+    settings = context.use(config.make_settings(context.flags, context.environ, file, path))
     written = _written(context, file, path)
     if check:
         region = _check(context, settings)

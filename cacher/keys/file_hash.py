@@ -63,18 +63,18 @@ def hash_paths(paths: Sequence[str]) -> str:
     named = [os.fsencode(os.path.expanduser(path)) for path in paths or [""]]
     targets = [target for path in named for target in _expand(path)]
     alone = len(targets) == 1
-    summer = _Summer()
+    sha256sum = _Sha256Sum()
     for target in targets:
         if _is_directory(target):
-            _add_directory(summer, target, shown_as=b"./" if alone else _joinable(target))
+            _add_directory(sha256sum, target, shown_as=b"./" if alone else _joinable(target))
         elif alone:
-            return summer.file(target)[:DIGITS]
+            return sha256sum.file(target)[:DIGITS]
         else:
-            summer.add(target, summer.file(target))
-    return summer.total()[:DIGITS]
+            sha256sum.add(target, sha256sum.file(target))
+    return sha256sum.total()[:DIGITS]
 
 
-class _Summer:
+class _Sha256Sum:
     """`sha256sum` with its own output piped through `sha256sum`; one buffer for all files."""
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ def _line(name: bytes, hexdigest: str) -> bytes:
     return b"%b%b  %b\n" % (mark, hexdigest.encode("ascii"), escaped)
 
 
-def _add_directory(summer: _Summer, directory: bytes, shown_as: bytes) -> None:
+def _add_directory(sha256sum: _Sha256Sum, directory: bytes, shown_as: bytes) -> None:
     """Add a line for every file and symlink below `directory`, under names after `shown_as`."""
     root = _joinable(directory)
     found = sorted(_walk(root))
@@ -140,7 +140,7 @@ def _add_directory(summer: _Summer, directory: bytes, shown_as: bytes) -> None:
         )
     for name, is_link in found:
         path = root + name
-        summer.add(shown_as + name, summer.link(path) if is_link else summer.file(path))
+        sha256sum.add(shown_as + name, sha256sum.link(path) if is_link else sha256sum.file(path))
 
 
 def _walk(root: bytes) -> Iterator[tuple[bytes, bool]]:

@@ -46,7 +46,7 @@ _GO_ARCHITECTURES = {
 # --- templates -----------------------------------------------------------------------------------
 
 
-def resolve(
+def resolve_template(
     template: str, hash_from: Sequence[str], *, now: float, system: str, machine: str
 ) -> str:
     """The key a template stands for.

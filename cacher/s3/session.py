@@ -96,7 +96,7 @@ class Session:
     """Sends requests to one bucket. For use by several threads.
 
     `clock` gives POSIX seconds, `monotonic` seconds, `pause` sleeps, `random` gives floats in
-    [0, 1). `struck` tells when a signal or `--timeout` has ended the run, by `monotonic`.
+    [0, 1). `ended_at` tells when a signal or `--timeout` has ended the run, by `monotonic`.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Session:
         pause: Callable[[float], None],
         random: Callable[[], float],
         monotonic: Callable[[], float],
-        struck: Callable[[], float | None] = lambda: None,
+        ended_at: Callable[[], float | None] = lambda: None,
         limits: Limits = LIMITS,
         trace: Trace | None = None,
     ) -> None:
@@ -126,7 +126,7 @@ class Session:
         self.pause = pause
         self._random = random
         self._monotonic = monotonic
-        self._struck = struck
+        self._ended_at = ended_at
         self._trace = trace
         self._keys = keys
         self._is_store = False
@@ -175,8 +175,8 @@ class Session:
 
     def undoing(self) -> Callable[[], float]:
         """The seconds that are left to undo what was begun, from now on or from what ended it."""
-        struck = self._struck()
-        until = (self._monotonic() if struck is None else struck) + self.limits.undo
+        ended_at = self._ended_at()
+        until = (self._monotonic() if ended_at is None else ended_at) + self.limits.undo
         return lambda: max(until - self._monotonic(), 0.0)
 
     def _send(

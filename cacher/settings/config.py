@@ -108,7 +108,7 @@ def default_endpoint(environ: Mapping[str, str]) -> str:
     return "file://" + quote(os.fsencode(os.path.join(base, "cacher", "store")))
 
 
-def load(
+def load_settings(
     flags: Mapping[str, str | None], environ: Mapping[str, str], config: str | None = None
 ) -> Settings:
     """The settings in force. Raises `UsageError` for one that is not legal, naming its source.
@@ -116,10 +116,10 @@ def load(
     `flags` has attribute names; `config` is the file that `--config` names.
     """
     path, required = config_path(config, environ)
-    return resolve(flags, environ, read_file(path, required=required), path)
+    return make_settings(flags, environ, read_file(path, required=required), path)
 
 
-def resolve(
+def make_settings(
     flags: Mapping[str, str | None],
     environ: Mapping[str, str],
     file: Mapping[str, str],

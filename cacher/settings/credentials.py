@@ -27,12 +27,12 @@ class Credentials(NamedTuple):
 
     keys: Keys
     source: str
-    oddities: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     ignored: str = ""
     """A warning about flags that were given, and are not used."""
 
 
-def find(settings: Settings, environ: Mapping[str, str]) -> Credentials:
+def find_credentials(settings: Settings, environ: Mapping[str, str]) -> Credentials:
     """The first source that has credentials. Raises `UsageError` for half a pair, or for none."""
     pair = _from_variables(environ, _KEY_ID, "CACHER_S3_SECRET")
     token = environ.get("CACHER_S3_SESSION_TOKEN", "") if pair else ""
@@ -46,8 +46,8 @@ def find(settings: Settings, environ: Mapping[str, str]) -> Credentials:
     if pair is None:
         raise UsageError(f"no credentials for {settings.endpoint}", _HINT)
     (key_name, key_id), (secret_name, secret) = pair
-    oddities = [odd for name, value in pair for odd in _oddities(name, value)]
-    oddities += [f"{path} can be read by everybody on this machine" for path in exposed]
+    notes = [odd for name, value in pair for odd in _notes_about(name, value)]
+    notes += [f"{path} can be read by everybody on this machine" for path in exposed]
     key_id, secret, token = (_stripped(value) for value in (key_id, secret, token))
     for name, value in ((key_name, key_id), (secret_name, secret), ("the session token", token)):
         if re.search(r"[^\x20-\x7e]", value):
@@ -57,7 +57,7 @@ def find(settings: Settings, environ: Mapping[str, str]) -> Credentials:
             )
     source = f"{key_name} and {secret_name}"
     ignored = _ignored(settings, source) if key_name == _KEY_ID else ""
-    return Credentials(Keys(key_id, secret, token), source, tuple(oddities), ignored)
+    return Credentials(Keys(key_id, secret, token), source, tuple(notes), ignored)
 
 
 def _ignored(settings: Settings, used: str) -> str:
@@ -89,12 +89,12 @@ def _from_variables(
 
 def _from_files(settings: Settings) -> tuple[_Named, _Named] | None:
     key, secret = (
-        _told(settings.sources.get(name, ""), option)
+        _source_name(settings.sources.get(name, ""), option)
         for name, option in (("key_file", "--key-file"), ("secret_file", "--secret-file"))
     )
     if _pair((key, settings.key_file), (secret, settings.secret_file)) is None:
         return None
-    if (_rank(key) == "file") != (_rank(secret) == "file"):
+    if (_source_kind(key) == "file") != (_source_kind(secret) == "file"):
         # Half a pair that was told for this run must not be made whole by the config file's other
         # half. A flag and a variable were both told for it.
         raise UsageError(f"{key} and {secret} are each half a pair of credentials", _HINT)
@@ -104,14 +104,14 @@ def _from_files(settings: Settings) -> tuple[_Named, _Named] | None:
     )
 
 
-def _told(source: str, option: str) -> str:
+def _source_name(source: str, option: str) -> str:
     """Where the name of a credentials file was told, or where it would be."""
     if source in ("", "default"):
         return option
-    return source if _rank(source) != "file" else f"{option[2:]} in {source}"
+    return source if _source_kind(source) != "file" else f"{option[2:]} in {source}"
 
 
-def _rank(told: str) -> str:
+def _source_kind(told: str) -> str:
     if told.startswith("--"):
         return "flag"
     return "variable" if told.startswith("CACHER_") else "file"
@@ -145,7 +145,7 @@ def _stripped(value: str) -> str:
     return value.rstrip("\r\n")
 
 
-def _oddities(name: str, value: str) -> list[str]:
+def _notes_about(name: str, value: str) -> list[str]:
     """What looks odd about a value, without showing it."""
     odd = []
     if value != _stripped(value):

@@ -13,8 +13,8 @@ from cacher.settings.options import SETTINGS, SWITCHES
 
 _CREDENTIALS = ("CACHER_S3_KEY_ID", "CACHER_S3_SECRET", "CACHER_S3_SESSION_TOKEN")
 
-_OURS = "CACHER_"
-_TESTS = "CACHER_TEST_"
+_PREFIX = "CACHER_"
+_TEST_PREFIX = "CACHER_TEST_"
 """What the project's own tests are told by; no setting will ever begin so."""
 
 _KNOWN = frozenset(
@@ -58,8 +58,8 @@ _ALIASES = {
 
 def unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     """A warning for every `CACHER_*` variable that is not read, with the name it is nearest to."""
-    for name in _unknown(environ):
-        near = _meant(name)
+    for name in _unread(environ):
+        near = _nearest_variable(name)
         yield f"cacher reads no variable {name}" + (f"; did you mean {near}?" if near else "")
 
 
@@ -76,7 +76,7 @@ def check_endpoint(settings: Settings, environ: Mapping[str, str]) -> None:
     """
     if not is_default(settings):
         return
-    misspelt = next((name for name in _unknown(environ) if _is_misspelt(name, environ)), "")
+    misspelt = next((name for name in _unread(environ) if _is_misspelt(name, environ)), "")
     meant = next(_signs_of_a_bucket(settings, environ), misspelt)
     if not meant:
         return
@@ -91,7 +91,7 @@ def check_endpoint(settings: Settings, environ: Mapping[str, str]) -> None:
 
 def _is_misspelt(name: str, environ: Mapping[str, str]) -> bool:
     """Whether a variable that is not read holds what was meant to be the endpoint."""
-    return bool(environ[name].strip()) and _meant(name) == "CACHER_ENDPOINT"
+    return bool(environ[name].strip()) and _nearest_variable(name) == "CACHER_ENDPOINT"
 
 
 def _signs_of_a_bucket(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
@@ -105,24 +105,24 @@ def _signs_of_a_bucket(settings: Settings, environ: Mapping[str, str]) -> Iterat
             yield source
 
 
-def _unknown(environ: Mapping[str, str]) -> list[str]:
+def _unread(environ: Mapping[str, str]) -> list[str]:
     """The variables that look like ours, and are not read. Their case matters."""
     return sorted(
         name
         for name in environ
-        if (name.startswith(_OURS) or name.upper() in _KNOWN)
+        if (name.startswith(_PREFIX) or name.upper() in _KNOWN)
         and name not in _KNOWN
-        and not name.startswith(_TESTS)
+        and not name.startswith(_TEST_PREFIX)
     )
 
 
-def _meant(name: str) -> str:
+def _nearest_variable(name: str) -> str:
     """The variable that was probably meant by one that is not read; empty if none is near."""
     # What all of them begin with would make every two of them alike.
-    ending = name.upper().removeprefix(_OURS)
+    ending = name.upper().removeprefix(_PREFIX)
     if ending in _ALIASES:
-        return _OURS + _ALIASES[ending]
+        return _PREFIX + _ALIASES[ending]
     from difflib import get_close_matches  # takes long to load, and only a mistake needs it
 
-    near = get_close_matches(ending, sorted(known.removeprefix(_OURS) for known in _KNOWN), n=1)
-    return _OURS + near[0] if near else ""
+    near = get_close_matches(ending, sorted(known.removeprefix(_PREFIX) for known in _KNOWN), n=1)
+    return _PREFIX + near[0] if near else ""

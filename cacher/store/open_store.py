@@ -25,7 +25,7 @@ def open_bucket(
     pause: Callable[[float], None],
     random: Callable[[], float],
     monotonic: Callable[[], float],
-    struck: Callable[[], float | None],
+    ended_at: Callable[[], float | None],
     limits: Limits,
     trace: Trace | None,
 ) -> tuple[S3Store, credentials.Credentials]:
@@ -34,7 +34,7 @@ def open_bucket(
     Raises `UsageError` where there is no bucket, or no credentials.
     """
     require_bucket(settings)
-    found = credentials.find(settings, environ)
+    found = credentials.find_credentials(settings, environ)
     endpoint = endpoint_of(settings)
     session = Session(
         endpoint,
@@ -44,7 +44,7 @@ def open_bucket(
         pause=pause,
         random=random,
         monotonic=monotonic,
-        struck=struck,
+        ended_at=ended_at,
         limits=limits,
         trace=trace,
     )

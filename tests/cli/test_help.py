@@ -9,7 +9,13 @@ import pytest
 from cacher.cli import help_pages
 from cacher.cli.arguments import build
 from cacher.cli.completion.command_tree import Command, program
-from cacher.cli.suggestions import COMMAND_FLAGS, FLAGS, SEVERAL, WITH_A_NOUN, WORDS
+from cacher.cli.suggestions import (
+    AMBIGUOUS_ALIASES,
+    COMMAND_ALIASES,
+    FLAG_ALIASES,
+    FLAG_ALIASES_OF_COMMAND,
+    NOUN_ALIASES,
+)
 from tests.cli.conftest import Run
 
 ROOT = program()
@@ -283,13 +289,13 @@ def test_what_a_command_line_lacks(cacher: Run, line: str, error: str, hint: str
 def test_what_other_tools_say_means_something_that_exists() -> None:
     paths = {command.path for command in COMMANDS}
     flags = {flag for command in COMMANDS for option in command.options for flag in option.flags}
-    assert set(WORDS.values()) | set(WITH_A_NOUN.values()) <= paths
-    assert {path for several in SEVERAL.values() for path in several} <= paths
-    assert set(FLAGS.values()) <= flags
-    for path, meanings in COMMAND_FLAGS.items():
+    assert set(COMMAND_ALIASES.values()) | set(NOUN_ALIASES.values()) <= paths
+    assert {path for several in AMBIGUOUS_ALIASES.values() for path in several} <= paths
+    assert set(FLAG_ALIASES.values()) <= flags
+    for path, meanings in FLAG_ALIASES_OF_COMMAND.items():
         (command,) = (command for command in COMMANDS if command.path == path)
         own = {flag for option in command.options for flag in option.flags}
         assert set(meanings.values()) - {""} <= own
         assert not set(meanings) & own
-    assert not {*WORDS, *WITH_A_NOUN} & {path.split()[-1] for path in paths}
-    assert not set(FLAGS) & flags
+    assert not {*COMMAND_ALIASES, *NOUN_ALIASES} & {path.split()[-1] for path in paths}
+    assert not set(FLAG_ALIASES) & flags

@@ -104,7 +104,7 @@ class TestSignal:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(10)
 
-        monkeypatch.setattr("cacher.keys.template.resolve", struck)
+        monkeypatch.setattr("cacher.keys.template.resolve_template", struck)
         ended = cacher("key", "k", flag)
         assert ended.status == 128 + signal.SIGTERM
         assert ended.err == ("" if flag == "-q" else "cacher: stopped by SIGTERM\n")

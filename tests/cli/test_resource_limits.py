@@ -216,7 +216,7 @@ class TestMemory:
         assert "cacher: error: out of memory" in ended.failed(7)
         assert ended.json["error"]["kind"] == "local"
         assert os.listdir() == []
-        monkeypatch.setattr("cacher.keys.template.resolve", exhaust)
+        monkeypatch.setattr("cacher.keys.template.resolve_template", exhaust)
         assert "cacher: error: out of memory" in cacher("key", "k").failed(7)
 
     def test_of_a_thread(

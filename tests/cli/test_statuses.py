@@ -187,7 +187,7 @@ class TestTable:
         err = cacher("download", "k", "dest").failed(70)
         assert "a bug in cacher: AssertionError: never" in err
         assert "please report it" in err
-        monkeypatch.setattr("cacher.keys.template.resolve", confuse)
+        monkeypatch.setattr("cacher.keys.template.resolve_template", confuse)
         cacher("key", "k").failed(70)
 
 

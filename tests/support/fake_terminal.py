@@ -7,7 +7,7 @@ import threading
 
 from cacher.report import Report
 
-LONG = 300.0
+LONG_TIMEOUT = 300.0
 """Seconds that nothing here may take."""
 
 
@@ -30,7 +30,7 @@ class Log(Terminal):
         return False
 
 
-class Bench:
+class ReportBench:
     """A report, its streams, and a clock that is set by hand."""
 
     def __init__(self, stderr: Terminal | None = None, **options: bool) -> None:
@@ -42,5 +42,5 @@ class Bench:
         )
 
     @property
-    def told(self) -> str:
+    def shown(self) -> str:
         return self.stderr.getvalue()

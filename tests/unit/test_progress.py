@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cacher import report as report_module
 from cacher.report import Progress, Report
-from tests.support.fake_terminal import LONG, Bench, Log, Terminal
+from tests.support.fake_terminal import LONG_TIMEOUT, Log, ReportBench, Terminal
 from tests.support.terminal import Terminal as PseudoTerminal
 
 
@@ -22,52 +22,52 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_module, "LOG_INTERVAL", 0.001)
 
 
-def wait_for_a_look(bench: Bench) -> None:
+def wait_for_a_look(bench: ReportBench) -> None:
     while bench.stderr.drawn.acquire(blocking=False):
         pass
     for _ in range(2):  # the first may have been under way
-        assert bench.stderr.drawn.acquire(timeout=LONG)
+        assert bench.stderr.drawn.acquire(timeout=LONG_TIMEOUT)
 
 
 @pytest.mark.usefixtures("_impatient")
 def test_a_bar_on_a_terminal() -> None:
-    bench = Bench(Terminal())
+    bench = ReportBench(Terminal())
     with bench.report.progress("uploading k", 4096) as progress:
         bench.now += 2.0
         progress.add(1024)
         wait_for_a_look(bench)
-    last = bench.told.split("\r\x1b[K")[-2]
+    last = bench.shown.split("\r\x1b[K")[-2]
     assert last == "uploading k [######                  ] 25% of 4.0 KiB, 512 B/s ETA 6.0 s"
-    assert bench.told.endswith("\r\x1b[K")  # nothing of it stays
-    assert "\n" not in bench.told
+    assert bench.shown.endswith("\r\x1b[K")  # nothing of it stays
+    assert "\n" not in bench.shown
 
 
 @pytest.mark.usefixtures("_impatient")
 def test_lines_in_a_log() -> None:
-    bench = Bench()
+    bench = ReportBench()
     with bench.report.progress("uploading k", 4096) as progress:
         bench.now += 2.0
         progress.add(1024)
         wait_for_a_look(bench)
-    assert "\x1b" not in bench.told
-    assert "\r" not in bench.told
-    assert bench.told.endswith("cacher: uploading k 25% of 4.0 KiB, 512 B/s ETA 6.0 s\n")
+    assert "\x1b" not in bench.shown
+    assert "\r" not in bench.shown
+    assert bench.shown.endswith("cacher: uploading k 25% of 4.0 KiB, 512 B/s ETA 6.0 s\n")
 
 
 def test_a_log_stays_quiet_for_a_while() -> None:
-    bench = Bench()
+    bench = ReportBench()
     with bench.report.progress("uploading k", 4096) as progress:
         progress.add(4096)
-    assert bench.told == ""
+    assert bench.shown == ""
 
 
 @pytest.mark.usefixtures("_impatient")
 def test_quiet_is_without_progress() -> None:
-    bench, before = Bench(Terminal(), quiet=True), threading.active_count()
+    bench, before = ReportBench(Terminal(), quiet=True), threading.active_count()
     with bench.report.progress("uploading k", 10) as progress:
         progress.add(10)
         assert threading.active_count() == before
-    assert bench.told == ""
+    assert bench.shown == ""
     assert progress.count == 10
 
 
@@ -86,12 +86,12 @@ def test_quiet_is_without_progress() -> None:
 def test_progress_that_is_hard_to_tell(
     total: int | None, added: int, seconds: float, text: str
 ) -> None:
-    bench = Bench()
+    bench = ReportBench()
     with bench.report.progress("k", total) as progress:
         bench.now += seconds
         progress.add(added)
         wait_for_a_look(bench)
-    assert bench.told.splitlines()[-1] == f"cacher: {text}"
+    assert bench.shown.splitlines()[-1] == f"cacher: {text}"
     assert progress.seconds == seconds
 
 
@@ -99,17 +99,17 @@ def test_progress_that_is_hard_to_tell(
 @pytest.mark.parametrize("doing", ["downloading " + "k" * 479, "é" * 200, "\x1b" * 40])
 def test_a_bar_fits_its_terminal(doing: str) -> None:
     """A line that wraps cannot be drawn over, and would fill the screen."""
-    bench = Bench(Terminal())
+    bench = ReportBench(Terminal())
     with bench.report.progress(doing, 5 * 1024**3) as progress:
         bench.now += 1000.0
         progress.add(1024**3)
         wait_for_a_look(bench)
-    bars = [bar for bar in bench.told.split("\r\x1b[K") if bar]
+    bars = [bar for bar in bench.shown.split("\r\x1b[K") if bar]
     assert {len(bar) for bar in bars} == {79}
     assert bars[-1].endswith("… 20% of 5.0 GiB, 1.0 MiB/s")
 
 
-def progress_of(bench: Bench, key: str = "k", **counts: int) -> Progress:
+def progress_of(bench: ReportBench, key: str = "k", **counts: int) -> Progress:
     """100 s into a transfer, a fifth of which is done."""
     progress = bench.report.progress(f"downloading {key}")
     progress.total = counts.get("total", 5 * 1024**3)
@@ -132,7 +132,7 @@ LINES = {
 
 @pytest.mark.parametrize("columns", LINES)
 def test_the_key_has_the_space_that_is_left(columns: int) -> None:
-    assert progress_of(Bench(), KEY)._bar(columns - 1) == LINES[columns]
+    assert progress_of(ReportBench(), KEY)._bar(columns - 1) == LINES[columns]
 
 
 @pytest.mark.usefixtures("_impatient")
@@ -152,7 +152,7 @@ def test_a_terminal_of_that_width(columns: int) -> None:
 
 
 def test_a_bar_shrinks_for_the_estimate() -> None:
-    line = progress_of(Bench(), "go.tar.gz")._bar(79)
+    line = progress_of(ReportBench(), "go.tar.gz")._bar(79)
     assert line.startswith("downloading go.tar.gz [##")
     assert line.endswith("] 20% of 5.0 GiB, 10.2 MiB/s ETA 6:40")
     assert len(line) == 79
@@ -169,7 +169,7 @@ def test_a_bar_shrinks_for_the_estimate() -> None:
 def test_every_line_fits(
     key: str, total: int, count: int, columns: int, waits: bool, files: bool
 ) -> None:
-    bench = Bench()
+    bench = ReportBench()
     progress = progress_of(bench, key, total=total, count=count)
     progress.files = (lambda: 5051) if files else None
     progress._numbers()
@@ -186,7 +186,7 @@ def test_every_line_fits(
 
 
 def test_files_are_counted() -> None:
-    bench = Bench()
+    bench = ReportBench()
     progress = progress_of(bench)
     progress.files = lambda: 5051
     numbers = "20% of 5.0 GiB, 5,051 files, 10.2 MiB/s"
@@ -210,7 +210,7 @@ class TestWaiting:
         ],
     )
     def test_for_the_store(self, seconds: float, text: str) -> None:
-        bench = Bench()
+        bench = ReportBench()
         progress = progress_of(bench)
         bench.now += seconds
         line = progress._bar(119)
@@ -220,7 +220,7 @@ class TestWaiting:
         assert "waiting" not in progress._bar(119)
 
     def test_for_somebody_else(self) -> None:
-        bench = Bench()
+        bench = ReportBench()
         progress = bench.report.progress("fetching k", waits_for="the origin")
         bench.now += 12.0
         assert progress._bar(79) == "fetching k 0 B, waiting for the origin, 12 s"
@@ -229,7 +229,7 @@ class TestWaiting:
 
     @pytest.mark.parametrize("name", ["files", "passed"])
     def test_not_while_something_else_moves(self, name: str) -> None:
-        bench = Bench()
+        bench = ReportBench()
         progress, seen = progress_of(bench), [0]
         setattr(progress, name, lambda: seen[0])
         for _ in range(5):
@@ -240,14 +240,14 @@ class TestWaiting:
         assert "waiting for the store, 6 s" in progress._bar(119)
 
     def test_not_when_all_has_arrived(self) -> None:
-        bench = Bench()
+        bench = ReportBench()
         progress = progress_of(bench, count=5 * 1024**3)
         bench.now += 60.0
         assert "100% of 5.0 GiB, " in progress._bar(119)
         assert "waiting" not in progress._bar(119)
 
     def test_for_the_answer_to_all_that_was_sent(self) -> None:
-        bench = Bench()
+        bench = ReportBench()
         progress = bench.report.progress("uploading k", 10)
         progress.add(10)
         bench.now += 60.0
@@ -259,36 +259,36 @@ class TestWaiting:
     @pytest.mark.parametrize("stderr", [Log, Terminal])
     def test_where_no_bytes_are_counted(self, stderr: type[Terminal]) -> None:
         """As for `exists`: nothing is shown but that."""
-        bench = Bench(stderr())
+        bench = ReportBench(stderr())
         with bench.report.wait("looking for k"):
             assert not bench.stderr.drawn.acquire(timeout=0.05)
-            assert bench.told == ""
+            assert bench.shown == ""
             bench.now += 12.0
             wait_for_a_look(bench)
-        assert "looking for k, waiting for the store, 12 s" in bench.told
-        assert " B" not in bench.told
+        assert "looking for k, waiting for the store, 12 s" in bench.shown
+        assert " B" not in bench.shown
 
     @pytest.mark.usefixtures("_impatient")
     def test_in_a_log(self) -> None:
-        bench = Bench()
+        bench = ReportBench()
         with bench.report.progress("uploading k", 4096) as progress:
             progress.add(1024)
             bench.now += 12.0
             wait_for_a_look(bench)
         line = "cacher: uploading k 25% of 4.0 KiB, waiting for the store, 12 s\n"
-        assert bench.told.endswith(line)
+        assert bench.shown.endswith(line)
 
 
 def test_a_line_clears_the_bar_first() -> None:
-    bench = Bench(Terminal())
+    bench = ReportBench(Terminal())
     bench.report.draw("bar")
     bench.report.warn("w")
     bench.report.say("s")
-    assert bench.told == "\r\x1b[Kbar\r\x1b[Kcacher: warning: w\ncacher: s\n"
+    assert bench.shown == "\r\x1b[Kbar\r\x1b[Kcacher: warning: w\ncacher: s\n"
 
 
 def test_what_moves_again_is_taken_back() -> None:
-    progress = Bench().report.progress("k", 10)
+    progress = ReportBench().report.progress("k", 10)
 
     def move() -> None:
         progress.add(3)

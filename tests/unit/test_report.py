@@ -21,7 +21,7 @@ from cacher.report import (
     transfer_text,
     unpacked_text,
 )
-from tests.support.fake_terminal import Bench, Log, Terminal
+from tests.support.fake_terminal import Log, ReportBench, Terminal
 
 # --- sizes and times -----------------------------------------------------------------------------
 
@@ -132,19 +132,19 @@ def test_nothing_unprintable_is_left(text: str) -> None:
 
 @given(st.text(st.characters()), st.booleans())
 def test_control_characters_never_reach_a_terminal(text: str, as_terminal: bool) -> None:
-    bench = Bench(Terminal() if as_terminal else Log(), verbose=True)
+    bench = ReportBench(Terminal() if as_terminal else Log(), verbose=True)
     report = bench.report
     report.say(text)
     report.note(text)
     report.warn(text)
     report.error(StoreError(text, text))
     report.line(text)
-    lines = bench.told.split("\n")
+    lines = bench.shown.split("\n")
     assert len(lines) == 6 if text else 5  # an empty hint is none
     assert all(c.isprintable() for line in lines for c in line)
     assert bench.stdout.getvalue() == printable(text) + "\n"
     report.draw(text)
-    drawn = bench.told[len("\n".join(lines)) :]
+    drawn = bench.shown[len("\n".join(lines)) :]
     assert drawn == f"\r\x1b[K{printable(text)}"
     assert report.warnings == [printable(text)]
 
@@ -152,37 +152,37 @@ def test_control_characters_never_reach_a_terminal(text: str, as_terminal: bool)
 # --- lines ---------------------------------------------------------------------------------------
 
 
-def say_everything(bench: Bench) -> str:
+def say_everything(bench: ReportBench) -> str:
     report = bench.report
     report.say("said")
     report.note("noted")
     report.warn("warned")
     report.error(StoreError("failed", "try again"))
-    return bench.told
+    return bench.shown
 
 
 def test_what_is_told() -> None:
-    assert say_everything(Bench()) == (
+    assert say_everything(ReportBench()) == (
         "cacher: said\ncacher: warning: warned\ncacher: error: failed\ncacher: hint: try again\n"
     )
 
 
 def test_more_and_less_is_told() -> None:
-    assert "cacher: noted\n" in say_everything(Bench(verbose=True))
+    assert "cacher: noted\n" in say_everything(ReportBench(verbose=True))
     for verbose in (False, True):
-        assert say_everything(Bench(quiet=True, verbose=verbose)) == (
+        assert say_everything(ReportBench(quiet=True, verbose=verbose)) == (
             "cacher: warning: warned\ncacher: error: failed\ncacher: hint: try again\n"
         )
 
 
 def test_without_a_hint() -> None:
-    bench = Bench()
+    bench = ReportBench()
     bench.report.error(StoreError("failed"))
-    assert bench.told == "cacher: error: failed\n"
+    assert bench.shown == "cacher: error: failed\n"
 
 
 def test_labels_are_painted_and_nothing_else() -> None:
-    assert say_everything(Bench(colored=True)) == (
+    assert say_everything(ReportBench(colored=True)) == (
         "cacher: said\n"
         "cacher: \x1b[33mwarning: \x1b[0mwarned\n"
         "cacher: \x1b[31merror: \x1b[0mfailed\n"
@@ -214,7 +214,7 @@ def test_a_line_that_nobody_can_read_changes_nothing() -> None:
         def write(self, _text: str) -> int:
             raise BrokenPipeError
 
-    bench = Bench(Broken())
+    bench = ReportBench(Broken())
     bench.report.say("said")
     bench.report.warn("warned")
     assert bench.report.warnings == ["warned"]
@@ -226,16 +226,16 @@ def test_a_line_that_nobody_can_read_changes_nothing() -> None:
 @given(st.text(st.characters()), st.text(st.characters()))
 def test_json_is_one_line_of_ascii_that_keeps_everything(key: str, path: str) -> None:
     """Lone surrogates are how Python passes on file names that are not UTF-8."""
-    bench = Bench()
+    bench = ReportBench()
     bench.report.json({"key": key, "path": f"\udcff{path}", "error": None})
     text = bench.stdout.getvalue()
     assert text.isascii()
     assert text.index("\n") == len(text) - 1
     assert json.loads(text) == {"key": key, "path": f"\udcff{path}", "error": None}
-    assert bench.told == ""
+    assert bench.shown == ""
 
 
 def test_a_raw_line_is_left_as_it_is() -> None:
-    bench = Bench()
+    bench = ReportBench()
     bench.report.raw("a\tb\x1b")
     assert bench.stdout.getvalue() == "a\tb\x1b\n"

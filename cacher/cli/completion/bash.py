@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cacher.cli.completion.command_tree import ENGINES, Command, quoted
+from cacher.cli.completion.command_tree import ENGINES, Command, shell_quoted
 
 _BASH = """\
 # bash completion for cacher, printed by `cacher completion bash`. For bash 4 and newer.
@@ -103,7 +103,7 @@ def script(root: Command) -> str:
             "valued": " ".join(valued),
             "places": command.kinds(),
         }
-        table.append(f"        {quoted(command.path)})")
+        table.append(f"        {shell_quoted(command.path)})")
         table += [f"            {name}='{words}'" for name, words in told.items() if words]
         table.append("            ;;")
     return _BASH.replace("@TABLE@", "\n".join(table)).replace("@ENGINES@", ENGINES)

@@ -117,6 +117,6 @@ def _checked(*words: str) -> str:
     return " ".join(words)
 
 
-def quoted(text: str) -> str:
+def shell_quoted(text: str) -> str:
     """Text as bash and zsh read it."""
     return "'" + text.replace("'", "'\\''") + "'"

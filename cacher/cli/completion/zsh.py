@@ -14,7 +14,7 @@ from cacher.cli.completion.command_tree import (
     Argument,
     Command,
     Option,
-    quoted,
+    shell_quoted,
 )
 
 _ZSH = """\
@@ -60,7 +60,7 @@ def _zsh_function(command: Command, shared: tuple[Option, ...]) -> str:
         told.append('"$shared[@]"')
         own = tuple(option for option in own if option not in shared)
     told += [spec for option in own for spec in _zsh_option(option)]
-    told += [quoted(_zsh_positional(argument)) for argument in command.arguments]
+    told += [shell_quoted(_zsh_positional(argument)) for argument in command.arguments]
     if command.commands:
         lines += ["local context state state_descr line", "typeset -A opt_args"]
         told += ["': :->command'", "'*:: :->rest'"]
@@ -79,7 +79,7 @@ def _zsh_choice(command: Command) -> Iterator[str]:
     yield "    command)"
     yield "        local -a commands=("
     for below in command.commands:
-        yield f"            {quoted(f'{below.name}:{below.text}')}"
+        yield f"            {shell_quoted(f'{below.name}:{below.text}')}"
     yield "        )"
     yield "        _describe -t commands command commands"
     yield "        ;;"
@@ -102,7 +102,7 @@ def _zsh_option(option: Option) -> Iterator[str]:
     for flag in option.flags:
         before = "*" if option.repeated else f"({' '.join(option.flags)})"
         after = _zsh_argument(option.value) if option.value else ""
-        yield quoted(f"{before}{flag}{'=' if after else ''}[{text}]{after}")
+        yield shell_quoted(f"{before}{flag}{'=' if after else ''}[{text}]{after}")
 
 
 def _zsh_positional(argument: Argument) -> str:

@@ -114,9 +114,9 @@ def _bucket_name(context: Context) -> str:
 
 
 def _credentials(context: Context, checklist: Checklist) -> str:
-    found = credentials.find(context.settings, context.environ)
-    for oddity in found.oddities:
-        checklist.note("credentials", oddity, WARN)
+    found = credentials.find_credentials(context.settings, context.environ)
+    for note in found.notes:
+        checklist.note("credentials", note, WARN)
     if found.ignored:
         checklist.note("credentials", found.ignored, WARN)
     keys = found.keys

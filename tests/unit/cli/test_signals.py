@@ -19,13 +19,13 @@ class Finalized:
         os.kill(os.getpid(), signal.SIGTERM)  # its exception is dropped here
         time.sleep(0)
 
-signals.catch(time.monotonic)
+signals.install_handlers(time.monotonic)
 try:
     item = Finalized()
     del item
     time.sleep(20)
 except Stopped as stopped:
-    signals.release()
+    signals.restore_default_soon()
     sys.exit(stopped.status)
 """
 
@@ -38,8 +38,8 @@ class Finalized:
     def __del__(self):
         time.sleep(0.3)  # the exception is dropped here
 
-signals.catch(time.monotonic)
-signals.arm(0.1, time.monotonic)
+signals.install_handlers(time.monotonic)
+signals.start_timeout(0.1, time.monotonic)
 try:
     item = Finalized()
     del item
@@ -53,7 +53,7 @@ import os, signal, sys, time
 from cacher.cli import signals
 from cacher.errors import Stopped
 
-signals.catch(time.monotonic)
+signals.install_handlers(time.monotonic)
 try:
     try:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -65,7 +65,7 @@ try:
             time.sleep(1.3)  # longer than it takes to look twice
         print("cleaned")
 except Stopped as stopped:
-    signals.release()
+    signals.restore_default_soon()
     time.sleep(0.7)
     sys.exit(stopped.status)
 """
@@ -76,7 +76,7 @@ import os, signal, sys, time
 from cacher.cli import signals
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-signals.catch(time.monotonic)
+signals.install_handlers(time.monotonic)
 try:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(20)
@@ -96,12 +96,12 @@ import os, signal, sys, time
 from cacher.cli import signals
 from cacher.errors import Stopped
 
-signals.catch(time.monotonic)
+signals.install_handlers(time.monotonic)
 try:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(20)
 except Stopped:
-    signals.release()
+    signals.restore_default_soon()
 for _ in range(2):
     os.kill(os.getpid(), signal.SIGTERM)
     print("told", flush=True)
@@ -115,16 +115,16 @@ import os, signal, time
 from cacher.cli import signals
 from cacher.errors import Stopped, TimedOut
 
-signals.catch(time.monotonic)
-assert signals.struck() is None
-signals.arm(0.05, time.monotonic)
+signals.install_handlers(time.monotonic)
+assert signals.ended_at() is None
+signals.start_timeout(0.05, time.monotonic)
 for late, send in ((TimedOut, lambda: None), (Stopped, lambda: os.kill(os.getpid(), 15))):
     began = time.monotonic()
     try:
         send()
         time.sleep(20)
     except late:
-        assert began <= signals.struck() <= time.monotonic()
+        assert began <= signals.ended_at() <= time.monotonic()
 print("both")
 """
 
@@ -180,11 +180,11 @@ class Reader:
     def __del__(self):
         self.socket.close()  # which a signal in `__init__` has kept from being there
 
-signals.catch(time.monotonic)
+signals.install_handlers(time.monotonic)
 try:
     Reader()
 except Stopped as stopped:
-    signals.release()
+    signals.restore_default_soon()
     status = stopped.status
 sys.exit(status)
 """

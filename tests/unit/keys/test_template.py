@@ -17,7 +17,13 @@ from hypothesis import strategies as st
 
 import cacher
 from cacher.errors import LocalError, UsageError
-from cacher.keys.template import MAX_NAME_BYTES, PLACEHOLDERS, check_key, check_prefix, resolve
+from cacher.keys.template import (
+    MAX_NAME_BYTES,
+    PLACEHOLDERS,
+    check_key,
+    check_prefix,
+    resolve_template,
+)
 
 NOON = datetime.datetime(2026, 7, 30, 12, tzinfo=datetime.UTC).timestamp()
 HELLO = "5891b5b522d5df08"  # echo hello | sha256sum | cut -c1-16
@@ -30,7 +36,7 @@ def resolved(
     system: str = "Linux",
     machine: str = "x86_64",
 ) -> str:
-    return resolve(template, hash_from, now=now, system=system, machine=machine)
+    return resolve_template(template, hash_from, now=now, system=system, machine=machine)
 
 
 def refusal(template: str, hash_from: Sequence[str] = ()) -> UsageError:
@@ -421,8 +427,8 @@ def test_importing_adds_nothing_to_what_argparse_needs() -> None:
 import argparse, os, sys, time
 before = set(sys.modules)
 sys.path.insert(0, {root!r})
-from cacher.keys.template import resolve
-resolve("{{os}}-{{week}}", [], now=0, system="Linux", machine="x86_64")
+from cacher.keys.template import resolve_template
+resolve_template("{{os}}-{{week}}", [], now=0, system="Linux", machine="x86_64")
 print(*sorted(set(sys.modules) - before))
 """
     added = run_isolated("-c", code).stdout.split()
@@ -433,4 +439,5 @@ print(*sorted(set(sys.modules) - before))
         "cacher.keys",
         "cacher.keys.file_hash",
         "cacher.keys.template",
+        "errno",
     ]

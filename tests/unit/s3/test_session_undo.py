@@ -17,8 +17,8 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize("struck", [None, 998.0, 900.0])
-def test_one_deadline_from_the_beginning(struck: float | None) -> None:
+@pytest.mark.parametrize("ended_at", [None, 998.0, 900.0])
+def test_one_deadline_from_the_beginning(ended_at: float | None) -> None:
     clock = Clock()
     session = Session(
         Endpoint(Host("http", "127.0.0.1", 1), "cache"),
@@ -28,10 +28,10 @@ def test_one_deadline_from_the_beginning(struck: float | None) -> None:
         pause=lambda _seconds: None,
         random=lambda: 0.0,
         monotonic=clock,
-        struck=lambda: struck,
+        ended_at=lambda: ended_at,
     )
     left = session.undoing()
-    expected = {None: LIMITS.undo, 998.0: LIMITS.undo - 2.0, 900.0: 0.0}[struck]
+    expected = {None: LIMITS.undo, 998.0: LIMITS.undo - 2.0, 900.0: 0.0}[ended_at]
     assert left() == expected
     clock.now += 1.0
     assert left() == max(expected - 1.0, 0.0)

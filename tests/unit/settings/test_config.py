@@ -43,7 +43,7 @@ NOTHING: Mapping[str, str] = {}
 def load(
     flags: Mapping[str, str | None] = NOTHING, environ: Mapping[str, str] = NOTHING
 ) -> Settings:
-    return config.load(flags, {"HOME": HOME, **environ})
+    return config.load_settings(flags, {"HOME": HOME, **environ})
 
 
 def value(settings: Settings, name: str) -> object:
@@ -72,11 +72,11 @@ def test_flags_over_variables_over_the_file_over_defaults(
     file.write_text(f"{name} = '{filed}'\n")
     flags: dict[str, str | None] = {attribute(name): flag}
     environ = {"HOME": HOME, "CACHER_CONFIG": str(file), variable: env}
-    found = [config.load(flags, environ), config.load({}, environ)]
+    found = [config.load_settings(flags, environ), config.load_settings({}, environ)]
     del environ[variable]
-    found.append(config.load({attribute(name): None}, environ))
+    found.append(config.load_settings({attribute(name): None}, environ))
     del environ["CACHER_CONFIG"]
-    found.append(config.load({}, environ))
+    found.append(config.load_settings({}, environ))
     assert [value(settings, name) for settings in found] == expected
     sources = [settings.sources[attribute(name)] for settings in found]
     assert sources == [f"--{name}", variable, str(file), "default"]
@@ -147,7 +147,7 @@ def test_the_default_store_is_in_the_users_cache() -> None:
 )
 def test_the_default_store_is_found_whatever_the_home_is_called(name: str) -> None:
     home = "/home/" + name.replace("/", "").strip(".") + "x"
-    assert config.load({}, {"HOME": home}).directory == f"{home}/.cache/cacher/store"
+    assert config.load_settings({}, {"HOME": home}).directory == f"{home}/.cache/cacher/store"
 
 
 # --- what is legal -------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def test_what_is_not_legal_names_its_source(name: str, text: str, reason: str, f
     ):
         file.write_text(f"{name} = '{text}'")
         with pytest.raises(UsageError) as caught:
-            config.load(flags, {"HOME": HOME, **environ})
+            config.load_settings(flags, {"HOME": HOME, **environ})
         assert caught.value.message.startswith(f"{source}: ")
         assert reason in caught.value.message
         assert "\n" not in caught.value.message

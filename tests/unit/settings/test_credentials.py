@@ -50,7 +50,7 @@ def find(
     environ: Mapping[str, str] = NOTHING, flags: Mapping[str, str | None] = NOTHING
 ) -> Credentials:
     whole = {"HOME": "/nowhere", **environ}
-    return credentials.find(config.load(flags, whole), whole)
+    return credentials.find_credentials(config.load_settings(flags, whole), whole)
 
 
 def pair(found: Credentials) -> tuple[str, str, str]:
@@ -214,7 +214,7 @@ def test_line_breaks_at_the_end_are_not_part_of_it(files: Files, end: bytes) -> 
     found = find(flags=files.flags)
     assert pair(found) == ("file-id", "file-secret", "")
     stray = len(end.replace(b"\r\n", b"\n")) > 1
-    assert bool(found.oddities) is stray
+    assert bool(found.notes) is stray
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b" \r\n"])
@@ -238,13 +238,13 @@ def test_files_that_everybody_can_read_are_noted(
     files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.write()
-    assert find(flags=files.flags).oddities == ()
+    assert find(flags=files.flags).notes == ()
     files.secret.chmod(0o604)
     expected = "can be read by everybody on this machine"
-    assert find(flags=files.flags).oddities == (f"{files.secret} {expected}",)
+    assert find(flags=files.flags).notes == (f"{files.secret} {expected}",)
     monkeypatch.chdir(files.secret.parent)
     relative = {"key_file": "key", "secret_file": "secret"}
-    assert find(flags=relative).oddities == (f"secret {expected}",)
+    assert find(flags=relative).notes == (f"secret {expected}",)
 
 
 def test_a_file_with_the_name_of_a_variable_is_none(
@@ -252,14 +252,14 @@ def test_a_file_with_the_name_of_a_variable_is_none(
 ) -> None:
     (tmp_path / SECRET).write_text("x")
     monkeypatch.chdir(tmp_path)
-    assert find(OWN).oddities == ()
+    assert find(OWN).notes == ()
 
 
 # --- oddities ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("value", "kept", "oddity"),
+    ("value", "kept", "note"),
     [
         ("s3cr3t\n", "s3cr3t", "ends in a stray newline (ignored)"),
         ("s3cr3t\r\n", "s3cr3t", "ends in a stray newline (ignored)"),
@@ -270,13 +270,13 @@ def test_a_file_with_the_name_of_a_variable_is_none(
         ("'s3cr3t'", "'s3cr3t'", "holds a quote"),
     ],
 )
-def test_what_looks_odd_is_used_and_noted(value: str, kept: str, oddity: str) -> None:
+def test_what_looks_odd_is_used_and_noted(value: str, kept: str, note: str) -> None:
     found = find({KEY: "own-id", SECRET: value})
     assert found.keys.secret == kept
-    assert found.oddities == (f"{SECRET} {oddity}",)
+    assert found.notes == (f"{SECRET} {note}",)
     found = find({KEY: value, SECRET: "own-secret"})
     assert found.keys.key_id == kept
-    assert found.oddities == (f"{KEY} {oddity}",)
+    assert found.notes == (f"{KEY} {note}",)
 
 
 @pytest.mark.parametrize(
@@ -320,5 +320,5 @@ def test_nothing_secret_is_ever_told(text: str, places: set[str], files: Files) 
         told += [str(cause), repr(cause)]
     else:
         key_id = repr(found.keys.key_id)
-        told = [found.source, *found.oddities, repr(found).replace(key_id, "")]
+        told = [found.source, *found.notes, repr(found).replace(key_id, "")]
     assert not [line for line in told if mark in line]
