@@ -8,9 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
-from cacher.errors import OutOfThreads
+from cacher.errors import LocalError, OutOfThreads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +67,45 @@ def write_all_at(fd: int, data: memoryview, offset: int) -> None:
     while data:
         count = os.pwrite(fd, data, offset)
         data, offset = data[count:], offset + count
+
+
+def make_directories(directory: str) -> list[str]:
+    """Make `directory` and its missing parents; return those made, the innermost first.
+
+    Raises `OSError`, whose `filename` is the directory that cannot be made; then none is left.
+    """
+    missing = []
+    while directory and not os.path.isdir(directory):
+        missing.append(directory)
+        directory = os.path.dirname(directory)
+    made: list[str] = []
+    try:
+        for path in reversed(missing):
+            with suppress(FileExistsError):
+                os.mkdir(path)
+                made.insert(0, path)
+    except BaseException:
+        remove_directories(made)
+        raise
+    return made
+
+
+def remove_directories(directories: Iterable[str]) -> None:
+    """Remove those of the directories that are empty, in their order."""
+    for path in directories:
+        with suppress(OSError):
+            os.rmdir(path)
+
+
+def require_space(fd: int, size: int, name: str) -> None:
+    """Raise `LocalError` if the file system of `fd` has no room for the `size` bytes of `name`."""
+    room = os.fstatvfs(fd)
+    free = room.f_bavail * room.f_frsize
+    # Some file systems (quotas, network) report no numbers; there the writing fails.
+    if free < size and room.f_blocks:
+        raise LocalError(
+            f"no space for {name}: {size} bytes are needed, {free} are free", "free some space"
+        )
 
 
 def start_thread(thread: Thread, *, jobs: int = 1) -> None:

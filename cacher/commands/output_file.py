@@ -11,12 +11,17 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Protocol, Self
 
 from cacher.errors import LocalError, UsageError, os_reason, writing_hint
-from cacher.fileio import BUFFER_SIZE, write_all
+from cacher.fileio import (
+    BUFFER_SIZE,
+    make_directories,
+    remove_directories,
+    require_space,
+    write_all,
+)
 
 _ATTEMPTS = 100
 """Names tried. Only another run that takes each of ours for a leftover makes the next needed."""
@@ -101,7 +106,12 @@ class FileDestination:
         check(dest)
         self._dest = dest
         directory, name = os.path.split(dest)
-        self._made = _make_directories(directory)
+        try:
+            self._made = make_directories(directory)
+        except OSError as error:
+            raise _unwritable(
+                error, f"making the directory {error.filename}", error.filename
+            ) from error
         # Names have at most 255 bytes, and a multi-byte character must not be cut.
         stem = os.fsencode(name)[:200].decode(errors="ignore")
         prefix = f".{stem}.cacher-"
@@ -122,7 +132,7 @@ class FileDestination:
 
     def require(self, size: int) -> None:
         """Raises `LocalError` if the file system has no room for `size` bytes."""
-        _require(self._fd, size, self._dest)
+        require_space(self._fd, size, self._dest)
 
     def publish(self) -> None:
         """Rename the file into place, over an older one."""
@@ -137,9 +147,9 @@ class FileDestination:
     def close(self) -> None:
         """Remove the temporary file, and the directories made for it."""
         if self._temporary:
-            _quietly(os.unlink, self._temporary)
-        for directory in self._made:
-            _quietly(os.rmdir, directory)
+            with suppress(OSError):  # removed already
+                os.unlink(self._temporary)
+        remove_directories(self._made)
         self._temporary, self._made = "", []
         if self._fd >= 0:
             os.close(self._fd)
@@ -188,7 +198,7 @@ class SpooledDestination:
 
     def require(self, size: int) -> None:
         """Raises `LocalError` if the temporary directory has no room for `size` bytes."""
-        _require(self.fd, size, "the temporary file")
+        require_space(self.fd, size, "the temporary file")
 
     def publish(self) -> None:
         """Copy the spool to the stream."""
@@ -245,26 +255,6 @@ def _stream_name(dest: str) -> str:
     return "stdout" if dest == "-" else dest
 
 
-def _make_directories(directory: str) -> list[str]:
-    """Make a directory and its parents; those that were missing, innermost first."""
-    missing = []
-    while directory and not os.path.isdir(directory):
-        missing.append(directory)
-        directory = os.path.dirname(directory)
-    made: list[str] = []
-    for path in reversed(missing):
-        try:
-            os.mkdir(path)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            for done in made:
-                _quietly(os.rmdir, done)
-            raise _unwritable(error, f"making the directory {path}", path) from error
-        made.insert(0, path)
-    return made
-
-
 def _remove_stale(directory: str, prefix: str) -> None:
     """Remove the temporary files of killed runs, as far as possible."""
     name = re.compile(re.escape(prefix) + "[0-9a-f]{8}")
@@ -300,23 +290,6 @@ def _has_name(fd: int, path: str) -> bool:
         return os.path.samestat(os.fstat(fd), os.lstat(path))
     except FileNotFoundError:
         return False
-
-
-def _require(fd: int, size: int, name: str) -> None:
-    room = os.fstatvfs(fd)
-    free = room.f_bavail * room.f_frsize
-    # Some file systems (quotas, network) tell nothing; the writing will.
-    if free < size and room.f_blocks:
-        raise LocalError(
-            f"no space for {name}: {size} bytes are needed, {free} are free", "free some space"
-        )
-
-
-def _quietly(call: Callable[[str], None], path: str) -> None:
-    try:
-        call(path)
-    except OSError:
-        pass  # it is gone already, or in use by now: either way it is not ours any more
 
 
 def _unwritable(error: OSError, doing: str, directory: str) -> LocalError:

@@ -16,7 +16,7 @@ from cacher.commands.context import Context
 from cacher.commands.requests import UploadRequest
 from cacher.commands.unreadable import unreadable
 from cacher.errors import IntegrityError, LocalError, UsageError, os_reason
-from cacher.fileio import BUFFER_SIZE
+from cacher.fileio import BUFFER_SIZE, write_all_at
 from cacher.report import transfer_text
 from cacher.store.interface import SHA256, Entry
 from cacher.store.source_file import SourceFile
@@ -196,12 +196,10 @@ def _chunks(fd: int) -> Iterator[memoryview]:
 
 
 def _spool(fd: int, data: memoryview, position: int) -> None:
-    while data:
-        try:
-            count = os.pwrite(fd, data, position)
-        except OSError as error:
-            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise LocalError(
-                f"writing a temporary file: {os_reason(error)}", _MORE_SPACE if is_full else ""
-            ) from error
-        data, position = data[count:], position + count
+    try:
+        write_all_at(fd, data, position)
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise LocalError(
+            f"writing a temporary file: {os_reason(error)}", _MORE_SPACE if is_full else ""
+        ) from error

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Self
 
 from cacher.errors import LocalError, UsageError, os_reason, writing_hint
+from cacher.fileio import make_directories, remove_directories, require_space
 from cacher.replace.kept_directory import find_kept_directory
 from cacher.replace.mounts import is_mount_point
 from cacher.replace.move_into_place import StagedTree, TargetDir, finish, move_into_place
@@ -79,14 +80,7 @@ class Staging:
     def require(self, size: int) -> None:
         """Raises `LocalError` if the file system has no room for `size` bytes."""
         with self._translated():
-            room = os.fstatvfs(self.fd)
-        free = room.f_bavail * room.f_frsize
-        # Some file systems (quotas, network) tell nothing; the writing will.
-        if free < size and room.f_blocks:
-            raise LocalError(
-                f"no space for {self.target}: {size} bytes are needed, {free} are free",
-                "free some space",
-            )
+            require_space(self.fd, size, self.target)
 
     @property
     def spared(self) -> str:
@@ -125,9 +119,7 @@ class Staging:
             dirs, turn = self._turn
             dirs.end_turn(turn)
             self._turn = None
-        for path in self._made:
-            with suppress(OSError):
-                os.rmdir(path)
+        remove_directories(self._made)
         self._made = []
         if self._move:
             self._move.tree.close()
@@ -154,7 +146,7 @@ class Staging:
     def _open(self, path: str) -> None:
         self._require_directory(path)
         parent, name = os.path.split(path)
-        self._made = _make_directories(parent)
+        self._made = make_directories(parent)
         self._parent = os.open(parent, HANDLE)
         target = TargetDir(path, self._parent, os.fsencode(name) or b".")
         beside = self._open_beside(target) if name else None
@@ -324,23 +316,3 @@ def _is_ours(status: os.stat_result) -> bool:
     except OSError:
         pass  # removed, or too deep to tell
     return True
-
-
-def _make_directories(directory: str) -> list[str]:
-    """Make a directory and its parents; those that were missing, innermost first."""
-    missing = []
-    while not os.path.isdir(directory):
-        missing.append(directory)
-        directory = os.path.dirname(directory)
-    made: list[str] = []
-    try:
-        for path in reversed(missing):
-            with suppress(FileExistsError):
-                os.mkdir(path)
-                made.insert(0, path)
-    except BaseException:
-        for path in made:
-            with suppress(OSError):
-                os.rmdir(path)
-        raise
-    return made
