@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-RATE = 1024.0
+MIN_SPEED = 1024.0
 """Bytes a second. What comes slower counts as silence: a modem of 1990 was faster."""
 
 
@@ -41,7 +41,7 @@ class Limits(NamedTuple):
     """For all tries since the last progress, where connections are silent or break."""
 
     slow: float = 30.0
-    """An answer must bring `RATE` bytes for each second of this time, or it is given up."""
+    """An answer must bring `MIN_SPEED` bytes for each second of this time, or it is given up."""
 
     write: float = 120.0
     """For the answer to a body that was sent: the store may be writing it to slow disks. And for
@@ -57,7 +57,7 @@ class Limits(NamedTuple):
         """The same limits in another time: all seconds times `factor`."""
         return Limits(self.tries, *(factor * seconds for seconds in self[1:]))
 
-    def curious(self) -> Limits:
+    def for_diagnosis(self) -> Limits:
         """For a diagnosis, which tells how things are and not how they may become."""
         return self._replace(
             tries=2,
@@ -67,11 +67,11 @@ class Limits(NamedTuple):
             commit=self.stall,
         )
 
-    def hasty(self) -> Limits:
+    def for_undo(self) -> Limits:
         """For a request that undoes something, at a store that has left another unanswered."""
         return self._replace(tries=1, stall=self.undo, silent=self.undo)
 
-    def impatient(self) -> Limits:
+    def for_background(self) -> Limits:
         """For work that nobody waits for: all of it ends `silent` seconds after the last progress.
 
         Half of them are for a question that settles an answer that did not come.

@@ -99,7 +99,7 @@ class Context:
     @cached_property
     def transport(self) -> Transport:
         """The one set of connections, for the store and for origins."""
-        from cacher.http.minimum_speed import Pace
+        from cacher.http.minimum_speed import MinimumSpeed
         from cacher.http.proxies import Proxies
         from cacher.http.tls import hold_key_log
         from cacher.http.transport import Transport
@@ -116,7 +116,7 @@ class Context:
             connections=settings.jobs + 1,
             connect_timeout=self.limits.connect,
             stall_timeout=self.limits.stall,
-            pace=Pace(self.limits, self.report.monotonic),
+            minimum_speed=MinimumSpeed(self.limits, self.report.monotonic),
         )
 
     @property
@@ -160,7 +160,7 @@ class Context:
             self.report.note(note)
         return store
 
-    def clockwork(self, pause: Callable[[float], None] | None = None) -> Clocks:
+    def clocks(self, pause: Callable[[float], None] | None = None) -> Clocks:
         """What fetching from an origin waits with."""
         from cacher.http.fetch import Clocks
 
@@ -188,10 +188,10 @@ class Context:
 
             self.report.note(settings_line(self.settings))
 
-    def hurry(self) -> None:
+    def shorten_time_limits(self) -> None:
         """From now on nobody waits for the store: give it less time."""
         if "bucket" in self.__dict__:
-            self.bucket.client.session.limits = self.limits.impatient()
+            self.bucket.client.session.limits = self.limits.for_background()
 
     def key(self, template: str, hash_from: Sequence[str], *, literal: bool = False) -> str:
         """The key that a template resolves to on this machine, legal under the prefix in force.

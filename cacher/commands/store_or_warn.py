@@ -13,7 +13,7 @@ def store_or_warn(context: Context, store: Callable[[], object]) -> bool:
 
     The build has what it wanted by now, so a store that hangs gets less time than before.
     """
-    context.hurry()
+    context.shorten_time_limits()
     try:
         store()
     except CacherError as error:

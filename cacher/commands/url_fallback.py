@@ -12,7 +12,7 @@ from cacher.commands.requests import DownloadRequest
 from cacher.commands.store_or_warn import store_or_warn
 from cacher.errors import CacherError, IntegrityError, LocalError, SourceError, TimedOut
 from cacher.http import fetch
-from cacher.http.redact_url import shown
+from cacher.http.redact_url import redacted
 from cacher.http.sinks import FileSink
 from cacher.report import Progress, transfer_text
 from cacher.store.interface import SHA256
@@ -41,7 +41,7 @@ def deliver(
     place.publish()
     seconds = progress.seconds
     stored = store_it and _store(context, request, place.fd, fetched)
-    source = shown(url)
+    source = redacted(url)
     return CommandResult(
         "fetched",
         f"miss {request.key}, fetched {source} ({transfer_text(fetched.size, seconds)})"
@@ -55,7 +55,7 @@ def _fetch(
     context: Context, request: DownloadRequest, place: Destination, progress: Progress
 ) -> tuple[str, fetch.Fetched]:
     """Return the URL that delivered, and the file; raise one error for all URLs if none did."""
-    clockwork = context.clockwork()
+    clocks = context.clocks()
     failures: list[CacherError] = []
     for url in request.urls:
         progress.add(-progress.count)
@@ -65,7 +65,7 @@ def _fetch(
                 url,
                 FileSink(place.fd),
                 context.transport,
-                clockwork,
+                clocks,
                 sha256=request.sha256,
                 on_progress=progress.add,
                 on_size=partial(_sized, place, progress, url),
@@ -76,7 +76,7 @@ def _fetch(
                 context.report.warn(error.message, error.hint)
         except TimedOut as error:
             raise SourceError(
-                f"fetching {shown(url)}: not done after {error.seconds:g} s (--timeout)"
+                f"fetching {redacted(url)}: not done after {error.seconds:g} s (--timeout)"
             ) from error
     raise _gravest(failures)
 
@@ -88,7 +88,7 @@ def _sized(place: Destination, progress: Progress, url: str, size: int) -> None:
         place.require(size)
     except LocalError as error:
         # Another URL may have another file: this size may be nonsense.
-        raise _TooLarge(f"fetching {shown(url)}: {error.message}", error.hint) from error
+        raise _TooLarge(f"fetching {redacted(url)}: {error.message}", error.hint) from error
 
 
 def _gravest(failures: list[CacherError]) -> CacherError:
@@ -107,7 +107,7 @@ def _gravest(failures: list[CacherError]) -> CacherError:
 
 def _store(context: Context, request: DownloadRequest, fd: int, fetched: fetch.Fetched) -> bool:
     """Store the delivered file; a failure is only a warning."""
-    if not fetched.whole:
+    if not fetched.is_complete:
         # A cut would be a hit for everybody, for good.
         context.report.warn(
             "not stored for next time: the origin did not send the length, so the file may be cut "

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from cacher.http import redact_url
-from cacher.http.trace import Exchange
+from cacher.http.trace import TracedRequest
 from cacher.report import Report
 from cacher.settings import config
 from cacher.settings.config import Settings
@@ -37,11 +37,11 @@ class Tracer:
         self._report = report
         self._headers = headers
 
-    def exchange(self, exchange: Exchange) -> None:
+    def record(self, request: TracedRequest) -> None:
         """Show a request and its answer in one line, and its headers below."""
-        self._report.note(_line(exchange))
+        self._report.note(_line(request))
         if self._headers:
-            for mark, headers in ((">", exchange.sent), ("<", exchange.received)):
+            for mark, headers in ((">", request.request_headers), ("<", request.response_headers)):
                 for name, value in masked(headers):
                     self._report.note(f"  {mark} {name}: {value}")
 
@@ -50,10 +50,10 @@ class Tracer:
         self._report.note(text)
 
 
-def _line(exchange: Exchange) -> str:
-    again = f" (try {exchange.tries})" if exchange.tries > 1 else ""
-    how = f"HTTP {exchange.status}" if exchange.status else exchange.failure
-    return f"{exchange.method} {exchange.what}: {how} after {exchange.seconds:.3f} s{again}"
+def _line(request: TracedRequest) -> str:
+    again = f" (try {request.tries})" if request.tries > 1 else ""
+    how = f"HTTP {request.status}" if request.status else request.failure
+    return f"{request.method} {request.subject}: {how} after {request.seconds:.3f} s{again}"
 
 
 def settings_line(settings: Settings) -> str:
@@ -83,11 +83,11 @@ def _shown_address(value: str) -> str:
     """A URL, or a path of the same host."""
     if value.startswith("/") and "@" not in value:
         return _QUERY.sub(f"?{HIDDEN}", value)
-    return redact_url.shown(value)
+    return redact_url.redacted(value)
 
 
 def _without_secrets(value: str) -> str:
     value = _LOGIN.sub(HIDDEN, value)
-    value = _URL.sub(lambda match: redact_url.shown(match[0]), value)
+    value = _URL.sub(lambda match: redact_url.redacted(match[0]), value)
     # A relative address has a query as well, with a signature in it.
     return _QUERY.sub(f"?{HIDDEN}", value)

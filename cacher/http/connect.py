@@ -24,47 +24,49 @@ def open_connection(
     The name server may take as long again. Raises `socket.gaierror` where the name has no address,
     and `OSError`, as of the last address.
     """
-    addresses = _addresses(name, port, seconds)
+    addresses = _resolve(name, port, seconds)
     for number, address in enumerate(addresses, 1):
         is_last = number == len(addresses)
         # Half of what is left for each, so that one dead address leaves time for the others.
         seconds_here = seconds if is_last else seconds / 2
         seconds -= 0 if is_last else seconds_here
         try:
-            return _connected(address, seconds_here, options)
+            return _connect(address, seconds_here, options)
         except OSError:
             if is_last:
                 raise
     raise socket.gaierror(socket.EAI_NONAME, "the host name has no address")
 
 
-def _connected(
+def _connect(
     address: SocketAddress, seconds: float, options: Sequence[SocketOption]
 ) -> socket.socket:
-    family, kind, protocol, _, place = address
+    family, kind, protocol, _, sockaddr = address
     sock = socket.socket(family, kind, protocol)
     try:
         for option in options:
             sock.setsockopt(*option)
         sock.settimeout(seconds)
-        sock.connect(place)
+        sock.connect(sockaddr)
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def _addresses(name: str, port: int, seconds: float) -> list[SocketAddress]:
+def _resolve(name: str, port: int, seconds: float) -> list[SocketAddress]:
     """The addresses of a host. Raises `socket.gaierror`, also after so many seconds."""
     try:
-        return _ask(name, port, socket.AI_NUMERICHOST)  # an address already: nobody is asked
+        return _getaddrinfo(
+            name, port, socket.AI_NUMERICHOST
+        )  # an address already: nobody is asked
     except socket.gaierror:
         pass
     found: SimpleQueue[list[SocketAddress] | socket.gaierror] = SimpleQueue()
 
     def ask() -> None:
         try:
-            found.put(_ask(name, port))
+            found.put(_getaddrinfo(name, port))
         except socket.gaierror as error:
             found.put(error)
 
@@ -81,7 +83,7 @@ def _addresses(name: str, port: int, seconds: float) -> list[SocketAddress]:
     return answer
 
 
-def _ask(name: str, port: int, flags: int = 0) -> list[SocketAddress]:
+def _getaddrinfo(name: str, port: int, flags: int = 0) -> list[SocketAddress]:
     try:
         return [*socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)]
     except UnicodeError as error:  # a label is empty, or over 63 bytes

@@ -28,8 +28,8 @@ from urllib3.exceptions import (  # noqa: TID251 - what they are called, and no 
 
 from cacher.http.minimum_speed import TooSlow
 from cacher.http.response import MalformedHead
-from cacher.http.retry import Attempts, worth_retrying
-from cacher.http.tls import Flaw, certificate_complaint, flaw_of, is_not_tls
+from cacher.http.retry import Attempts, is_retryable
+from cacher.http.tls import CertificateFlaw, certificate_flaw, describe_certificate_flaw, is_not_tls
 from cacher.time_limits import Limits
 
 _CLOSED = "the connection was closed before the end of the answer"
@@ -38,7 +38,7 @@ _TLS_ALERT = "\x15\x03"
 """How the alert begins with which TLS refuses plain HTTP (RFC 8446, section 5.1)."""
 
 
-class Trouble(Enum):
+class FailureKind(Enum):
     """Why there is no answer."""
 
     NAME = "name"
@@ -46,64 +46,64 @@ class Trouble(Enum):
     REFUSED = "refused"
     TLS = "tls"
     EXPIRED = "expired"
-    EARLY = "early"
-    MISMATCH = "mismatch"
-    PLAIN = "plain"
+    NOT_YET_VALID = "early"
+    WRONG_HOST = "mismatch"
+    PLAIN_HTTP = "plain"
     PROXY = "proxy"
-    TUNNEL = "tunnel"
-    LOGIN = "login"
-    SILENCE = "silence"
+    PROXY_TUNNEL = "tunnel"
+    PROXY_LOGIN = "login"
+    TIMEOUT = "silence"
     SLOW = "slow"
     BROKEN = "broken"
     MALFORMED = "malformed"
-    ENCRYPTED = "encrypted"
+    UNEXPECTED_TLS = "encrypted"
 
 
-_FLAWS = {
-    Flaw.EXPIRED: Trouble.EXPIRED,
-    Flaw.EARLY: Trouble.EARLY,
-    Flaw.MISMATCH: Trouble.MISMATCH,
-    Flaw.AUTHORITY: Trouble.TLS,
+_CERTIFICATE_FAILURES = {
+    CertificateFlaw.EXPIRED: FailureKind.EXPIRED,
+    CertificateFlaw.NOT_YET_VALID: FailureKind.NOT_YET_VALID,
+    CertificateFlaw.WRONG_HOST: FailureKind.WRONG_HOST,
+    CertificateFlaw.UNTRUSTED: FailureKind.TLS,
 }
 
-_HOPELESS = (
-    *_FLAWS.values(),
-    Trouble.PLAIN,
-    Trouble.MALFORMED,
-    Trouble.ENCRYPTED,
-    Trouble.TUNNEL,
-    Trouble.LOGIN,
+_FINAL = (
+    *_CERTIFICATE_FAILURES.values(),
+    FailureKind.PLAIN_HTTP,
+    FailureKind.MALFORMED,
+    FailureKind.UNEXPECTED_TLS,
+    FailureKind.PROXY_TUNNEL,
+    FailureKind.PROXY_LOGIN,
 )
 
 
 class TransportError(Exception):
     """No answer, or not all of it. `detail` is one line without secrets."""
 
-    def __init__(self, trouble: Trouble, detail: str, *, dropped: bool = False) -> None:
+    def __init__(self, kind: FailureKind, detail: str, *, was_idle: bool = False) -> None:
         super().__init__(detail)
-        self.trouble = trouble
+        self.kind = kind
         self.detail = detail
-        self.dropped = dropped
+        self.was_idle = was_idle
         """The connection had answered before: it was closed while it was idle."""
-        self.silence = 0.0
+        self.silent_seconds = 0.0
         """Seconds without a byte before it, where those ended an answer that had begun."""
 
-    def within(self, limits: Limits, silent: float) -> float:
+    def time_limit(self, limits: Limits, silent: float) -> float:
         """The seconds that failures of this kind may cost in all; `silent` are those of silence.
 
         A refusal comes at once: by a machine that is there, and whose store may be starting.
         What trickles has had its time.
         """
-        if self.trouble is Trouble.SLOW:
+        if self.kind is FailureKind.SLOW:
             return 0.0
-        if self.trouble in (Trouble.REFUSED, Trouble.NAME, Trouble.PROXY):
+        if self.kind in (FailureKind.REFUSED, FailureKind.NAME, FailureKind.PROXY):
             return limits.refused
-        return limits.unreachable if self.trouble is Trouble.CONNECT else silent
+        return limits.unreachable if self.kind is FailureKind.CONNECT else silent
 
     @property
-    def hopeless(self) -> bool:
+    def is_final(self) -> bool:
         """Whether another try cannot help: a certificate does not get better."""
-        return self.trouble in _HOPELESS
+        return self.kind in _FINAL
 
 
 class TunnelRefused(OSError):
@@ -128,47 +128,47 @@ def translate_exception(error: Exception, *, reused: bool = False) -> TransportE
     """
     reason, cause = _reason(error), _cause(error)
     if isinstance(cause, TunnelRefused):
-        return _no_tunnel(cause.status)
+        return _tunnel_failure(cause.status)
     if isinstance(error, ProxyError):
-        return TransportError(Trouble.PROXY, f"the proxy failed: {reason}")
-    if unconnected := _unconnected(error, reason):
+        return TransportError(FailureKind.PROXY, f"the proxy failed: {reason}")
+    if unconnected := _connect_failure(error, reason):
         return unconnected
-    if flaw := flaw_of(cause):
-        return TransportError(_FLAWS[flaw], certificate_complaint(cause))
+    if flaw := certificate_flaw(cause):
+        return TransportError(_CERTIFICATE_FAILURES[flaw], describe_certificate_flaw(cause))
     if is_not_tls(cause):
-        return TransportError(Trouble.PLAIN, "it does not speak TLS")
+        return TransportError(FailureKind.PLAIN_HTTP, "it does not speak TLS")
     if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
-        return _silent(cause)
+        return _timeout_failure(cause)
     if not reused and isinstance(cause, MalformedHead | BadStatusLine | UnknownProtocol):
-        return _unintelligible(cause)
-    return TransportError(Trouble.BROKEN, reason, dropped=reused)
+        return _malformed_failure(cause)
+    return TransportError(FailureKind.BROKEN, reason, was_idle=reused)
 
 
-def _unconnected(error: Exception, reason: str) -> TransportError | None:
+def _connect_failure(error: Exception, reason: str) -> TransportError | None:
     """No connection at all, if that is the error."""
     cause = _cause(error)
     if isinstance(error, NameResolutionError):
-        return TransportError(Trouble.NAME, reason)
+        return TransportError(FailureKind.NAME, reason)
     if isinstance(cause, LocationParseError):
-        return TransportError(Trouble.NAME, "not a host name")
+        return TransportError(FailureKind.NAME, "not a host name")
     if isinstance(error, NewConnectionError):
         refused = isinstance(cause, ConnectionRefusedError)
-        return TransportError(Trouble.REFUSED if refused else Trouble.CONNECT, reason)
+        return TransportError(FailureKind.REFUSED if refused else FailureKind.CONNECT, reason)
     if isinstance(error, ConnectTimeoutError):
-        return TransportError(Trouble.CONNECT, "no connection")
+        return TransportError(FailureKind.CONNECT, "no connection")
     return None
 
 
-def _no_tunnel(status: int) -> TransportError:
+def _tunnel_failure(status: int) -> TransportError:
     """What the proxy answered instead."""
     answer = status_text(status) if status else "something that is not HTTP"
     page = " and a page" if status == HTTPStatus.OK else ""
-    trouble = Trouble.TUNNEL
+    kind = FailureKind.PROXY_TUNNEL
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        trouble = Trouble.LOGIN
-    elif worth_retrying(status, ""):
-        trouble = Trouble.PROXY
-    return TransportError(trouble, f"the proxy answered CONNECT with {answer}{page}")
+        kind = FailureKind.PROXY_LOGIN
+    elif is_retryable(status, ""):
+        kind = FailureKind.PROXY
+    return TransportError(kind, f"the proxy answered CONNECT with {answer}{page}")
 
 
 def status_text(status: int) -> str:
@@ -179,34 +179,34 @@ def status_text(status: int) -> str:
         return f"HTTP {status}"
 
 
-def _silent(cause: BaseException) -> TransportError:
+def _timeout_failure(cause: BaseException) -> TransportError:
     """Nothing came, or too little."""
     if isinstance(cause, TooSlow):
-        return TransportError(Trouble.SLOW, str(cause))
-    return TransportError(Trouble.SILENCE, "no answer")
+        return TransportError(FailureKind.SLOW, str(cause))
+    return TransportError(FailureKind.TIMEOUT, "no answer")
 
 
-def _unintelligible(cause: HTTPException) -> TransportError:
+def _malformed_failure(cause: HTTPException) -> TransportError:
     """Something else than HTTP. Of a kept connection it may be what the last answer left over."""
     if isinstance(cause, MalformedHead):
-        return TransportError(Trouble.MALFORMED, f"the answer is not proper HTTP: {cause}")
+        return TransportError(FailureKind.MALFORMED, f"the answer is not proper HTTP: {cause}")
     if isinstance(cause, RemoteDisconnected):
-        return TransportError(Trouble.BROKEN, _CLOSED)
+        return TransportError(FailureKind.BROKEN, _CLOSED)
     if isinstance(cause, BadStatusLine) and getattr(cause, "line", "").startswith(_TLS_ALERT):
-        return TransportError(Trouble.ENCRYPTED, "it speaks TLS")
-    return TransportError(Trouble.MALFORMED, "the answer is not HTTP")
+        return TransportError(FailureKind.UNEXPECTED_TLS, "it speaks TLS")
+    return TransportError(FailureKind.MALFORMED, "the answer is not HTTP")
 
 
-def origin_of(error: Exception) -> BaseException | None:
+def innermost_cause(error: Exception) -> BaseException | None:
     """The innermost exception, for tracebacks: urllib3's own show a host, which may be a secret."""
     cause = _cause(error)
     return None if isinstance(cause, HTTPError) else cause
 
 
-def tried(error: TransportError, attempts: Attempts) -> str:
+def describe_failure(error: TransportError, attempts: Attempts) -> str:
     """What failed, for how long, and how often: "no answer for 30 s (2 tries)"."""
     seconds = f"{attempts.spent:.{0 if attempts.spent >= 10 else 1}f} s"
-    lasted = error.trouble in (Trouble.SILENCE, Trouble.SLOW, Trouble.CONNECT)
+    lasted = error.kind in (FailureKind.TIMEOUT, FailureKind.SLOW, FailureKind.CONNECT)
     text = f"{error.detail} for {seconds}" if lasted else error.detail
     if attempts.failed < 2:
         return text
@@ -227,7 +227,7 @@ def _cause(error: BaseException) -> BaseException:
 def _reason(error: Exception) -> str:
     """The innermost reason in one line, as the operating system or OpenSSL words it."""
     cause = _cause(error)
-    if complaint := certificate_complaint(cause):
+    if complaint := describe_certificate_flaw(cause):
         return complaint
     if isinstance(cause, RemoteDisconnected | IncompleteRead):
         return _CLOSED

@@ -16,13 +16,13 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsp
 
 from cacher.errors import IntegrityError, SourceError, UsageError
 from cacher.fileio import BUFFER_SIZE
-from cacher.http.exceptions import TransportError, Trouble, status_text, tried
+from cacher.http.exceptions import FailureKind, TransportError, describe_failure, status_text
 from cacher.http.proxies import LOGIN_HINT, PROXY_HINT
-from cacher.http.redact_url import shown
-from cacher.http.retry import Attempts, retry_after, wish, worth_retrying
+from cacher.http.redact_url import redacted
+from cacher.http.retry import Attempts, describe_wait, is_retryable, retry_after
 from cacher.http.sinks import Sink
-from cacher.http.tls import advice
-from cacher.http.trace import Trace, traced
+from cacher.http.tls import certificate_hint
+from cacher.http.trace import Trace, send_traced
 from cacher.http.transport import Answer, Host, Transport
 from cacher.time_limits import LIMITS, Limits
 
@@ -33,6 +33,8 @@ _CHECK_URL = "check the URL; --url may be given several times"
 
 _LATER = "a later run may succeed; --url may be given several times"
 
+_CLOCK = "set this machine's clock, or ask the origin to renew its certificate"
+
 _HINTS = {
     401: "the origin needs credentials: https://USER:TOKEN@HOST/...",
     403: "the origin refuses; does it need credentials (https://USER:TOKEN@HOST/...)?",
@@ -41,22 +43,22 @@ _HINTS = {
     410: "check the URL; the file may have moved",
 }
 
-_TROUBLE_HINTS = {
-    Trouble.EXPIRED: "set this machine's clock, or ask the origin to renew its certificate",
-    Trouble.EARLY: "set this machine's clock, or ask the origin to renew its certificate",
-    Trouble.MISMATCH: "check the host name in the URL",
-    Trouble.PLAIN: "is it an http:// URL?",
-    Trouble.ENCRYPTED: "is it an https:// URL?",
-    Trouble.MALFORMED: _CHECK_URL,
-    Trouble.NAME: _CHECK_URL,
-    Trouble.CONNECT: _CHECK_URL,
-    Trouble.REFUSED: _CHECK_URL,
-    Trouble.PROXY: PROXY_HINT,
-    Trouble.TUNNEL: PROXY_HINT,
-    Trouble.LOGIN: LOGIN_HINT,
-    Trouble.SILENCE: _LATER,
-    Trouble.SLOW: _LATER,
-    Trouble.BROKEN: _LATER,
+_FAILURE_HINTS = {
+    FailureKind.EXPIRED: _CLOCK,
+    FailureKind.NOT_YET_VALID: _CLOCK,
+    FailureKind.WRONG_HOST: "check the host name in the URL",
+    FailureKind.PLAIN_HTTP: "is it an http:// URL?",
+    FailureKind.UNEXPECTED_TLS: "is it an https:// URL?",
+    FailureKind.MALFORMED: _CHECK_URL,
+    FailureKind.NAME: _CHECK_URL,
+    FailureKind.CONNECT: _CHECK_URL,
+    FailureKind.REFUSED: _CHECK_URL,
+    FailureKind.PROXY: PROXY_HINT,
+    FailureKind.PROXY_TUNNEL: PROXY_HINT,
+    FailureKind.PROXY_LOGIN: LOGIN_HINT,
+    FailureKind.TIMEOUT: _LATER,
+    FailureKind.SLOW: _LATER,
+    FailureKind.BROKEN: _LATER,
 }
 
 _ENCODE_HINT = "in a user name or a password / is %2F, ? is %3F, # is %23, @ is %40 and : is %3A"
@@ -71,7 +73,7 @@ class Fetched(NamedTuple):
 
     size: int
     sha256: str
-    whole: bool
+    is_complete: bool
 
 
 class Clocks(NamedTuple):
@@ -92,7 +94,7 @@ def check_url(url: str) -> None:
     """Raises `UsageError` for what cannot be fetched at all."""
     if not _is_fetchable(url):
         hint = _ENCODE_HINT if "@" in url else ""
-        raise UsageError(f"--url {shown(url)}: not an http(s) URL", hint)
+        raise UsageError(f"--url {redacted(url)}: not an http(s) URL", hint)
 
 
 def _is_fetchable(url: str) -> bool:
@@ -108,7 +110,7 @@ def fetch(
     url: str,
     sink: Sink,
     transport: Transport,
-    clockwork: Clocks,
+    clocks: Clocks,
     *,
     sha256: str = "",
     on_progress: OnProgress,
@@ -119,17 +121,17 @@ def fetch(
     `on_size` is told the whole size once it is known, and may raise. With `sha256` the digest must
     be that one. Raises `SourceError`, `IntegrityError` for another digest, and what `sink` raises.
     """
-    fetching = _Fetch(url, sink, transport, clockwork, bool(sha256), on_progress, on_size)
+    fetching = _Fetch(url, sink, transport, clocks, bool(sha256), on_progress, on_size)
     fetched = fetching.run()
     if sha256 and fetched.sha256 != sha256:
         raise IntegrityError(
-            f"{shown(url)} has digest {fetched.sha256}, expected {sha256}",
+            f"{redacted(url)} has digest {fetched.sha256}, expected {sha256}",
             "the file was replaced at its origin, or --sha256 is of another one",
         )
     return fetched
 
 
-def _address(parts: SplitResult) -> Host:
+def _host_of(parts: SplitResult) -> Host:
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     return Host(parts.scheme, parts.hostname or "", port)
 
@@ -142,7 +144,7 @@ class _Fetch:
         url: str,
         sink: Sink,
         transport: Transport,
-        clockwork: Clocks,
+        clocks: Clocks,
         proved: bool,
         on_progress: OnProgress,
         on_size: Callable[[int], None],
@@ -150,8 +152,8 @@ class _Fetch:
         self._asked = self._url = url
         self._sink = sink
         self._transport = transport
-        self._clockwork = clockwork
-        self._proved = proved
+        self._clocks = clocks
+        self._has_digest = proved
         self._on_progress = on_progress
         self._on_size = on_size
         self._digest = hashlib.sha256(usedforsecurity=False)
@@ -159,41 +161,43 @@ class _Fetch:
         self._validator = ""
         self._resumes = True
         self._size: int | None = None
-        self._whole = proved
+        self._is_complete = proved
 
     def run(self) -> Fetched:
-        limits = self._clockwork.limits
-        attempts = Attempts(limits, self._clockwork.random, self._clockwork.monotonic)
+        limits = self._clocks.limits
+        attempts = Attempts(limits, self._clocks.random, self._clocks.monotonic)
         while True:
             try:
                 with self._open(attempts) as answer:
                     if answer.status in (200, 206) or (answer.status == 416 and self._resuming):
-                        self._take(answer, attempts)
+                        self._receive(answer, attempts)
                         self._sink.end(self._position)
-                        return Fetched(self._position, self._digest.hexdigest(), self._whole)
+                        return Fetched(self._position, self._digest.hexdigest(), self._is_complete)
                     reason, hint = status_text(answer.status), _HINTS.get(answer.status, "")
-                    asked = retry_after(answer.headers, self._clockwork.clock)
-                    lasting = not worth_retrying(answer.status, "")
+                    asked = retry_after(answer.headers, self._clocks.clock)
+                    lasting = not is_retryable(answer.status, "")
                     hint = hint if lasting else _LATER
                     wait = None
                     if not lasting:
                         wait = attempts.delay(limits.silent, retry_after=asked)
                         if wait is None and asked:
-                            reason += f"; {wish(asked)}"
+                            reason += f"; {describe_wait(asked)}"
             except TransportError as error:
-                hint = _TROUBLE_HINTS.get(error.trouble) or advice()
+                hint = _FAILURE_HINTS.get(error.kind) or certificate_hint()
                 wait = None
-                if not error.hopeless:
-                    within = error.within(limits, limits.silent)
-                    wait = attempts.delay(within, dropped=error.dropped, silence=error.silence)
-                reason = tried(error, attempts)
+                if not error.is_final:
+                    time_limit = error.time_limit(limits, limits.silent)
+                    wait = attempts.delay(
+                        time_limit, was_idle=error.was_idle, silent_seconds=error.silent_seconds
+                    )
+                reason = describe_failure(error, attempts)
             if wait is None:
                 raise self._failure(reason, hint)
-            self._clockwork.pause(wait)
+            self._clocks.pause(wait)
 
     def _failure(self, reason: str, hint: str = "") -> SourceError:
-        redirected = f" (redirected to {shown(self._url)})" if self._url != self._asked else ""
-        text = f"fetching {shown(self._asked)}{redirected}: {reason}"
+        redirected = f" (redirected to {redacted(self._url)})" if self._url != self._asked else ""
+        text = f"fetching {redacted(self._asked)}{redirected}: {reason}"
         return SourceError(text, hint or _CHECK_URL)
 
     def _open(self, attempts: Attempts) -> Answer:
@@ -219,19 +223,19 @@ class _Fetch:
         if not _is_fetchable(target):
             raise self._failure("it redirects to something that is not an http(s) URL")
         here, there = urlsplit(self._url), urlsplit(target)
-        if here.scheme == "https" and there.scheme == "http" and not self._proved:
+        if here.scheme == "https" and there.scheme == "http" and not self._has_digest:
             raise self._failure(
                 "it redirects from https to http", "with --sha256 that would be followed"
             )
         # The same host asks for its own credentials again; no other host may see them.
-        if there.username is None and _address(here) == _address(there):
+        if there.username is None and _host_of(here) == _host_of(there):
             userinfo = here.netloc.rpartition("@")[:2]
             there = there._replace(netloc="".join((*userinfo, there.netloc)))
         self._url = urlunsplit(there)
 
     def _send(self, url: str, attempts: Attempts) -> Answer:
         parts = urlsplit(url)
-        host = _address(parts)
+        host = _host_of(parts)
         headers = {"accept": "*/*"}
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -242,7 +246,7 @@ class _Fetch:
         # Characters that are not legal in a request line are encoded; an encoding stays as it is.
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
         query = f"?{quote(parts.query, safe='/%:@!$&()*+,;=~?[]')}" if parts.query else ""
-        limits = self._clockwork.limits
+        limits = self._clocks.limits
         send = partial(
             self._transport.send,
             host,
@@ -250,18 +254,18 @@ class _Fetch:
             path + query,
             headers,
             connect=min(limits.connect, attempts.left(limits.unreachable)),
-            patience=min(limits.stall, attempts.left(limits.silent)),
+            answer_timeout=min(limits.stall, attempts.left(limits.silent)),
         )
-        if self._clockwork.trace is None:
+        if self._clocks.trace is None:
             return send()
-        return traced(
-            self._clockwork.trace,
-            self._clockwork.monotonic,
+        return send_traced(
+            self._clocks.trace,
+            self._clocks.monotonic,
             send,
             method="GET",
-            what=shown(url),
+            subject=redacted(url),
             tries=attempts.failed + 1,
-            sent=headers,
+            request_headers=headers,
         )
 
     @property
@@ -269,10 +273,10 @@ class _Fetch:
         """Whether only the rest of the file is asked for."""
         return bool(self._resumes and self._position and self._validator)
 
-    def _take(self, answer: Answer, attempts: Attempts) -> None:
+    def _receive(self, answer: Answer, attempts: Attempts) -> None:
         """Append the body of the answer, or begin again where the answer does."""
         if answer.status == 200:
-            self._begin(answer)
+            self._start_over(answer)
         elif self._resuming:
             self._check_resumed(answer)
         else:
@@ -285,9 +289,9 @@ class _Fetch:
             self._furthest = max(self._furthest, self._position)
             attempts.resume()
         if self._size is not None and self._position != self._size:
-            raise TransportError(Trouble.BROKEN, "the answer ended early")
+            raise TransportError(FailureKind.BROKEN, "the answer ended early")
 
-    def _begin(self, answer: Answer) -> None:
+    def _start_over(self, answer: Answer) -> None:
         self._on_progress(-self._position)
         self._position = 0
         self._digest = hashlib.sha256(usedforsecurity=False)
@@ -300,7 +304,7 @@ class _Fetch:
         length = answer.headers.get("content-length", "")
         self._size = int(length) if length.isascii() and length.isdigit() else None
         chunked = "chunked" in answer.headers.get("transfer-encoding", "").lower()
-        self._whole = self._proved or chunked or self._size is not None
+        self._is_complete = self._has_digest or chunked or self._size is not None
         if self._size is not None:
             self._on_size(self._size)
 
@@ -327,7 +331,7 @@ class _Fetch:
         )
         if not is_rest:
             self._resumes = False
-            raise TransportError(Trouble.BROKEN, "the answer is not the rest of the same file")
+            raise TransportError(FailureKind.BROKEN, "the answer is not the rest of the same file")
         self._size = size
 
     def _write(self, piece: memoryview) -> None:

@@ -11,43 +11,43 @@ import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from cacher.time_limits import RATE, Limits
+from cacher.time_limits import MIN_SPEED, Limits
 
 
 class TooSlow(TimeoutError):
-    """The answer came slower than `RATE`."""
+    """The answer came slower than `MIN_SPEED`."""
 
 
-class Pace(NamedTuple):
+class MinimumSpeed(NamedTuple):
     """How slow an answer may be; `monotonic` gives seconds."""
 
     limits: Limits
     monotonic: Callable[[], float]
 
-    def watch(self, raw: io.RawIOBase, sock: socket.socket) -> io.RawIOBase:
+    def wrap(self, raw: io.RawIOBase, sock: socket.socket) -> io.RawIOBase:
         """`raw`, which reads from `sock`, with a limit on the time that reading takes."""
-        return _Watched(raw, sock, self)
+        return _TimedReader(raw, sock, self)
 
 
-class _Watched(io.RawIOBase):
+class _TimedReader(io.RawIOBase):
     """Counts bytes, and the time in which it waits for them; not the time between two reads.
 
     It costs 0.05 s of CPU for a GiB in records of TLS, 16 KiB each, where all else takes 2.5 s.
     """
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, pace: Pace) -> None:
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, minimum_speed: MinimumSpeed) -> None:
         self._raw = raw
         self._sock = sock
-        self._clock = pace.monotonic
-        self._stall = pace.limits.stall
-        self._slow = pace.limits.slow
+        self._clock = minimum_speed.monotonic
+        self._stall = minimum_speed.limits.stall
+        self._slow = minimum_speed.limits.slow
         self._soon = 0.0
         """Seconds of waiting before anything is looked at: once bytes come, most wait less."""
-        self._enough = RATE * pace.limits.slow
+        self._enough = MIN_SPEED * minimum_speed.limits.slow
         self._timeout = self._set = sock.gettimeout() or 0.0
         # Whoever is asked for more than that may also take longer for all of it: stores keep a
         # connection alive by blanks while they work.
-        self._window = max(pace.limits.slow, self._timeout)
+        self._window = max(minimum_speed.limits.slow, self._timeout)
         self._waited = 0.0
         self._count = 0
 
@@ -84,7 +84,7 @@ class _Watched(io.RawIOBase):
             self._set = seconds
 
     def _too_slow(self) -> TooSlow:
-        return TooSlow(f"less than {RATE / 1024:g} KiB/s")
+        return TooSlow(f"less than {MIN_SPEED / 1024:g} KiB/s")
 
     def close(self) -> None:
         self._raw.close()

@@ -26,7 +26,7 @@ class ProxyAddress(NamedTuple):
     login: str
 
 
-def address(proxy: str) -> ProxyAddress:
+def parse_proxy_url(proxy: str) -> ProxyAddress:
     """Take the URL of an HTTP proxy apart.
 
     Raises `ValueError` for anything else, with a text that shows nothing of it. A URL with a path
@@ -51,29 +51,29 @@ class Proxies:
         def value(name: str) -> str:
             return (environ.get(name.lower()) or environ.get(name) or "").strip()
 
-        everything = value("ALL_PROXY")
+        all_proxy = value("ALL_PROXY")
         # Under CGI, HTTP_PROXY is a header that a client sent ("httpoxy", CVE-2016-5385).
         http = environ.get("http_proxy", "") if "REQUEST_METHOD" in environ else value("HTTP_PROXY")
         self._by_scheme = {
-            "http": _url(http or everything),
-            "https": _url(value("HTTPS_PROXY") or everything),
+            "http": _with_scheme(http or all_proxy),
+            "https": _with_scheme(value("HTTPS_PROXY") or all_proxy),
         }
         self._exempt = [entry for entry in value("NO_PROXY").replace(",", " ").split() if entry]
 
-    def of(self, scheme: str, host: str, port: int) -> str:
+    def url_for(self, scheme: str, host: str, port: int) -> str:
         """The URL of the proxy for a host, or an empty string for none."""
         proxy = self._by_scheme.get(scheme, "")
         return "" if not proxy or self._is_exempt(host.lower().rstrip("."), port) else proxy
 
     def _is_exempt(self, host: str, port: int) -> bool:
-        return any(_covers(entry.lower(), host, port) for entry in self._exempt)
+        return any(_matches(entry.lower(), host, port) for entry in self._exempt)
 
 
-def _url(proxy: str) -> str:
+def _with_scheme(proxy: str) -> str:
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
-def _covers(entry: str, host: str, port: int) -> bool:
+def _matches(entry: str, host: str, port: int) -> bool:
     if entry == "*":
         return True
     name, colon, entry_port = entry.rpartition(":")
@@ -82,7 +82,7 @@ def _covers(entry: str, host: str, port: int) -> bool:
             return False
         entry = name
     entry = entry.strip("[]")
-    address = _address(host)
+    address = _ip_address(host)
     if address is not None:
         try:
             return address in ipaddress.ip_network(entry, strict=False)
@@ -92,7 +92,7 @@ def _covers(entry: str, host: str, port: int) -> bool:
     return bool(domain) and (host == domain or host.endswith("." + domain))
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(host)
     except ValueError:

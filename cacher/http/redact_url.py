@@ -19,17 +19,17 @@ _NO_USER = re.compile(r"[\w-]+(?:\.[\w-]+)+(?:/[^:?#@]*)?(?:[?#]|(?<=/)@[^@]*\Z)
 """A host with a dot, and no `@` before the query but that of a path such as `/@scope/package`."""
 
 
-_MOST = 200
+_MAX_LENGTH = 200
 """Characters of a URL that go into a message."""
 
 
-def shown(url: str) -> str:
+def redacted(url: str) -> str:
     """Return the URL without user, password, query and fragment, and cut where it is very long.
 
     Of one that cannot be parsed only the scheme and the host are left, or less.
     """
     text = _without_secrets(url)
-    return text if len(text) <= _MOST else f"{text[: _MOST - 1]}…"
+    return text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…"
 
 
 def _without_secrets(url: str) -> str:

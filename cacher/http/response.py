@@ -20,13 +20,13 @@ from http.client import (
 )
 from typing import Any, BinaryIO
 
-LEAST = 64 * 1024
+MIN_READ = 64 * 1024
 """Bytes to fill before anything is done with them: TLS hands out 16 KiB at a time."""
 
 _HEAD_LIMIT = 256 * 1024
 """Bytes; curl takes 300 KB."""
 
-_MOST_INTERIM = 100
+_MAX_INTERIM = 100
 """Informational answers before the one that counts. Servers send one or two."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -65,7 +65,7 @@ class Response(HTTPResponse):
         Those are all below 200 but 101, which has no other after it (RFC 9110, section 15.2).
         Raises `MalformedHead`, and what http.client raises.
         """
-        for _ in range(_MOST_INTERIM):
+        for _ in range(_MAX_INTERIM):
             version, status, reason = self._read_status()
             headers = read_fields(self.fp)
             if not 100 <= status < 200 or status == 101:
@@ -86,15 +86,15 @@ class Response(HTTPResponse):
         self.will_close = endless or status == 101 or self._check_close()  # type: ignore[attr-defined]
 
     def fill(self, buffer: memoryview) -> int:
-        """Read the next bytes of the body into `buffer`, at least `LEAST` if there are so many.
+        """Read the next bytes of the body into `buffer`, at least `MIN_READ` if there are so many.
 
         0 at the end, which is proved by the length or the last chunk if the head has told either.
         """
         if self._failure is not None:
             raise self._failure
-        least, count = min(LEAST, len(buffer)), 0
+        least, count = min(MIN_READ, len(buffer)), 0
         try:
-            while count < least and (more := self._some(buffer[count:])):
+            while count < least and (more := self._read_some(buffer[count:])):
                 count += more
         except (OSError, HTTPException) as failure:
             # What has come counts, or a connection that is cut again and again never ends.
@@ -103,7 +103,7 @@ class Response(HTTPResponse):
             self._failure = failure
         return count
 
-    def _some(self, buffer: memoryview) -> int:
+    def _read_some(self, buffer: memoryview) -> int:
         """Read what one call to the system gives."""
         if self.isclosed():
             return 0
@@ -230,8 +230,10 @@ def framing(headers: HTTPMessage) -> tuple[bool, int | None]:
     Chunks win over a length, which is then dropped (RFC 9112, section 6.3); a length that is told
     several times counts once. Raises `MalformedHead` for any other coding, and for two lengths.
     """
-    codings = {coding.lower() for coding in _listed(headers, "transfer-encoding")} - {"identity"}
-    lengths = _listed(headers, "content-length")
+    codings = {coding.lower() for coding in _list_items(headers, "transfer-encoding")} - {
+        "identity"
+    }
+    lengths = _list_items(headers, "content-length")
     del headers["content-length"]
     if codings:
         if codings != {"chunked"}:
@@ -245,6 +247,6 @@ def framing(headers: HTTPMessage) -> tuple[bool, int | None]:
     return False, int(lengths[0])
 
 
-def _listed(headers: HTTPMessage, name: str) -> list[str]:
+def _list_items(headers: HTTPMessage, name: str) -> list[str]:
     """The members of a field that is a list."""
     return [part.strip() for value in headers.get_all(name, []) for part in value.split(",")]

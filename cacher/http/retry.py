@@ -1,7 +1,7 @@
-"""What is worth trying again, and when: policy only, no socket, no sleep.
+"""Retry policy: which failures to retry, and when. No socket, no sleep.
 
-One table for every store; the sources are the stores' own documents and what botocore, minio-go,
-restic and s5cmd repeat.
+One table for every store. Sources: the stores' documentation, and what botocore, minio-go, restic
+and s5cmd retry.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from cacher.time_limits import RATE, Limits
+from cacher.time_limits import MIN_SPEED, Limits
 
 RETRY_STATUSES = frozenset([408, 429, 499, 500, 502, 503, 504, 520])
 
@@ -35,19 +35,19 @@ RETRY_CODES = frozenset(
 CORRUPTED_CODES = frozenset(
     ["BadDigest", "IncompleteBody", "InvalidDigest", "XAmzContentSHA256Mismatch"]
 )
-"""The body did not arrive as it was signed: sent again once, after a new look at its source."""
+"""The body did not arrive as signed: send it again once, after reading its source again."""
 
 _THROTTLED = re.compile("^Throttl")
 
-_LEAST = 0.1
-"""The share of a limit that must be left for another try: less is not worth it."""
+_MIN_SHARE = 0.1
+"""The share of a limit that must be left for another try."""
 
 
 _DAY = 86400.0
 
 
-def worth_retrying(status: int, code: str) -> bool:
-    """Whether the same request may succeed later."""
+def is_retryable(status: int, code: str) -> bool:
+    """Return whether the same request may succeed later."""
     return status in RETRY_STATUSES or code in RETRY_CODES or bool(_THROTTLED.match(code))
 
 
@@ -71,7 +71,7 @@ class Attempts:
         self._monotonic = monotonic
         self._spent = 0.0
         self._since = monotonic()
-        self._dropped = False
+        self._had_idle_connection = False
         self.failed = 0
         """Tries that failed since the last progress."""
 
@@ -80,32 +80,32 @@ class Attempts:
         """Seconds since the last progress."""
         return self._spent + self._monotonic() - self._since
 
-    def left(self, within: float) -> float:
-        """The seconds that are left of `within`: a small time-out at the end, never none."""
-        return max(within - self.spent, within * _LEAST)
+    def left(self, time_limit: float) -> float:
+        """Return the seconds left of `time_limit`: at least a small share, never zero."""
+        return max(time_limit - self.spent, time_limit * _MIN_SHARE)
 
     def delay(
         self,
-        within: float,
+        time_limit: float,
         *,
-        dropped: bool = False,
-        silence: float = 0.0,
+        was_idle: bool = False,
+        silent_seconds: float = 0.0,
         retry_after: float | None = None,
     ) -> float | None:
-        """Seconds to wait before the next try, or None when it is enough.
+        """Return the seconds to wait before the next try, or None to give up.
 
-        `within`: the seconds since the last progress that failures of this kind may cost in all.
-        `dropped`: a kept-alive connection was closed under us, which servers may do at any time,
-        so the first one is repeated at once. `silence`: the seconds before the failure in which no
-        byte came, whenever progress was reported. `retry_after`: the seconds that the server asked
-        for; where they are more than what is left, it is enough.
+        `time_limit`: seconds since the last progress that failures of this kind may cost in all.
+        `was_idle`: the server closed a kept-alive connection, which it may do at any time, so the
+        first such failure is repeated at once. `silent_seconds`: how long no byte came before the
+        failure, whenever progress was reported. `retry_after`: seconds that the server asks for;
+        if that is more than is left, give up.
         """
-        self._spent += max(silence - self.spent, 0.0)
-        if dropped and not self._dropped and self._tries > 1:
-            self._dropped = True
+        self._spent += max(silent_seconds - self.spent, 0.0)
+        if was_idle and not self._had_idle_connection and self._tries > 1:
+            self._had_idle_connection = True
             return 0.0
         self.failed += 1
-        left = within * (1 - _LEAST) - self.spent
+        left = time_limit * (1 - _MIN_SHARE) - self.spent
         if self.failed >= self._tries or left <= 0:
             return None
         ceiling = min(
@@ -119,24 +119,24 @@ class Attempts:
         return wait if wait <= left else None
 
     def progress(self, count: int) -> None:
-        """So many bytes have moved that had never moved before; 0 or less if none has.
+        """Record that `count` bytes moved for the first time; 0 or less for none.
 
-        They are worth the seconds that they take at `RATE`: a server that gives one byte, and is
-        silent then, cannot go on for ever.
+        They are worth the seconds that they take at `MIN_SPEED`: a server that gives one byte and
+        is then silent cannot go on for ever.
         """
         now = self._monotonic()
-        self._spent = max(self._spent + now - self._since - max(count, 0) / RATE, 0.0)
+        self._spent = max(self._spent + now - self._since - max(count, 0) / MIN_SPEED, 0.0)
         self._since = now
         if count > 0:
             self.failed = 0
 
     def resume(self) -> None:
-        """The time since the last progress was ours: whoever takes the bytes was busy."""
+        """Do not count the time since the last progress: the reader of the bytes was busy."""
         self._since = self._monotonic()
 
 
 def retry_after(headers: Mapping[str, str], clock: Callable[[], float]) -> float | None:
-    """The seconds that `Retry-After` asks for, as a number or as a date; None for neither.
+    """Return the seconds that `Retry-After` asks for, as a number or as a date; else None.
 
     A date is compared with the server's own (RFC 9110, section 10.2.3), or with `clock`.
     """
@@ -150,13 +150,13 @@ def retry_after(headers: Mapping[str, str], clock: Callable[[], float]) -> float
     return max(until - (clock() if now is None else now), 0.0)
 
 
-def wish(seconds: float) -> str:
-    """Say what a server asked for."""
+def describe_wait(seconds: float) -> str:
+    """Describe the wait that a server asks for."""
     return f"it asks to wait {f'{seconds:.0f} s' if seconds <= _DAY else 'for more than a day'}"
 
 
 def _http_date(text: str) -> float | None:
-    """POSIX seconds; a date without a zone is in UTC."""
+    """Return POSIX seconds; a date without a zone is in UTC."""
     from datetime import UTC  # needed by few, and every start would load it
     from email.utils import parsedate_to_datetime
 

@@ -29,21 +29,21 @@ _MOST_NAMES = 5
 """Names of a certificate that go into a message: some have hundreds."""
 
 
-class Flaw(Enum):
+class CertificateFlaw(Enum):
     """Why a certificate is not accepted."""
 
     EXPIRED = "expired"
-    EARLY = "early"
-    MISMATCH = "mismatch"
-    AUTHORITY = "authority"
+    NOT_YET_VALID = "early"
+    WRONG_HOST = "mismatch"
+    UNTRUSTED = "authority"
 
 
 _FLAWS = {
     # By OpenSSL's number (X509_V_ERR_*); all others are about who signed it, and for what.
-    9: Flaw.EARLY,
-    10: Flaw.EXPIRED,
-    62: Flaw.MISMATCH,  # a host name
-    64: Flaw.MISMATCH,  # an address
+    9: CertificateFlaw.NOT_YET_VALID,
+    10: CertificateFlaw.EXPIRED,
+    62: CertificateFlaw.WRONG_HOST,  # a host name
+    64: CertificateFlaw.WRONG_HOST,  # an address
 }
 
 
@@ -95,7 +95,7 @@ def _no_key_log(reason: str) -> UsageError:
     )
 
 
-def advice() -> str:
+def certificate_hint() -> str:
     """What may be done where a certificate is not accepted, or TLS fails otherwise."""
     if _has_authorities():
         return "--ca-file FILE adds the certificate of a private authority"
@@ -109,28 +109,28 @@ def _has_authorities() -> bool:
     return any(map(os.path.isfile, files)) or any(map(_is_hashed, directories))
 
 
-def flaw_of(error: BaseException) -> Flaw | None:
+def certificate_flaw(error: BaseException) -> CertificateFlaw | None:
     """What is wrong with the server's certificate, if that is the error."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _FLAWS.get(error.verify_code, Flaw.AUTHORITY)
+        return _FLAWS.get(error.verify_code, CertificateFlaw.UNTRUSTED)
     return None
 
 
-def certificate_complaint(error: BaseException) -> str:
+def describe_certificate_flaw(error: BaseException) -> str:
     """Say what is wrong with the server's certificate, or nothing if that is not the error."""
-    flaw = flaw_of(error)
-    if flaw is Flaw.EXPIRED:
+    flaw = certificate_flaw(error)
+    if flaw is CertificateFlaw.EXPIRED:
         return "the certificate has expired"
-    if flaw is Flaw.EARLY:
+    if flaw is CertificateFlaw.NOT_YET_VALID:
         return "the certificate is not valid yet"
-    if flaw is Flaw.MISMATCH:
+    if flaw is CertificateFlaw.WRONG_HOST:
         return "the certificate is for another host name"
-    if flaw is Flaw.AUTHORITY:
+    if flaw is CertificateFlaw.UNTRUSTED:
         return f"the certificate is not accepted: {getattr(error, 'verify_message', '')}"
     return ""
 
 
-def mismatch_complaint(wanted: str, names: Sequence[str]) -> str:
+def describe_wrong_host(wanted: str, names: Sequence[str]) -> str:
     """Say which names a certificate is for, where it is not for the one that was wanted."""
     if not names:
         return f"the certificate is not for {wanted}"
@@ -139,7 +139,7 @@ def mismatch_complaint(wanted: str, names: Sequence[str]) -> str:
     return f"the certificate is for {shown}, not for {wanted}"
 
 
-def names_in(certificate: Mapping[str, Any] | None) -> list[str]:
+def certificate_host_names(certificate: Mapping[str, Any] | None) -> list[str]:
     """The host names and addresses that a verified certificate (`getpeercert`) is for."""
     entries = (certificate or {}).get("subjectAltName", ())
     names = (name for kind, name in entries if kind in ("DNS", "IP Address"))

@@ -1,6 +1,6 @@
-"""What is asked and answered, for whoever wants to see it: one `Exchange` for each request.
+"""A record of each HTTP request for `-v` and `--debug`.
 
-Must not know where it is shown. Imported by every start on a bucket, so it is small.
+Must not know where it is shown. Imported by every start on a bucket: keep it small.
 """
 
 from __future__ import annotations
@@ -13,56 +13,60 @@ from cacher.http.exceptions import TransportError
 from cacher.http.transport import Answer
 
 
-class Exchange(NamedTuple):
+class TracedRequest(NamedTuple):
     """A request and its answer, or why there is none. Headers as they are, secrets included."""
 
     method: str
-    what: str
+    subject: str
     """The key, or the URL without secrets."""
     tries: int
     """Which try it is, from 1."""
     seconds: float
-    """Until the head of the answer was there."""
+    """From sending until the head of the answer arrived."""
     status: int
     """0 for no answer."""
     failure: str
-    sent: Mapping[str, str]
-    received: Mapping[str, str]
+    request_headers: Mapping[str, str]
+    response_headers: Mapping[str, str]
 
 
 class Trace(Protocol):
-    """Receives each exchange."""
+    """Receives each request that was sent."""
 
-    def exchange(self, exchange: Exchange) -> None:
-        """A request was answered, or was not."""
+    def record(self, request: TracedRequest) -> None:
+        """Note a request that was answered, or was not."""
         ...
 
     def note(self, text: str) -> None:
-        """Something was learned."""
+        """Note one line of text."""
         ...
 
 
-def traced(
+def send_traced(
     trace: Trace,
     monotonic: Callable[[], float],
     send: Callable[[], Answer],
     *,
     method: str,
-    what: str,
+    subject: str,
     tries: int,
-    sent: Mapping[str, str],
+    request_headers: Mapping[str, str],
 ) -> Answer:
-    """Send, and let `trace` know. Raises what `send` raises."""
+    """Call `send` and record the request in `trace`. Raises what `send` raises."""
     began = monotonic()
 
-    def tell(status: int, failure: str, received: Mapping[str, str]) -> None:
+    def record(status: int, failure: str, headers: Mapping[str, str]) -> None:
         seconds = monotonic() - began
-        trace.exchange(Exchange(method, what, tries, seconds, status, failure, sent, received))
+        trace.record(
+            TracedRequest(
+                method, subject, tries, seconds, status, failure, request_headers, headers
+            )
+        )
 
     try:
         answer = send()
     except TransportError as error:
-        tell(0, error.detail, MappingProxyType({}))
+        record(0, error.detail, MappingProxyType({}))
         raise
-    tell(answer.status, "", answer.headers)
+    record(answer.status, "", answer.headers)
     return answer

@@ -34,16 +34,16 @@ from urllib3.exceptions import (
 from cacher.errors import UsageError, os_reason
 from cacher.http.connect import open_connection
 from cacher.http.exceptions import (
+    FailureKind,
     TransportError,
-    Trouble,
     TunnelRefused,
-    origin_of,
+    innermost_cause,
     translate_exception,
 )
-from cacher.http.minimum_speed import Pace
-from cacher.http.proxies import Proxies, address
-from cacher.http.response import LEAST, Response, TunnelResponse
-from cacher.http.tls import client_context, mismatch_complaint, names_in
+from cacher.http.minimum_speed import MinimumSpeed
+from cacher.http.proxies import Proxies, parse_proxy_url
+from cacher.http.response import MIN_READ, Response, TunnelResponse
+from cacher.http.tls import certificate_host_names, client_context, describe_wrong_host
 from cacher.time_limits import LIMITS
 
 
@@ -79,9 +79,9 @@ class Host(NamedTuple):
 class Answer:
     """The head of an HTTP answer, and its body to be read."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, patience: float) -> None:
+    def __init__(self, response: urllib3.BaseHTTPResponse, answer_timeout: float) -> None:
         self._response = response
-        self._patience = patience
+        self._answer_timeout = answer_timeout
         # urllib3's own ways to read make a new buffer for each piece: over TLS, where a piece is
         # 16 KiB, that cost more than all the rest.
         body = getattr(response, "_fp", None)
@@ -110,9 +110,9 @@ class Answer:
         except (HTTPError, HTTPException, OSError, ValueError) as error:
             self.close()
             failure = translate_exception(error)
-            if failure.trouble is Trouble.SILENCE:
-                failure.silence = self._patience
-            raise failure from origin_of(error)
+            if failure.kind is FailureKind.TIMEOUT:
+                failure.silent_seconds = self._answer_timeout
+            raise failure from innermost_cause(error)
         if self._body.isclosed():
             self._response.release_conn()  # it was read to its end
         return count
@@ -124,12 +124,12 @@ class Answer:
 
     def read_all(self, limit: int) -> bytes:
         """The whole body, if it has at most `limit` bytes; the connection is then used again."""
-        body, buffer = bytearray(), memoryview(bytearray(LEAST))
+        body, buffer = bytearray(), memoryview(bytearray(MIN_READ))
         while count := self.readinto(buffer):
             body += buffer[:count]
             if len(body) > limit:
                 self.close()
-                raise TransportError(Trouble.BROKEN, f"an answer of over {limit} bytes")
+                raise TransportError(FailureKind.BROKEN, f"an answer of over {limit} bytes")
         return bytes(body)
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class Transport:
         connections: int = 8,
         connect_timeout: float = LIMITS.connect,
         stall_timeout: float = LIMITS.stall,
-        pace: Pace | None = None,
+        minimum_speed: MinimumSpeed | None = None,
     ) -> None:
         self._ca_files = ca_files
         self._proxies = proxies or Proxies({})
@@ -170,8 +170,12 @@ class Transport:
         self._lock = threading.Lock()
         self._live: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._state = threading.local()
-        self._plain = _watched(HTTPConnection, self._connected, stall_timeout, pace)
-        self._secure = _watched(HTTPSConnection, self._connected, stall_timeout, pace)
+        self._plain = _connection_class(
+            HTTPConnection, self._on_connected, stall_timeout, minimum_speed
+        )
+        self._secure = _connection_class(
+            HTTPSConnection, self._on_connected, stall_timeout, minimum_speed
+        )
 
     def send(
         self,
@@ -182,20 +186,20 @@ class Transport:
         body: Body | None = None,
         *,
         connect: float | None = None,
-        patience: float | None = None,
+        answer_timeout: float | None = None,
     ) -> Answer:
-        """Send one request and give its answer, whatever its status.
+        """Send one request and return its answer, whatever its status.
 
-        `connect` is how many seconds a connection may take, and `patience` the answer once the
-        request is sent; without them the transport's own time-outs hold. Raises `TransportError`,
-        and what iterating `body` raises.
+        `connect` limits the seconds for a connection, `answer_timeout` those for the answer once
+        the request is sent; the transport's own time-outs are the defaults. Raises
+        `TransportError`, and what iterating `body` raises.
         """
         sent = {"user-agent": self._user_agent, **headers}
         sent |= {"host": host.header, "accept-encoding": "identity"}
         if body is not None:
             sent["content-length"] = str(body.size)
         self._state.fresh = False
-        patience = patience or self._stall_timeout
+        answer_timeout = answer_timeout or self._stall_timeout
         try:
             pool, is_forwarded = self._pool(host)
             response = pool.urlopen(
@@ -210,16 +214,18 @@ class Transport:
                 assert_same_host=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=urllib3.Timeout(connect=connect or self._connect_timeout, read=patience),
+                timeout=urllib3.Timeout(
+                    connect=connect or self._connect_timeout, read=answer_timeout
+                ),
             )
         except (HTTPError, OSError, ValueError) as error:
             failure = translate_exception(error, reused=not self._state.fresh)
-            if failure.trouble is Trouble.MISMATCH:
-                failure = self._mismatch(host)
-            elif failure.trouble is Trouble.PLAIN and self._proxies.of(*host):
+            if failure.kind is FailureKind.WRONG_HOST:
+                failure = self._wrong_host(host)
+            elif failure.kind is FailureKind.PLAIN_HTTP and self._proxies.url_for(*host):
                 failure = translate_exception(TunnelRefused(HTTPStatus.OK))
-            raise failure from origin_of(error)
-        return Answer(response, patience)
+            raise failure from innermost_cause(error)
+        return Answer(response, answer_timeout)
 
     def interrupt(self) -> None:
         """Wake every thread that waits on a socket; their requests fail at once."""
@@ -237,7 +243,7 @@ class Transport:
         for manager in self._managers.values():
             manager.clear()
 
-    def _connected(self, connection: HTTPConnection) -> None:
+    def _on_connected(self, connection: HTTPConnection) -> None:
         """A new connection stands: from here on the stall time-out holds for sending, too."""
         self._state.fresh = True
         with self._lock:
@@ -246,16 +252,16 @@ class Transport:
             self._live.add(getattr(connection.sock, "socket", connection.sock))
         connection.sock.settimeout(self._stall_timeout)
 
-    def _mismatch(self, host: Host) -> TransportError:
+    def _wrong_host(self, host: Host) -> TransportError:
         """A certificate that is not for the host, with the names that it is for, if possible."""
         names = []
-        if not self._proxies.of(host.scheme, host.name, host.port):
+        if not self._proxies.url_for(host.scheme, host.name, host.port):
             names = certificate_names(host, self._ca_files, self._connect_timeout)
-        return TransportError(Trouble.MISMATCH, mismatch_complaint(host.name, names))
+        return TransportError(FailureKind.WRONG_HOST, describe_wrong_host(host.name, names))
 
     def _pool(self, host: Host) -> tuple[urllib3.HTTPConnectionPool, bool]:
         """The connections to a host, and whether they lead to a proxy that forwards requests."""
-        proxy = self._proxies.of(host.scheme, host.name, host.port)
+        proxy = self._proxies.url_for(host.scheme, host.name, host.port)
         pool = self._manager(host.scheme, proxy).connection_from_host(
             host.name, host.port, scheme=host.scheme
         )
@@ -269,7 +275,7 @@ class Transport:
             if name not in self._managers:
                 options: dict[str, Any] = {"maxsize": self._connections, "block": False}
                 if scheme == "https" or proxy.startswith("https:"):
-                    options["ssl_context"] = _context(self._ca_files)
+                    options["ssl_context"] = _client_context(self._ca_files)
                 self._managers[name] = _manager(proxy, options)
             return self._managers[name]
 
@@ -286,12 +292,12 @@ def certificate_names(host: Host, ca_files: tuple[str, ...], timeout: float) -> 
             socket.create_connection((host.name, host.port), timeout) as plain,
             context.wrap_socket(plain, server_hostname=host.name) as secure,
         ):
-            return names_in(secure.getpeercert())
+            return certificate_host_names(secure.getpeercert())
     except OSError:
         return []
 
 
-def _context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
+def _client_context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
     try:
         return client_context(ca_files)
     except OSError as error:
@@ -307,7 +313,7 @@ def _manager(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
     if not proxy:
         return urllib3.PoolManager(**options)
     try:
-        scheme, name, port, login = address(proxy)
+        scheme, name, port, login = parse_proxy_url(proxy)
         return urllib3.ProxyManager(
             str(Host(scheme, name, port)),
             proxy_headers=urllib3.make_headers(proxy_basic_auth=login) if login else None,
@@ -320,21 +326,21 @@ def _manager(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
         raise ProxyError(reason, ValueError(reason)) from None
 
 
-_Connection = TypeVar("_Connection", bound=HTTPConnection)
+_ConnectionT = TypeVar("_ConnectionT", bound=HTTPConnection)
 
 
-def _watched(
-    kind: type[_Connection],
+def _connection_class(
+    kind: type[_ConnectionT],
     connected: Callable[[HTTPConnection], None],
     stall_timeout: float,
-    pace: Pace | None,
-) -> type[_Connection]:
+    minimum_speed: MinimumSpeed | None,
+) -> type[_ConnectionT]:
     """A connection class whose instances report that they are connected.
 
-    Their answers may not be slower than `pace` has it.
+    Their answers may not be slower than `minimum_speed` has it.
     """
 
-    def new_conn(self: _Connection) -> socket.socket:
+    def new_conn(self: _ConnectionT) -> socket.socket:
         try:
             return open_connection(
                 self.host, self.port, self.timeout or stall_timeout, self.socket_options or ()
@@ -346,11 +352,11 @@ def _watched(
         except OSError as error:
             raise NewConnectionError(self, "no connection") from error
 
-    def connect(self: _Connection) -> None:
+    def connect(self: _ConnectionT) -> None:
         kind.connect(self)
         connected(self)
 
-    def request(self: _Connection, *arguments: Any, **options: Any) -> None:
+    def request(self: _ConnectionT, *arguments: Any, **options: Any) -> None:
         if self.sock is not None:
             # Sending would otherwise have the time-out for connecting, which is over.
             self.timeout = stall_timeout
@@ -361,7 +367,7 @@ def _watched(
         "_tunnel": _tunnel(kind),
         "connect": connect,
         "request": request,
-        "response_class": _paced(pace) if pace else Response,
+        "response_class": _timed_response_class(minimum_speed) if minimum_speed else Response,
     }
     return type(f"Watched{kind.__name__}", (kind,), members)
 
@@ -396,12 +402,12 @@ def _tunnel(kind: Any) -> Callable[[Any], None]:
     return tunnel
 
 
-def _paced(pace: Pace) -> type[Response]:
-    """A class of answers whose heads and bodies may not come slower than `pace` has it."""
+def _timed_response_class(minimum_speed: MinimumSpeed) -> type[Response]:
+    """A class of answers whose heads and bodies may not come slower than `minimum_speed` has it."""
 
     class PacedResponse(Response):
         def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
             super().__init__(sock, *arguments, **options)
-            self.fp = io.BufferedReader(pace.watch(self.fp.detach(), sock))
+            self.fp = io.BufferedReader(minimum_speed.wrap(self.fp.detach(), sock))
 
     return PacedResponse

@@ -46,7 +46,7 @@ class SignedBody:
         self._sha256 = ""
         self.on_progress: OnProgress = _unreported
         """Called with the number of bytes that were sent for the first time."""
-        self.rounds = 0
+        self.times_sent = 0
         """How many times it was sent, wholly or in part."""
 
     @property
@@ -72,7 +72,7 @@ class SignedBody:
     def __iter__(self) -> Iterator[memoryview]:
         self._on_progress(-self._sent)
         self._sent = 0
-        self.rounds += 1
+        self.times_sent += 1
         for piece in self._pieces():
             self._check()
             yield piece

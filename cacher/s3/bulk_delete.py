@@ -22,7 +22,7 @@ def delete_many(client: Client, keys: Iterable[str]) -> Iterator[tuple[str, Cach
     as long.
     """
     bulk = True
-    for batch in _batches(keys, store_quirks.BULK_DELETE):
+    for batch in _batches(keys, store_quirks.BULK_DELETE_KEYS):
         together = [key for key in batch if xml.fits_xml(key)]
         answers = _delete_batch(client, together) if bulk and len(together) > 1 else None
         bulk = bulk and (answers is not None or len(together) < 2)
@@ -59,25 +59,25 @@ def _delete_batch(client: Client, keys: list[str]) -> dict[str, CacherError | No
         # Garage does without; AWS, MinIO, Ceph and Swift do not.
         headers={"content-md5": base64.b64encode(md5).decode()},
         body=MemoryBody(body),
-        accept=store_quirks.NO_BULK_DELETE,
-        answer_within=_patience(client.session.limits, len(keys)),
+        accept=store_quirks.NO_BULK_DELETE_STATUSES,
+        answer_within=_answer_timeout(client.session.limits, len(keys)),
     )
     try:
         reply = client.session.call(request, xml.read_deleted)
-    except Unanswered as silence:
-        text = f"{silence.message}; it is not known which of these {len(keys)} are deleted"
-        raise type(silence)(text, silence.hint) from silence
+    except Unanswered as error:
+        text = f"{error.message}; it is not known which of these {len(keys)} are deleted"
+        raise type(error)(text, error.hint) from error
     if reply.value is None:
         return None
     answers: dict[str, CacherError | None] = dict.fromkeys(reply.value.deleted)
-    for key, error in reply.value.errors:
-        answers[key] = None if error.code == "NoSuchKey" else _refused(key, error)
+    for key, refused in reply.value.errors:
+        answers[key] = None if refused.code == "NoSuchKey" else _refused(key, refused)
     return answers
 
 
-def _patience(limits: Limits, count: int) -> float:
+def _answer_timeout(limits: Limits, count: int) -> float:
     """Seconds for the answer: a store that deletes one by one gets its time for each key."""
-    return max(limits.silent, limits.write * count / store_quirks.BULK_DELETE)
+    return max(limits.silent, limits.write * count / store_quirks.BULK_DELETE_KEYS)
 
 
 def _refused(key: str, error: xml.ErrorDocument) -> CacherError:

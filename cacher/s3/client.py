@@ -14,15 +14,15 @@ from cacher.http.retry import Attempts
 from cacher.http.transport import Answer
 from cacher.s3 import store_quirks, xml
 from cacher.s3.body import MemoryBody, SignedBody
-from cacher.s3.error_mapping import Fault, explained, sizeless, unanswered
-from cacher.s3.object_head import ObjectHead, is_whole, read_head, told_size
+from cacher.s3.error_mapping import Refusal, refusal_error, unanswered_error, unknown_size_error
+from cacher.s3.object_head import ObjectHead, is_whole, read_head, whole_size
 from cacher.s3.session import (
-    DONE,
+    OK_STATUSES,
     Proof,
     Reply,
     Request,
     Session,
-    no_document,
+    ignore_body,
 )
 
 Pause = Callable[[float], None]
@@ -38,7 +38,7 @@ class Client:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.bucket = session.endpoint.bucket
-        self.looked_up: tuple[str, ObjectHead | None] | None = None
+        self.last_head: tuple[str, ObjectHead | None] | None = None
         """The key that was asked for last, and what was there."""
 
     def head(
@@ -49,17 +49,17 @@ class Client:
         With `verify_bucket` that is certain. Without it the bucket may be missing, too, and what
         answers may not be a store at all.
         """
-        request = Request("HEAD", f"looking for {key}", key, proof=Proof.MARK, accept=(404,))
-        reply = self.session.call(request, no_document, pause)
-        if reply.fault:
+        request = Request("HEAD", f"looking for {key}", key, proof=Proof.HEADER, accept=(404,))
+        reply = self.session.call(request, ignore_body, pause)
+        if reply.refusal:
             # A HEAD's 404 has no body to tell a missing key from a missing bucket, or a store's
             # answer from any other web server's.
-            found = self._measured(key, None, pause) if verify_bucket else None
+            found = self._head_by_get(key, None, pause) if verify_bucket else None
         else:
             found = read_head(reply.headers)
             if found.size < 0:
-                found = self._measured(key, found, pause)
-        self.looked_up = (key, found)
+                found = self._head_by_get(key, found, pause)
+        self.last_head = (key, found)
         return found
 
     def get(
@@ -87,16 +87,16 @@ class Client:
             doing,
             key,
             headers=headers,
-            success=store_quirks.READ if span else DONE,
-            proof=Proof.MARK,
+            success=store_quirks.READ_STATUSES if span else OK_STATUSES,
+            proof=Proof.HEADER,
             accept=(404, 412, 416),
         )
         reply = self.session.open(request, pause, attempts)
         if reply.status != 404:
             return reply
-        if reply.fault and reply.code not in store_quirks.MISSING:
-            raise self.explained(reply.fault, doing)
-        self.looked_up = (key, None)
+        if reply.refusal and reply.code not in store_quirks.MISSING_CODES:
+            raise self.refusal_error(reply.refusal, doing)
+        self.last_head = (key, None)
         return None
 
     def put(self, key: str, body: SignedBody, metadata: Mapping[str, str]) -> str:
@@ -108,12 +108,12 @@ class Client:
                 key,
                 headers=_metadata_headers(metadata),
                 body=body,
-                proof=Proof.MARK,
+                proof=Proof.HEADER,
                 answer_within=self.session.limits.write,
             ),
             xml.read_nothing,
         )
-        self.looked_up = None
+        self.last_head = None
         return reply.headers.get("etag", "")
 
     def create_upload(
@@ -139,13 +139,13 @@ class Client:
             key,
             {"partNumber": str(number), "uploadId": upload_id},
             body=body,
-            proof=Proof.MARK,
+            proof=Proof.HEADER,
             accept=(404,),
             answer_within=self.session.limits.write,
         )
         reply = self.session.call(request, xml.read_nothing, pause)
-        if reply.fault:
-            raise self._lost(reply.fault, doing)
+        if reply.refusal:
+            raise self._upload_error(reply.refusal, doing)
         return reply.headers.get("etag", "")
 
     def complete_upload(
@@ -178,14 +178,14 @@ class Client:
             if (etag := published()) is not None:
                 return etag
             raise
-        if reply.fault is None:
+        if reply.refusal is None:
             return reply.value or ""
         if reply.code == "NoSuchUpload" and (etag := published()) is not None:
             # It was completed by an earlier try, whose reply was lost.
             return etag
         if reply.code == "InvalidPart":
             return None
-        raise self._lost(reply.fault, f"storing {key}")
+        raise self._upload_error(reply.refusal, f"storing {key}")
 
     def list_parts(self, key: str, upload_id: str) -> dict[int, str]:
         """The ETags of the parts that the store has, by number."""
@@ -207,7 +207,7 @@ class Client:
             f"aborting the upload of {key}",
             key,
             {"uploadId": upload_id},
-            success=store_quirks.DELETED,
+            success=store_quirks.DELETED_STATUSES,
             accept=(404,),
             answer_within=self.session.limits.undo,
             tries=3,
@@ -241,19 +241,21 @@ class Client:
     def delete(self, key: str) -> None:
         """Delete an object; one that is not there counts as deleted (DeleteObject)."""
         doing = f"deleting {key}"
-        request = Request("DELETE", doing, key, success=store_quirks.DELETED, accept=(404,))
+        request = Request(
+            "DELETE", doing, key, success=store_quirks.DELETED_STATUSES, accept=(404,)
+        )
         reply = self.session.call(request, xml.read_nothing)
-        if reply.fault and reply.code not in store_quirks.MISSING:
-            raise self.explained(reply.fault, doing)
+        if reply.refusal and reply.code not in store_quirks.MISSING_CODES:
+            raise self.refusal_error(reply.refusal, doing)
         if reply.status == 200 and not reply.headers.get("x-amz-request-id"):
-            self._prove_deleted(key, doing)
+            self._require_deleted(key, doing)
 
     def location(self) -> str:
         """The region as the store names it (GetBucketLocation)."""
         request = Request("GET", "asking for the region", query={"location": ""}, tries=1)
         return self.session.call(request, xml.read_location).value or ""
 
-    def _measured(
+    def _head_by_get(
         self, key: str, known: ObjectHead | None, pause: Pause | None
     ) -> ObjectHead | None:
         """The headers of an object whose HEAD had no length, or was a 404: a GET proves both.
@@ -268,22 +270,22 @@ class Client:
             # Not even the first byte is there (416): it is empty.
             return known and known._replace(size=0)
         with reply.value as answer:
-            size = told_size(answer)
-            if size < 0 and is_whole(answer) and self.is_over(answer, doing):
+            size = whole_size(answer)
+            if size < 0 and is_whole(answer) and self.is_at_end(answer, doing):
                 size = 0
         if size < 0:
-            raise sizeless(doing, str(self.session.endpoint.host))
+            raise unknown_size_error(doing, str(self.session.endpoint.host))
         return read_head(reply.headers)._replace(size=size)
 
-    def is_over(self, answer: Answer, doing: str) -> bool:
+    def is_at_end(self, answer: Answer, doing: str) -> bool:
         """Whether no byte is left in an answer, whose next byte is lost by that."""
         try:
             return not answer.read(1)
         except TransportError as error:
             host = str(self.session.endpoint.host)
-            raise unanswered(error, doing, host, self.session.attempts()) from error
+            raise unanswered_error(error, doing, host, self.session.attempts()) from error
 
-    def _prove_deleted(self, key: str, doing: str) -> None:
+    def _require_deleted(self, key: str, doing: str) -> None:
         """Look whether an object is gone, where an empty 200 is all that says so."""
         try:
             reply = self.get(key, (0, 1), doing=doing)
@@ -294,17 +296,17 @@ class Client:
                 reply.value.close()
             raise StoreError(f"{doing}: the store says that it is deleted, but it is still there")
 
-    def explained(self, fault: Fault, doing: str) -> CacherError:
+    def refusal_error(self, refusal: Refusal, doing: str) -> CacherError:
         """A refusal as an error."""
-        return explained(fault, doing, self.bucket, str(self.session.endpoint.host))
+        return refusal_error(refusal, doing, self.bucket, str(self.session.endpoint.host))
 
-    def _lost(self, fault: Fault, doing: str) -> CacherError:
-        if fault.error.code == "NoSuchUpload":
+    def _upload_error(self, refusal: Refusal, doing: str) -> CacherError:
+        if refusal.error.code == "NoSuchUpload":
             return UploadGone(
                 f"{doing}: the store dropped the upload",
                 "is there another job that stores it, or a rule that ends uploads? run it again",
             )
-        return self.explained(fault, doing)
+        return self.refusal_error(refusal, doing)
 
 
 def _metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -10,19 +10,19 @@ from cacher.errors import LocalError, os_reason
 from cacher.fileio import BUFFER_SIZE, write_all_at
 from cacher.http.transport import Answer
 from cacher.s3.client import Client
-from cacher.s3.ranges import ByteRanges, OnProgress, PinnedObject, RangeReader, first_answer
+from cacher.s3.ranges import ByteRanges, OnProgress, PinnedObject, RangeReader, open_first
 from cacher.s3.thread_pool import ThreadPool
 
 
 class Download:
     """An open object, up to `jobs` of its ranges under way at a time."""
 
-    def __init__(self, version: PinnedObject, answer: Answer, jobs: int) -> None:
-        self.head = version.head
-        self.size = version.head.size
-        self._version = version
+    def __init__(self, pinned: PinnedObject, answer: Answer, jobs: int) -> None:
+        self.head = pinned.head
+        self.size = pinned.head.size
+        self._pinned = pinned
         self._first: Answer | None = answer
-        self._ranges = version.ranges()
+        self._ranges = pinned.ranges()
         self._jobs = min(jobs, len(self._ranges))
         self._stream: _Stream | None = None
 
@@ -34,17 +34,17 @@ class Download:
 
         `on_progress` is told of the bytes that arrive.
         """
-        opened = first_answer(client, key, on_progress)
+        opened = open_first(client, key, on_progress)
         return cls(*opened, jobs) if opened else None
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer` with the next bytes; 0 at the end."""
         if self._stream is None:
-            serial = _Serial(self._ranges, self._cursor, self._pool())
+            serial = _Serial(self._ranges, self._range_reader, self._pool())
             self._stream = (
                 serial
                 if self._jobs < 2
-                else _Parallel(self._ranges, self._cursor, self._pool(), self._jobs)
+                else _Parallel(self._ranges, self._range_reader, self._pool(), self._jobs)
             )
         return self._stream.readinto(buffer)
 
@@ -53,7 +53,7 @@ class Download:
         start = max(self.size - count, 0)
         if start == self.size:
             return b""
-        reader = RangeReader(self._version.unreported(), (start, self.size))
+        reader = RangeReader(self._pinned.unreported(), (start, self.size))
         try:
             data, position = memoryview(bytearray(self.size - start)), 0
             while count := reader.readinto(data[position:]):
@@ -70,7 +70,7 @@ class Download:
         if self._jobs < 2:
             buffer = memoryview(bytearray(BUFFER_SIZE))
             for number in range(len(self._ranges)):
-                self._place(fd, number, buffer, None, on_written)
+                self._write_range(fd, number, buffer, None, on_written)
             return self.size
         todo = iter(range(len(self._ranges)))
         done: set[int] = set()
@@ -84,7 +84,7 @@ class Download:
                         number = next(todo, -1)
                     if number < 0:
                         return
-                    self._place(fd, number, buffer, pool)
+                    self._write_range(fd, number, buffer, pool)
                     with pool.changed:
                         done.add(number)
                         pool.changed.notify_all()
@@ -113,20 +113,20 @@ class Download:
             self._first.close()
             self._first = None
 
-    def _cursor(self, number: int, pool: ThreadPool | None) -> RangeReader:
+    def _range_reader(self, number: int, pool: ThreadPool | None) -> RangeReader:
         """A reader of range `number`; the first one's answer is open already."""
         answer = None
         if number == 0:
             answer, self._first = self._first, None
-        return RangeReader(self._version, self._ranges[number], answer, pool)
+        return RangeReader(self._pinned, self._ranges[number], answer, pool)
 
     def _pool(self) -> ThreadPool:
         return ThreadPool(self._interrupt)
 
     def _interrupt(self) -> None:
-        self._version.client.session.transport.interrupt()
+        self._pinned.client.session.transport.interrupt()
 
-    def _place(
+    def _write_range(
         self,
         fd: int,
         number: int,
@@ -134,11 +134,11 @@ class Download:
         pool: ThreadPool | None,
         on_written: Callable[[int], None] = lambda _end: None,
     ) -> None:
-        reader = self._cursor(number, pool)
+        reader = self._range_reader(number, pool)
         position = self._ranges[number][0]
         try:
             while count := reader.readinto(buffer):
-                _write_at(fd, buffer[:count], position)
+                _write(fd, buffer[:count], position)
                 position += count
                 on_written(position)
         finally:
@@ -154,14 +154,14 @@ class _Serial:
     def __init__(self, ranges: ByteRanges, opener: _Opener, pool: ThreadPool) -> None:
         self._pool = pool
         self._left = range(len(ranges))
-        self._opener = opener
+        self._open_range = opener
         self._open: RangeReader | None = None
 
     def readinto(self, buffer: memoryview) -> int:
         while self._open is not None or self._left:
             if self._open is None:
                 number, self._left = self._left[0], self._left[1:]
-                self._open = self._opener(number, self._pool)
+                self._open = self._open_range(number, self._pool)
             if count := self._open.readinto(buffer):
                 return count
             self.close()
@@ -181,7 +181,7 @@ class _Parallel:
 
     def __init__(self, ranges: ByteRanges, opener: _Opener, pool: ThreadPool, jobs: int) -> None:
         self._ranges = ranges
-        self._opener = opener
+        self._open_range = opener
         self._pool = pool
         self._left = range(len(ranges))
         # One buffer more than threads, so that one can be emptied while all the others fill.
@@ -217,12 +217,12 @@ class _Parallel:
             with self._pool.changed:
                 # Number and buffer are taken together, so that the next range in order always
                 # has a buffer and the reader never waits for one that cannot come.
-                self._pool.wait(lambda: bool(self._free) or not self._left)
+                self._pool.wait_in_thread(lambda: bool(self._free) or not self._left)
                 if not self._left:
                     return
                 number, self._left = self._left[0], self._left[1:]
                 buffer = self._free.popleft()
-            reader = self._opener(number, self._pool)
+            reader = self._open_range(number, self._pool)
             position = 0
             try:
                 while count := reader.readinto(memoryview(buffer)[position:]):
@@ -237,7 +237,7 @@ class _Parallel:
 _Stream = _Serial | _Parallel
 
 
-def _write_at(fd: int, view: memoryview, position: int) -> None:
+def _write(fd: int, view: memoryview, position: int) -> None:
     try:
         write_all_at(fd, view, position)
     except OSError as error:

@@ -20,10 +20,10 @@ from cacher.errors import (
     StoreError,
     Unanswered,
 )
-from cacher.http.exceptions import TransportError, Trouble, status_text, tried
+from cacher.http.exceptions import FailureKind, TransportError, describe_failure, status_text
 from cacher.http.proxies import LOGIN_HINT, PROXY_HINT
-from cacher.http.retry import CORRUPTED_CODES, Attempts, worth_retrying
-from cacher.http.tls import advice
+from cacher.http.retry import CORRUPTED_CODES, Attempts, is_retryable
+from cacher.http.tls import certificate_hint
 from cacher.s3 import store_quirks
 from cacher.s3.xml import ErrorDocument, plain
 
@@ -39,11 +39,11 @@ _WANTS_TLS = re.compile(
     rb"HTTP request to an HTTPS|sent to HTTPS port|plain HTTP to an SSL|requires TLS"
 )
 
-_BARE = frozenset([*range(300, 400), 400, 404, 405, 501, 511])
+_NEVER_BARE = frozenset([*range(300, 400), 400, 404, 405, 501, 511])
 """Statuses that S3 stores give only with an error document, or with the region of the bucket."""
 
 
-_LOGINS = (401, 403)
+_LOGIN_STATUSES = (401, 403)
 """Statuses of proxies that want a login. A store says in a document why it refuses."""
 
 
@@ -51,7 +51,7 @@ class NotAStore(StoreError):
     """What answers is not an S3 store."""
 
 
-class Fault(NamedTuple):
+class Refusal(NamedTuple):
     """A refusal: the status, what the error document says, and the answer's headers."""
 
     status: int
@@ -67,7 +67,7 @@ class Fault(NamedTuple):
     """The status that it came with, where `status` is the one that was meant."""
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """The refusal in a few words."""
         what = f"HTTP {self.came_as or self.status} {self.error.code}".rstrip()
         if self.error.message:
@@ -76,16 +76,16 @@ class Fault(NamedTuple):
             return what
         if self.broken:
             return f"its answer is damaged: {self.broken}"
-        return described(self.status, self.headers, self.body)
+        return describe_answer(self.status, self.headers, self.body)
 
 
-def described(status: int, headers: Mapping[str, str], body: bytes | None) -> str:
+def describe_answer(status: int, headers: Mapping[str, str], body: bytes | None) -> str:
     """What came, in a few words: status, media type and title, and no more of what it holds.
 
     `body` is its beginning, None where it has none to be seen (a HEAD).
     """
     parts = [status_text(status)]
-    if 300 <= status < 400 and (target := _site(headers.get("location", ""))):
+    if 300 <= status < 400 and (target := _scheme_and_host(headers.get("location", ""))):
         parts[0] += f" to {target}"
     if match := _MEDIA_TYPE.match(headers.get("content-type", "")):
         parts.append(match[0])
@@ -96,15 +96,15 @@ def described(status: int, headers: Mapping[str, str], body: bytes | None) -> st
     return ", ".join(parts)
 
 
-def foreign(
+def not_a_store(
     doing: str, host: str, status: int, headers: Mapping[str, str], body: bytes | None
 ) -> NotAStore:
     """The error for an answer that no S3 store gives; `host` is where it came from."""
-    came = described(status, headers, body)
+    came = describe_answer(status, headers, body)
     hint = "check --endpoint: it must be the address of the S3 API"
     if status == 400 and body and _WANTS_TLS.search(body):
         hint = f"is it {host.replace('http:', 'https:')}?"
-    elif status in _LOGINS:
+    elif status in _LOGIN_STATUSES:
         hint += ", and no login may stand before it"
     elif status == 511:
         hint = "this is the login page of the network: log in there, or use another network"
@@ -113,22 +113,24 @@ def foreign(
 
 _UNREACHABLE = "check --endpoint; is the store running and reachable from this machine?"
 
-_TROUBLE_HINTS = {
-    Trouble.NAME: "check the host name in --endpoint, and whether this machine has a network",
-    Trouble.CONNECT: _UNREACHABLE,
-    Trouble.REFUSED: _UNREACHABLE,
-    Trouble.EXPIRED: "renew the store's certificate, or set this machine's clock",
-    Trouble.EARLY: "set this machine's clock, or renew the store's certificate",
-    Trouble.MISMATCH: "check the host name in --endpoint",
-    Trouble.PLAIN: "is it an http:// endpoint?",
-    Trouble.ENCRYPTED: "is it an https:// endpoint?",
-    Trouble.MALFORMED: "check --endpoint: does an S3 store answer there, and no proxy before it?",
-    Trouble.PROXY: PROXY_HINT,
-    Trouble.TUNNEL: PROXY_HINT,
-    Trouble.LOGIN: LOGIN_HINT,
-    Trouble.SILENCE: "the store or the network hangs; a later run may succeed",
-    Trouble.SLOW: "the store or the network hangs; a later run may succeed",
-    Trouble.BROKEN: "a later run may succeed; `cacher doctor` shows more",
+_FAILURE_HINTS = {
+    FailureKind.NAME: "check the host name in --endpoint, and whether this machine has a network",
+    FailureKind.CONNECT: _UNREACHABLE,
+    FailureKind.REFUSED: _UNREACHABLE,
+    FailureKind.EXPIRED: "renew the store's certificate, or set this machine's clock",
+    FailureKind.NOT_YET_VALID: "set this machine's clock, or renew the store's certificate",
+    FailureKind.WRONG_HOST: "check the host name in --endpoint",
+    FailureKind.PLAIN_HTTP: "is it an http:// endpoint?",
+    FailureKind.UNEXPECTED_TLS: "is it an https:// endpoint?",
+    FailureKind.MALFORMED: (
+        "check --endpoint: does an S3 store answer there, and no proxy before it?"
+    ),
+    FailureKind.PROXY: PROXY_HINT,
+    FailureKind.PROXY_TUNNEL: PROXY_HINT,
+    FailureKind.PROXY_LOGIN: LOGIN_HINT,
+    FailureKind.TIMEOUT: "the store or the network hangs; a later run may succeed",
+    FailureKind.SLOW: "the store or the network hangs; a later run may succeed",
+    FailureKind.BROKEN: "a later run may succeed; `cacher doctor` shows more",
 }
 
 _ACCESS_HINTS = (
@@ -147,68 +149,76 @@ _ACCESS_HINTS = (
 )
 
 
-def explained(fault: Fault, doing: str, bucket: str, host: str, *, sent: int = 0) -> CacherError:
+def refusal_error(
+    refusal: Refusal, doing: str, bucket: str, host: str, *, sent: int = 0
+) -> CacherError:
     """The refusal as an error: `doing` is what was tried ("reading go.tar.gz").
 
     `sent` is the size of the request's body.
     """
-    code, status = fault.error.code, fault.status
-    if is_foreign(fault):
-        return foreign(doing, host, status, fault.headers, fault.body)
+    code, status = refusal.error.code, refusal.status
+    if is_not_a_store(refusal):
+        return not_a_store(doing, host, status, refusal.headers, refusal.body)
     if code == "NoSuchBucket":
         return AccessError(
             f"{doing}: the bucket {bucket!r} does not exist",
             "check --bucket, or make the bucket; cacher does not make buckets",
         )
-    if store_quirks.quota_is_reached(status, fault.error):
+    if store_quirks.is_quota_refusal(status, refusal.error):
         return AccessError(
-            f"{doing}: the store is full: {fault.said}",
+            f"{doing}: the store is full: {refusal.summary}",
             "delete entries (`cacher delete --prefix`), or raise the quota",
         )
-    if store_quirks.clock_is_off(fault.error):
+    if store_quirks.is_clock_refusal(refusal.error):
         return AccessError(
-            f"{doing}: the store refused this machine's clock: {fault.said}",
+            f"{doing}: the store refused this machine's clock: {refusal.summary}",
             "set the clock of this machine",
         )
-    if code in store_quirks.REDIRECTIONS or (_names_region(fault) and not code):
+    if code in store_quirks.REDIRECT_CODES or (_names_region(refusal) and not code):
         return AccessError(
-            f"{doing}: the store wants another region or endpoint: {fault.said}",
+            f"{doing}: the store wants another region or endpoint: {refusal.summary}",
             "set --region to the store's (Garage: s3_region), or --endpoint to its own address",
         )
     if status in (401, 403):
-        return AccessError(f"{doing}: the store refused: {fault.said}", _access_hint(fault))
+        return AccessError(f"{doing}: the store refused: {refusal.summary}", _access_hint(refusal))
     if code in CORRUPTED_CODES:
         return IntegrityError(
-            f"{doing}: the body arrived damaged: {fault.said}",
+            f"{doing}: the body arrived damaged: {refusal.summary}",
             "something between here and the store changes bytes: a proxy, or bad memory",
         )
     if status == 407:
-        return StoreError(f"{doing}: the proxy refused: {fault.said}", _proxy_hint(host))
+        return StoreError(f"{doing}: the proxy refused: {refusal.summary}", _proxy_hint(host))
     if status in (405, 501):
-        return StoreError(f"{doing}: the store cannot do this: {fault.said}")
-    return StoreError(f"{doing}: the store failed: {fault.said}", _failure_hint(fault, sent))
+        return StoreError(f"{doing}: the store cannot do this: {refusal.summary}")
+    return StoreError(
+        f"{doing}: the store failed: {refusal.summary}", _store_failure_hint(refusal, sent)
+    )
 
 
-def is_foreign(fault: Fault) -> bool:
+def is_not_a_store(refusal: Refusal) -> bool:
     """Whether no S3 store refuses like that: a redirection, or a refusal without a document."""
-    if any(fault.error) or fault.broken or _names_region(fault):
+    if any(refusal.error) or refusal.broken or _names_region(refusal):
         return False
-    if fault.status in _LOGINS:
+    if refusal.status in _LOGIN_STATUSES:
         # The answer to a HEAD has no document, and one with a store's headers may be cut short.
-        return fault.body is not None and not store_quirks.is_marked(fault.headers)
-    return fault.status in _BARE
+        return refusal.body is not None and not store_quirks.has_s3_header(refusal.headers)
+    return refusal.status in _NEVER_BARE
 
 
-def unanswered(error: TransportError, doing: str, where: str, attempts: Attempts) -> Unanswered:
+def unanswered_error(
+    error: TransportError, doing: str, where: str, attempts: Attempts
+) -> Unanswered:
     """A dead connection as an error: `where` is the host."""
-    kind = Unanswered if error.trouble in (Trouble.BROKEN, Trouble.MALFORMED) else Silent
-    hint = trouble_hint(error.trouble)
-    if error.trouble is Trouble.PROXY and " 407" in error.detail:
+    error_class = (
+        Unanswered if error.kind in (FailureKind.BROKEN, FailureKind.MALFORMED) else Silent
+    )
+    hint = failure_hint(error.kind)
+    if error.kind is FailureKind.PROXY and " 407" in error.detail:
         hint = _proxy_hint(where)
-    return kind(f"{doing}: {where}: {tried(error, attempts)}", hint)
+    return error_class(f"{doing}: {where}: {describe_failure(error, attempts)}", hint)
 
 
-def sizeless(doing: str, host: str) -> StoreError:
+def unknown_size_error(doing: str, host: str) -> StoreError:
     """The error for an object whose size no answer tells, not even with a range."""
     return StoreError(
         f"{doing}: the store does not say how large it is",
@@ -217,13 +227,13 @@ def sizeless(doing: str, host: str) -> StoreError:
     )
 
 
-def trouble_hint(trouble: Trouble) -> str:
+def failure_hint(kind: FailureKind) -> str:
     """The next step where a store does not answer."""
-    return _TROUBLE_HINTS.get(trouble) or advice()
+    return _FAILURE_HINTS.get(kind) or certificate_hint()
 
 
-def _names_region(fault: Fault) -> bool:
-    return fault.status in (301, 307, 400) and "x-amz-bucket-region" in fault.headers
+def _names_region(refusal: Refusal) -> bool:
+    return refusal.status in (301, 307, 400) and "x-amz-bucket-region" in refusal.headers
 
 
 def _proxy_hint(host: str) -> str:
@@ -231,10 +241,10 @@ def _proxy_hint(host: str) -> str:
     return f"the proxy needs credentials: {name}=http://USER:PASSWORD@HOST:PORT"
 
 
-def _failure_hint(fault: Fault, sent: int) -> str:
-    if worth_retrying(fault.status, fault.error.code):
+def _store_failure_hint(refusal: Refusal, sent: int) -> str:
+    if is_retryable(refusal.status, refusal.error.code):
         return "a later run may succeed"
-    if fault.status == 413 and sent:
+    if refusal.status == 413 and sent:
         limit = "a proxy limits what may be sent (nginx: client_max_body_size)"
         return (
             f"{limit}; try --part-size 5MiB"
@@ -244,8 +254,8 @@ def _failure_hint(fault: Fault, sent: int) -> str:
     return "`cacher doctor` shows what works"
 
 
-def _access_hint(fault: Fault) -> str:
-    said = f"{fault.error.code} {fault.error.message}".lower()
+def _access_hint(refusal: Refusal) -> str:
+    said = f"{refusal.error.code} {refusal.error.message}".lower()
     for words, hint in _ACCESS_HINTS:
         if any(word in said for word in words):
             return hint
@@ -261,7 +271,7 @@ def _title(body: bytes) -> str:
     return plain(unescape(match[1]).replace('"', "'"), _LONGEST_TITLE)
 
 
-def _site(url: str) -> str:
+def _scheme_and_host(url: str) -> str:
     """Scheme and host of a URL, without what may be secret in it; empty where it has none."""
     try:
         parts = urlsplit(url)

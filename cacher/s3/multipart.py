@@ -11,12 +11,12 @@ from cacher.s3.body import SignedBody
 from cacher.s3.client import Client, UploadGone
 from cacher.s3.object_head import ObjectHead
 from cacher.s3.store_quirks import FEW_PARTS, MAX_PART, MAX_PARTS, MIB
-from cacher.s3.thread_pool import ThreadPool, work_within
+from cacher.s3.thread_pool import ThreadPool, run_with_timeout
 
-UPLOAD = "cacher-upload"
+UPLOAD_META = "cacher-upload"
 """The metadata name of a random token: after a lost reply it tells our object from another's."""
 
-LINGER = 0.8
+CREATE_SHARE = 0.8
 """The share of the time for undoing in which the id of an upload that is being begun may still
 arrive: without it the upload would stay in the store. The rest is for aborting it."""
 
@@ -40,11 +40,11 @@ class Multipart:
         self._client = client
         self._key = key
         self._token = os.urandom(8).hex()
-        self._metadata = {**metadata, UPLOAD: self._token}
+        self._metadata = {**metadata, UPLOAD_META: self._token}
         self._jobs = jobs
         self._upload = ""
         """The id of the upload, once it has begun."""
-        self._replaced: ObjectHead | None = None
+        self._previous: ObjectHead | None = None
         """The object that was there before."""
         self._superseded = False
         self._pool = ThreadPool(client.session.transport.interrupt)
@@ -60,8 +60,8 @@ class Multipart:
         """The threads that send; what is shared with them is guarded by `pool.changed`."""
         return self._pool
 
-    def send(self, body: SignedBody, sent: Callable[[], None] = lambda: None) -> None:
-        """Queue the next part; `sent` is called, under `pool.changed`, when the store has it."""
+    def send(self, body: SignedBody, on_stored: Callable[[], None] = lambda: None) -> None:
+        """Queue the next part. Call `on_stored`, holding `pool.changed`, once it is stored."""
         if not self._upload:
             self._pool.start(1, self._create)
             self._pool.wait_for(lambda: bool(self._upload))
@@ -73,7 +73,7 @@ class Multipart:
         with self._pool.changed:
             self._count += 1
             self._size += body.size
-            self._queue.append((self._count, body, sent))
+            self._queue.append((self._count, body, on_stored))
             self._pool.changed.notify_all()
         if self._count <= self._jobs:
             try:
@@ -95,14 +95,14 @@ class Multipart:
             return ""
         try:
             etag = self._client.complete_upload(
-                self._key, self._upload, self._etags, published=self._published
+                self._key, self._upload, self._etags, published=self._etag_if_published
             )
         except UploadGone as gone:
             self._accept_newer_object(gone)
             return ""
         if etag is not None:
             self._upload = ""
-            self._client.looked_up = None
+            self._client.last_head = None
         return etag
 
     def parts_to_resend(self) -> list[int]:
@@ -111,9 +111,9 @@ class Multipart:
         Garage counts a part's latest attempt, even one that was cut off, but lists its latest
         whole one: so those that were sent more than once are in doubt, or else all.
         """
-        there = self._client.list_parts(self._key, self._upload)
-        lost = {number for number, etag in self._etags.items() if there.get(number) != etag}
-        return sorted(lost | self._repeated) or sorted(self._etags)
+        stored = self._client.list_parts(self._key, self._upload)
+        missing = {number for number, etag in self._etags.items() if stored.get(number) != etag}
+        return sorted(missing | self._repeated) or sorted(self._etags)
 
     def send_again(self, number: int, body: SignedBody) -> None:
         """Send a part that the store lost."""
@@ -123,13 +123,13 @@ class Multipart:
 
     def abort(self) -> None:
         """Stop, and leave nothing in the store. Does nothing after `complete`."""
-        left = self._client.session.undoing()
-        self._pool.linger(lambda: bool(self._upload), left() * LINGER)
+        left = self._client.session.undo_time_left()
+        self._pool.wait_briefly(lambda: bool(self._upload), left() * CREATE_SHARE)
         self._pool.stop(left() / 2)
         if self._upload:
             upload, self._upload = self._upload, ""
             # If it fails, the failure that led here is the one to report; the store is likely down.
-            work_within(
+            run_with_timeout(
                 left(),
                 lambda: self._client.abort_upload(self._key, upload),
                 self._client.session.transport.interrupt,
@@ -146,30 +146,30 @@ class Multipart:
             head = self._client.head(self._key, verify_bucket=False, pause=self._pool.pause)
         except AccessError:
             raise gone from None  # a key that may only write cannot know
-        if head is None or _identity(head) == _identity(self._replaced):
+        if head is None or _identity(head) == _identity(self._previous):
             raise gone
         self._superseded = True
 
-    def _look(self) -> None:
+    def _note_previous(self) -> None:
         """Note what is there before the upload begins, if that is not known from a look-up."""
-        known = self._client.looked_up
+        known = self._client.last_head
         if known and known[0] == self._key:
-            self._replaced = known[1]
+            self._previous = known[1]
         else:
             try:
-                self._replaced = self._client.head(
+                self._previous = self._client.head(
                     self._key, verify_bucket=False, pause=self._pool.pause
                 )
             except AccessError:
                 pass  # a key that may only write
 
-    def _published(self) -> str | None:
+    def _etag_if_published(self) -> str | None:
         """The ETag of the object, if it is this upload's."""
         try:
             head = self._client.head(self._key)
         except CacherError:
             return None
-        if head is None or head.metadata.get(UPLOAD) != self._token or head.size != self._size:
+        if head is None or head.metadata.get(UPLOAD_META) != self._token or head.size != self._size:
             return None
         return head.etag
 
@@ -177,21 +177,21 @@ class Multipart:
         pool = self._pool
         while True:
             with pool.changed:
-                pool.wait(lambda: bool(self._queue) or self._closed)
+                pool.wait_in_thread(lambda: bool(self._queue) or self._closed)
                 if not self._queue:
                     return
-                number, body, sent = self._queue.popleft()
+                number, body, on_stored = self._queue.popleft()
             etag = self._put(number, body)
             with pool.changed:
                 self._etags[number] = etag
-                if body.rounds > 1:
+                if body.times_sent > 1:
                     self._repeated.add(number)
-                sent()
+                on_stored()
                 pool.changed.notify_all()
 
     def _create(self) -> None:
         """In a thread: the id may be on its way when a signal comes, and must not be lost."""
-        self._look()
+        self._note_previous()
         upload = self._client.create_upload(self._key, self._metadata, self._pool.pause)
         with self._pool.changed:
             self._upload = upload
@@ -210,4 +210,4 @@ class Multipart:
 
 def _identity(head: ObjectHead | None) -> tuple[str, int, str] | None:
     """What two looks at one object have in common. Its date is not: some stores touch it."""
-    return head and (head.etag, head.size, head.metadata.get(UPLOAD, ""))
+    return head and (head.etag, head.size, head.metadata.get(UPLOAD_META, ""))

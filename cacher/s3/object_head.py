@@ -11,7 +11,7 @@ from typing import NamedTuple
 from cacher.http.transport import Answer
 from cacher.s3 import store_quirks
 
-LARGEST = 50 * 1024**4
+MAX_OBJECT = 50 * 1024**4
 """Bytes: S3 takes 10 000 parts of 5 GiB, so no store has an object that is larger."""
 
 _YEAR_9999 = 253_370_764_800
@@ -55,26 +55,26 @@ def read_head(headers: Mapping[str, str]) -> ObjectHead:
 
 def content_range(answer: Answer) -> tuple[int, int, int] | None:
     """The first byte, the last byte and the whole size that a 206 tells; None for all else."""
-    return _part(answer) if answer.status == 206 else None
+    return _content_range(answer) if answer.status == 206 else None
 
 
 def is_whole(answer: Answer) -> bool:
     """Whether an answer is all of the object: 200, and no Content-Range that says otherwise."""
     if answer.status != 200 or "content-range" not in answer.headers:
         return answer.status == 200
-    part, length = _part(answer), read_head(answer.headers).size
+    part, length = _content_range(answer), read_head(answer.headers).size
     return part is not None and part[:2] == (0, part[2] - 1) and length in (-1, part[2])
 
 
-def told_size(answer: Answer) -> int:
+def whole_size(answer: Answer) -> int:
     """The size of the object that an answer is about, whole or a part of it; -1 if unknown."""
-    if part := _part(answer):
+    if part := _content_range(answer):
         return part[2]
     # The length of a part says nothing of the whole.
     return read_head(answer.headers).size if is_whole(answer) else -1
 
 
-def _part(answer: Answer) -> tuple[int, int, int] | None:
+def _content_range(answer: Answer) -> tuple[int, int, int] | None:
     match = _CONTENT_RANGE.match(answer.headers.get("content-range", ""))
     return (int(match[1]), int(match[2]), int(match[3])) if match else None
 

@@ -11,16 +11,16 @@ import socket
 from collections.abc import Mapping
 
 from cacher.errors import AccessError, CacherError, IntegrityError, StoreError, os_reason
-from cacher.http.exceptions import Trouble, translate_exception
-from cacher.http.tls import client_context, mismatch_complaint
+from cacher.http.exceptions import FailureKind, translate_exception
+from cacher.http.tls import client_context, describe_wrong_host
 from cacher.http.transport import Host, certificate_names
 from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
-from cacher.s3.error_mapping import Fault, sizeless, trouble_hint
-from cacher.s3.multipart import LINGER
+from cacher.s3.error_mapping import Refusal, failure_hint, unknown_size_error
+from cacher.s3.multipart import CREATE_SHARE
 from cacher.s3.object_head import http_date
-from cacher.s3.session import DONE, Proof, Request, no_document
-from cacher.s3.store_quirks import MIN_PART, READ
+from cacher.s3.session import OK_STATUSES, Proof, Request, ignore_body
+from cacher.s3.store_quirks import MIN_PART, READ_STATUSES
 from cacher.s3.thread_pool import ThreadPool
 from cacher.s3.xml import ErrorDocument, plain, read_nothing
 from cacher.time_limits import LIMITS
@@ -68,11 +68,11 @@ def handshake(host: Host, ca_files: tuple[str, ...]) -> str:
             return f"{secure.version()}, certificate until {certificate.get('notAfter', '?')}"
     except OSError as error:
         failure = translate_exception(error)
-        detail, hint = failure.detail, trouble_hint(failure.trouble)
-        if failure.trouble is Trouble.MISMATCH:
+        detail, hint = failure.detail, failure_hint(failure.kind)
+        if failure.kind is FailureKind.WRONG_HOST:
             names = certificate_names(host, ca_files, LIMITS.connect)
-            detail = mismatch_complaint(host.name, names)
-        elif failure.trouble is Trouble.BROKEN:
+            detail = describe_wrong_host(host.name, names)
+        elif failure.kind is FailureKind.BROKEN:
             hint = "is it an http:// endpoint?"
         raise StoreError(f"no TLS with {host.header}: {detail}", hint) from error
 
@@ -80,7 +80,7 @@ def handshake(host: Host, ca_files: tuple[str, ...]) -> str:
 def clock_skew(client: Client) -> float | None:
     """Seconds by which this machine's clock is ahead of the store's; None if it tells no time."""
     request = Request("HEAD", "asking for the time", accept=range(300, 500))
-    reply = client.session.call(request, no_document)
+    reply = client.session.call(request, ignore_body)
     server = http_date(reply.headers.get("date", ""))
     return None if server is None else client.session.clock() - server
 
@@ -92,16 +92,16 @@ def bucket_refusal(client: Client) -> CacherError | None:
     web server may answer a HEAD like one.
     """
     doing = "asking for the bucket"
-    reply = client.session.call(Request("HEAD", doing, accept=(403, 404)), no_document)
+    reply = client.session.call(Request("HEAD", doing, accept=(403, 404)), ignore_body)
     if reply.status == 404:
-        raise client.explained(Fault(404, ErrorDocument("NoSuchBucket")), doing)
-    return client.explained(reply.fault, doing) if reply.fault else None
+        raise client.refusal_error(Refusal(404, ErrorDocument("NoSuchBucket")), doing)
+    return client.refusal_error(reply.refusal, doing) if reply.refusal else None
 
 
-def two_parts(client: Client, key: str) -> int:
+def upload_two_parts(client: Client, key: str) -> int:
     """A multipart upload of two parts; the size of the object."""
     first, last = os.urandom(MIN_PART), CANARY
-    upload_id = _begin(client, key)
+    upload_id = _create_upload(client, key)
     try:
         etags = {
             number: client.put_part(key, upload_id, number, MemoryBody(body), client.session.pause)
@@ -115,16 +115,16 @@ def two_parts(client: Client, key: str) -> int:
     return len(first) + len(last)
 
 
-def seam(client: Client, key: str, size: int) -> None:
-    """A ranged read across the seam of `two_parts`: only a 206 with that range counts."""
+def read_across_parts(client: Client, key: str, size: int) -> None:
+    """A ranged read across the seam of `upload_two_parts`: only a 206 with that range counts."""
     span = f"{size - 2}-{size - 1}"
     headers = {"range": f"bytes={span}"}
     reply = client.session.call(_read(key, headers), bytes)
-    told = reply.headers.get("content-range", "")
-    if reply.status == 200 and not told and "content-length" not in reply.headers:
-        raise sizeless(f"reading {key}", str(client.session.endpoint.host))
-    if reply.status != 206 or told != f"bytes {span}/{size}":
-        came = plain(told) or "no Content-Range"
+    reported = reply.headers.get("content-range", "")
+    if reply.status == 200 and not reported and "content-length" not in reply.headers:
+        raise unknown_size_error(f"reading {key}", str(client.session.endpoint.host))
+    if reply.status != 206 or reported != f"bytes {span}/{size}":
+        came = plain(reported) or "no Content-Range"
         raise StoreError(
             f"a range was answered with HTTP {reply.status} and {came}",
             "downloads work, but one after the other and without resuming",
@@ -134,9 +134,9 @@ def seam(client: Client, key: str, size: int) -> None:
         raise IntegrityError("a range has other bytes than were stored")
 
 
-def aborted(client: Client, key: str) -> str:
+def abort_upload(client: Client, key: str) -> str:
     """An upload that is begun and aborted; what is known of it afterwards."""
-    upload_id = _begin(client, key)
+    upload_id = _create_upload(client, key)
     try:
         client.put_part(key, upload_id, 1, MemoryBody(CANARY), client.session.pause)
     finally:
@@ -154,7 +154,7 @@ def aborted(client: Client, key: str) -> str:
     return "aborted, nothing is left"
 
 
-def conditional_put(client: Client, key: str) -> str:
+def probe_conditional_put(client: Client, key: str) -> str:
     """What the store does with `If-None-Match: *` on an object that exists.
 
     `enforced` (412), `ignored` (it is overwritten: Garage, GCS) or `unsupported` (400, 501).
@@ -166,24 +166,24 @@ def conditional_put(client: Client, key: str) -> str:
         key,
         headers={"if-none-match": "*"},
         body=body,
-        proof=Proof.MARK,
+        proof=Proof.HEADER,
         accept=(400, 409, 412, 501),
     )
     reply = client.session.call(request, read_nothing)
-    if reply.fault is None:
+    if reply.refusal is None:
         return "ignored"
     return "enforced" if reply.status in (409, 412) else "unsupported"
 
 
-def canary(client: Client, key: str) -> None:
+def write_canary(client: Client, key: str) -> None:
     """A one-byte object, written."""
     client.put(key, MemoryBody(CANARY), {})
 
 
-def canary_read(client: Client, key: str) -> None:
+def read_canary(client: Client, key: str) -> None:
     """The one-byte object, read back."""
     reply = client.session.call(_read(key, {}), bytes)
-    if reply.fault:
+    if reply.refusal:
         raise StoreError("the new object is not there", "is there a cache in between?")
     if reply.value != CANARY:
         raise IntegrityError("other bytes were read than were written")
@@ -195,13 +195,13 @@ def _read(key: str, headers: Mapping[str, str]) -> Request:
         f"reading {key}",
         key,
         headers=headers,
-        success=READ if headers else DONE,
-        proof=Proof.MARK,
+        success=READ_STATUSES if headers else OK_STATUSES,
+        proof=Proof.HEADER,
         accept=(404,),
     )
 
 
-def _begin(client: Client, key: str) -> str:
+def _create_upload(client: Client, key: str) -> str:
     """Begin a multipart upload; its id.
 
     In a thread, as `Multipart` does: a signal while the id is on its way must not lose it.
@@ -212,8 +212,8 @@ def _begin(client: Client, key: str) -> str:
     try:
         pool.join()
     except BaseException:
-        left = client.session.undoing()
-        pool.linger(lambda: bool(begun), left() * LINGER)
+        left = client.session.undo_time_left()
+        pool.wait_briefly(lambda: bool(begun), left() * CREATE_SHARE)
         pool.stop(left() / 2)
         for upload_id in begun:
             client.abort_upload(key, upload_id)

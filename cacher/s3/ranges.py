@@ -11,18 +11,25 @@ from typing import NamedTuple
 
 from cacher.errors import EntryChanged, StoreError
 from cacher.fileio import BUFFER_SIZE
-from cacher.http.exceptions import TransportError, Trouble, status_text
+from cacher.http.exceptions import FailureKind, TransportError, status_text
 from cacher.http.retry import Attempts
 from cacher.http.transport import Answer
 from cacher.s3.client import Client
-from cacher.s3.error_mapping import sizeless, unanswered
-from cacher.s3.object_head import LARGEST, ObjectHead, content_range, is_whole, read_head, told_size
+from cacher.s3.error_mapping import unanswered_error, unknown_size_error
+from cacher.s3.object_head import (
+    MAX_OBJECT,
+    ObjectHead,
+    content_range,
+    is_whole,
+    read_head,
+    whole_size,
+)
 from cacher.s3.thread_pool import ThreadPool
 
 RANGE = 8 * 1024 * 1024
 """Bytes in one request: an object of at most this size costs one."""
 
-_PARTS = (
+_PARTS_HINT = (
     "something between here and the store answers with other parts than are asked for: a cache?"
 )
 
@@ -73,7 +80,7 @@ class PinnedObject(NamedTuple):
         """The ranges to fetch; just one, if they could not be put together."""
         return ByteRanges(self.head.size, RANGE if self.in_parts else max(self.head.size, 1))
 
-    def ask(
+    def open_range(
         self, start: int, end: int, pause: Callable[[float], None] | None, attempts: Attempts
     ) -> Answer:
         """An answer whose body begins with byte `start` of this version, and ends at `end`.
@@ -92,8 +99,10 @@ class PinnedObject(NamedTuple):
             raise EntryChanged(f"reading {self.key}: it was replaced meanwhile")
         if ranged and content_range(answer) != (start, end - 1, self.head.size):
             answer.close()
-            raise StoreError(f"reading {self.key}: the store answered with another range", _PARTS)
-        if not ranged and told_size(answer) not in (-1, self.head.size):
+            raise StoreError(
+                f"reading {self.key}: the store answered with another range", _PARTS_HINT
+            )
+        if not ranged and whole_size(answer) not in (-1, self.head.size):
             answer.close()
             raise EntryChanged(f"reading {self.key}: it was replaced meanwhile")
         if not ranged:
@@ -110,17 +119,17 @@ class RangeReader:
 
     def __init__(
         self,
-        version: PinnedObject,
+        pinned: PinnedObject,
         span: tuple[int, int],
         answer: Answer | None = None,
         pool: ThreadPool | None = None,
     ) -> None:
-        self._version = version
+        self._pinned = pinned
         self._start, self._end = span
         self._position = self._start
         self._answer = answer
         self._pool = pool
-        self._session = version.client.session
+        self._session = pinned.client.session
         self._attempts = self._session.attempts()
 
     def readinto(self, buffer: memoryview) -> int:
@@ -129,7 +138,7 @@ class RangeReader:
         while self._position < self._end:
             self._check()
             try:
-                count = self._some(buffer[: self._end - self._position])
+                count = self._read_some(buffer[: self._end - self._position])
             except TransportError as error:
                 self.close()
                 self._require_resumable(error)
@@ -138,18 +147,20 @@ class RangeReader:
             self._check()  # whoever gave the job up may have let go of where the bytes go
             self._position += count
             self._attempts.progress(count)
-            self._version.on_progress(count)
+            self._pinned.on_progress(count)
             return count
         return 0
 
     def _wait_after(self, error: TransportError) -> None:
         """Wait for the next try. Raises `StoreError` if there is none."""
         limits = self._session.limits
-        within = error.within(limits, limits.silent)
-        wait = self._attempts.delay(within, dropped=error.dropped, silence=error.silence)
+        time_limit = error.time_limit(limits, limits.silent)
+        wait = self._attempts.delay(
+            time_limit, was_idle=error.was_idle, silent_seconds=error.silent_seconds
+        )
         if wait is None:
-            doing, host = f"reading {self._version.key}", str(self._session.endpoint.host)
-            raise unanswered(error, doing, host, self._attempts) from error
+            doing, host = f"reading {self._pinned.key}", str(self._session.endpoint.host)
+            raise unanswered_error(error, doing, host, self._attempts) from error
         if wait:
             self._pause(wait)
 
@@ -161,19 +172,21 @@ class RangeReader:
 
     def _require_resumable(self, error: TransportError) -> None:
         """Raises `EntryChanged` if the rest could be another version's."""
-        if self._position > self._start and not self._version.head.validator:
+        if self._position > self._start and not self._pinned.head.validator:
             raise EntryChanged(
-                f"reading {self._version.key}: {error.detail}, and without a strong ETag it cannot "
+                f"reading {self._pinned.key}: {error.detail}, and without a strong ETag it cannot "
                 "be resumed",
                 "a later run may succeed",
             ) from error
 
-    def _some(self, buffer: memoryview) -> int:
+    def _read_some(self, buffer: memoryview) -> int:
         if self._answer is None:
-            self._answer = self._version.ask(self._position, self._end, self._pause, self._attempts)
+            self._answer = self._pinned.open_range(
+                self._position, self._end, self._pause, self._attempts
+            )
         count = self._answer.readinto(buffer)
         if not count:
-            raise TransportError(Trouble.BROKEN, "the answer ended early")
+            raise TransportError(FailureKind.BROKEN, "the answer ended early")
         return count
 
     def _check(self) -> None:
@@ -184,7 +197,7 @@ class RangeReader:
         (self._pool or self._session).pause(seconds)
 
 
-def first_answer(
+def open_first(
     client: Client, key: str, on_progress: OnProgress
 ) -> tuple[PinnedObject, Answer] | None:
     """What is under `key` now, and an answer that begins with its first byte; None for nothing."""
@@ -201,11 +214,9 @@ def first_answer(
             # Without a strong ETag the next range could be another object's.
             if head.validator or size <= RANGE:
                 in_parts = bool(head.validator)
-                return _version(
-                    client, key, head, answer, on_progress, ranged=True, in_parts=in_parts
-                )
+                return _pin(client, key, head, answer, on_progress, ranged=True, in_parts=in_parts)
         if answer.status == 200 and "content-range" not in answer.headers:
-            return _version(client, key, read_head(answer.headers), answer, on_progress)
+            return _pin(client, key, read_head(answer.headers), answer, on_progress)
         # A part under the status of a whole (rclone does so): its ranges are not to be trusted.
         answer.close()
     reply = client.get(key)
@@ -217,26 +228,26 @@ def first_answer(
             "that belongs to a request for a part, and all was asked for: is there a proxy or a "
             "cache before the store?",
         )
-    return _whole(client, key, reply.value, on_progress, ranged=has_ranges, size=size)
+    return _pin_whole(client, key, reply.value, on_progress, ranged=has_ranges, size=size)
 
 
-def _whole(
+def _pin_whole(
     client: Client, key: str, answer: Answer, on_progress: OnProgress, *, ranged: bool, size: int
 ) -> tuple[PinnedObject, Answer]:
     """An answer that is all of the object, which had `size` bytes before, if that is known."""
     _require_whole(answer, key)
     head = read_head(answer.headers)
-    if (told := told_size(answer)) >= 0:
-        size = told
+    if (reported := whole_size(answer)) >= 0:
+        size = reported
     if head.size < 0 <= size:
-        if size == 0 and not client.is_over(answer, f"reading {key}"):
+        if size == 0 and not client.is_at_end(answer, f"reading {key}"):
             answer.close()
             raise EntryChanged(f"reading {key}: it was replaced meanwhile")
         head = head._replace(size=size)
-    return _version(client, key, head, answer, on_progress, ranged=ranged)
+    return _pin(client, key, head, answer, on_progress, ranged=ranged)
 
 
-def _version(
+def _pin(
     client: Client,
     key: str,
     head: ObjectHead,
@@ -247,11 +258,11 @@ def _version(
     in_parts: bool = False,
 ) -> tuple[PinnedObject, Answer]:
     """What the answer begins, if it can be. Closes the answer if it cannot."""
-    if 0 <= head.size <= LARGEST:
+    if 0 <= head.size <= MAX_OBJECT:
         return PinnedObject(client, key, head, ranged, in_parts, on_progress), answer
     answer.close()
     if head.size < 0:
-        raise sizeless(f"reading {key}", str(client.session.endpoint.host))
+        raise unknown_size_error(f"reading {key}", str(client.session.endpoint.host))
     raise StoreError(
         f"reading {key}: the store says that it has {head.size} bytes, more than any object has"
     )
@@ -262,7 +273,8 @@ def _require_whole(answer: Answer, key: str) -> None:
     if not is_whole(answer):
         answer.close()
         raise StoreError(
-            f"reading {key}: the store answered with a part, though all of it was asked for", _PARTS
+            f"reading {key}: the store answered with a part, though all of it was asked for",
+            _PARTS_HINT,
         )
 
 
@@ -271,5 +283,5 @@ def _skip(answer: Answer, count: int) -> None:
     while count:
         skipped = answer.readinto(buffer[:count])
         if not skipped:
-            raise TransportError(Trouble.BROKEN, "the answer ended early")
+            raise TransportError(FailureKind.BROKEN, "the answer ended early")
         count -= skipped

@@ -16,15 +16,22 @@ from cacher.http.exceptions import TransportError
 from cacher.http.retry import (
     CORRUPTED_CODES,
     Attempts,
+    describe_wait,
+    is_retryable,
     retry_after,
-    wish,
-    worth_retrying,
 )
-from cacher.http.trace import Trace, traced
+from cacher.http.trace import Trace, send_traced
 from cacher.http.transport import Answer, Host, Transport
 from cacher.s3 import store_quirks
 from cacher.s3.body import SignedBody
-from cacher.s3.error_mapping import Fault, NotAStore, explained, foreign, is_foreign, unanswered
+from cacher.s3.error_mapping import (
+    NotAStore,
+    Refusal,
+    is_not_a_store,
+    not_a_store,
+    refusal_error,
+    unanswered_error,
+)
 from cacher.s3.object_head import http_date
 from cacher.s3.signing import EMPTY_SHA256, Keys, encode_path, encode_query, sign
 from cacher.s3.xml import MalformedDocument, read_error, read_list_page
@@ -36,7 +43,7 @@ DOCUMENT_LIMIT = 16 * 1024 * 1024
 ERROR_LIMIT = 256 * 1024
 """Bytes that are read of an answer that refuses: documents are smaller, and pages are cut."""
 
-DONE = frozenset([200])
+OK_STATUSES = frozenset([200])
 """The status of success of all operations but GetObject and those that delete."""
 
 Value = TypeVar("Value")
@@ -58,18 +65,18 @@ class Reply(NamedTuple, Generic[Value]):
     status: int
     headers: Mapping[str, str]
     value: Value | None = None
-    fault: Fault | None = None
+    refusal: Refusal | None = None
 
     @property
     def code(self) -> str:
         """The refusal's code, or an empty string."""
-        return self.fault.error.code if self.fault else ""
+        return self.refusal.error.code if self.refusal else ""
 
 
 class Proof(Enum):
     """What an answer of success must have: any web server may say 200."""
 
-    MARK = "the ETag of an object, or the id of the request"
+    HEADER = "the ETag of an object, or the id of the request"
     BODY = "a body that the parser accepts: the document that was asked for, or nothing"
 
 
@@ -82,7 +89,7 @@ class Request(NamedTuple):
     query: Mapping[str, str] = MappingProxyType({})
     headers: Mapping[str, str] = MappingProxyType({})
     body: SignedBody | None = None
-    success: Container[int] = DONE
+    success: Container[int] = OK_STATUSES
     proof: Proof = Proof.BODY
     accept: Container[int] = ()
     """Statuses of refusal that the caller copes with; of a 404, only in a store's own words."""
@@ -147,8 +154,8 @@ class Session:
             try:
                 return Reply(answer.status, answer.headers, parse(body))
             except MalformedDocument as malformed:
-                if malformed.is_foreign:
-                    raise self._foreign(request, answer, body, attempts) from malformed
+                if malformed.is_not_s3:
+                    raise self._not_a_store(request, answer, body, attempts) from malformed
                 raise
 
         return self._send(request, receive, pause, attempts)
@@ -173,7 +180,7 @@ class Session:
         """What counts failures; at most `tries`, if that is not 0."""
         return Attempts(self.limits, self._random, self._monotonic, tries=tries)
 
-    def undoing(self) -> Callable[[], float]:
+    def undo_time_left(self) -> Callable[[], float]:
         """The seconds that are left to undo what was begun, from now on or from what ended it."""
         ended_at = self._ended_at()
         until = (self._monotonic() if ended_at is None else ended_at) + self.limits.undo
@@ -191,7 +198,7 @@ class Session:
             try:
                 outcome = self._try(request, receive, attempts)
             except TransportError as failure:
-                wait, error = self._unanswered(failure, request, attempts)
+                wait, error = self._after_no_answer(failure, request, attempts)
             else:
                 if isinstance(outcome, Reply):
                     return outcome
@@ -199,44 +206,46 @@ class Session:
                 if correction and correction not in corrected:
                     corrected.add(correction)
                     continue
-                again = worth_retrying(outcome.status, outcome.error.code)
+                again = is_retryable(outcome.status, outcome.error.code)
                 if outcome.status in request.accept and not again:
-                    return Reply(outcome.status, outcome.headers, fault=outcome)
-                wait, error = self._refused(outcome, request, attempts if again else None)
+                    return Reply(outcome.status, outcome.headers, refusal=outcome)
+                wait, error = self._after_refusal(outcome, request, attempts if again else None)
             if wait is None:
                 raise error
             if wait:
                 (pause or self.pause)(wait)
 
-    def _unanswered(
+    def _after_no_answer(
         self, failure: TransportError, request: Request, attempts: Attempts
     ) -> tuple[float | None, CacherError]:
         """The seconds until the next try, if there may be one, and the error if not."""
-        silent = self._silent(request)
+        silent = self._silence_limit(request)
         if request.body and not request.body.is_sent:
             silent = min(silent, self.limits.silent)  # the store does not even take it
-        within = failure.within(self.limits, silent)
+        time_limit = failure.time_limit(self.limits, silent)
         wait = None
-        if not failure.hopeless:
-            wait = attempts.delay(within, dropped=failure.dropped, silence=failure.silence)
-        error = unanswered(failure, request.doing, str(self.endpoint.host), attempts)
+        if not failure.is_final:
+            wait = attempts.delay(
+                time_limit, was_idle=failure.was_idle, silent_seconds=failure.silent_seconds
+            )
+        error = unanswered_error(failure, request.doing, str(self.endpoint.host), attempts)
         error.__cause__ = failure
         return wait, error
 
-    def _refused(
-        self, fault: Fault, request: Request, attempts: Attempts | None
+    def _after_refusal(
+        self, refusal: Refusal, request: Request, attempts: Attempts | None
     ) -> tuple[float | None, CacherError]:
         """The same for a refusal, which is final without `attempts`."""
-        error = self._explained(fault, request)
+        error = self._refusal_error(refusal, request)
         if attempts is None:
             return None, error
-        asked = retry_after(fault.headers, self.clock)
-        wait = attempts.delay(self._silent(request), retry_after=asked)
+        asked = retry_after(refusal.headers, self.clock)
+        wait = attempts.delay(self._silence_limit(request), retry_after=asked)
         if wait is None and asked:
-            return None, StoreError(f"{error.message}; {wish(asked)}", error.hint)
+            return None, StoreError(f"{error.message}; {describe_wait(asked)}", error.hint)
         return wait, error
 
-    def _silent(self, request: Request) -> float:
+    def _silence_limit(self, request: Request) -> float:
         """The seconds that silence may cost in all."""
         return request.answer_within or self.limits.silent
 
@@ -245,26 +254,28 @@ class Session:
         request: Request,
         receive: Callable[[Answer], Reply[Value]],
         attempts: Attempts,
-    ) -> Reply[Value] | Fault:
+    ) -> Reply[Value] | Refusal:
         """What came of it. Raises `NotAStore`, which is final."""
-        answer = self._transmit(request, attempts)
+        answer = self._send_once(request, attempts)
         if answer.status >= 300:
-            fault = self._fault(request, answer, attempts)
-            if fault.status == 404 and request.method != "HEAD" and is_foreign(fault):
-                raise self._explained(fault, request)
-            return fault
-        marks = (answer.headers.get(name, "").strip('"') for name in store_quirks.MARKS)
-        if answer.status not in request.success or (request.proof is Proof.MARK and not any(marks)):
-            raise self._foreign(request, answer, _beginning(answer), attempts)
-        if request.method in ("GET", "HEAD") and request.proof is Proof.MARK:
+            refusal = self._read_refusal(request, answer, attempts)
+            if refusal.status == 404 and request.method != "HEAD" and is_not_a_store(refusal):
+                raise self._refusal_error(refusal, request)
+            return refusal
+        marks = (answer.headers.get(name, "").strip('"') for name in store_quirks.PROOF_HEADERS)
+        if answer.status not in request.success or (
+            request.proof is Proof.HEADER and not any(marks)
+        ):
+            raise self._not_a_store(request, answer, _read_beginning(answer), attempts)
+        if request.method in ("GET", "HEAD") and request.proof is Proof.HEADER:
             self._require_store(request, answer, attempts)
         try:
             return receive(answer)
         except MalformedDocument as malformed:
             # A success with an error for a body, or cut off: AWS and Swift do so.
             came = answer.status
-            status = came if malformed.is_final else store_quirks.status_meant(malformed.error)
-            return Fault(
+            status = came if malformed.is_final else store_quirks.status_of_code(malformed.error)
+            return Refusal(
                 status, malformed.error, answer.headers, broken=str(malformed), came_as=came
             )
 
@@ -274,32 +285,32 @@ class Session:
             return
         query = {"list-type": "2", "max-keys": "1"}
         try:
-            listed = self._transmit(Request("GET", request.doing, query=query), attempts)
-            body = _beginning(listed)
+            listed = self._send_once(Request("GET", request.doing, query=query), attempts)
+            body = _read_beginning(listed)
         except BaseException:
             answer.close()
             raise
         self._is_store = _is_listing(body) or bool(read_error(body).code)
         if not self._is_store:
-            raise self._foreign(request, answer, _beginning(answer), attempts)
+            raise self._not_a_store(request, answer, _read_beginning(answer), attempts)
 
-    def _explained(self, fault: Fault, request: Request) -> CacherError:
+    def _refusal_error(self, refusal: Refusal, request: Request) -> CacherError:
         endpoint, sent = self.endpoint, request.body.size if request.body else 0
-        return explained(fault, request.doing, endpoint.bucket, str(endpoint.host), sent=sent)
+        return refusal_error(refusal, request.doing, endpoint.bucket, str(endpoint.host), sent=sent)
 
-    def _foreign(
+    def _not_a_store(
         self, request: Request, answer: Answer, body: bytes, attempts: Attempts
     ) -> NotAStore:
         """The error for an answer that is not an S3 store's; a HEAD's page is asked for."""
         seen: bytes | None = body
         if request.method == "HEAD":
-            again = self._transmit(Request("GET", request.doing, request.key), attempts)
-            page = _beginning(again)
+            again = self._send_once(Request("GET", request.doing, request.key), attempts)
+            page = _read_beginning(again)
             seen = page if again.status == answer.status else None
         host = str(self.endpoint.host)
-        return foreign(request.doing, host, answer.status, answer.headers, seen)
+        return not_a_store(request.doing, host, answer.status, answer.headers, seen)
 
-    def _transmit(self, request: Request, attempts: Attempts) -> Answer:
+    def _send_once(self, request: Request, attempts: Attempts) -> Answer:
         """Sign for now and send once."""
         if request.body:
             request.body.on_progress = attempts.progress
@@ -328,62 +339,63 @@ class Session:
             signed,
             request.body,
             connect=min(self.limits.connect, attempts.left(self.limits.unreachable)),
-            patience=min(
-                request.answer_within or self.limits.stall, attempts.left(self._silent(request))
+            answer_timeout=min(
+                request.answer_within or self.limits.stall,
+                attempts.left(self._silence_limit(request)),
             ),
         )
         if self._trace is None:
             return send()
-        return traced(
+        return send_traced(
             self._trace,
             self._monotonic,
             send,
             method=request.method,
-            what=_shown(request, endpoint.bucket),
+            subject=_describe_request(request, endpoint.bucket),
             tries=attempts.failed + 1,
-            sent=signed,
+            request_headers=signed,
         )
 
-    def _fault(self, request: Request, answer: Answer, attempts: Attempts) -> Fault:
+    def _read_refusal(self, request: Request, answer: Answer, attempts: Attempts) -> Refusal:
         """Why the request was refused. A HEAD's refusal has no body, so it is asked again."""
         if request.method == "HEAD" and answer.status in (301, 307, 400, 401, 403):
             answer.read_all(0)
             query = {} if request.key else {"location": ""}
             ranged = {"range": "bytes=0-0"} if request.key else {}
             asked = Request("GET", request.doing, request.key, query, ranged)
-            again = self._transmit(asked, attempts)
+            again = self._send_once(asked, attempts)
             if again.status >= 300:
-                told = self._fault(asked, again, attempts)
-                if told.status == answer.status or told.error.code:
-                    return told
+                reported = self._read_refusal(asked, again, attempts)
+                if reported.status == answer.status or reported.error.code:
+                    return reported
             again.close()
-            return Fault(answer.status, headers=answer.headers)
-        body = _beginning(answer)
+            return Refusal(answer.status, headers=answer.headers)
+        body = _read_beginning(answer)
         error = read_error(body)
         seen = None if error.code or request.method == "HEAD" else body
-        return Fault(answer.status, error, answer.headers, seen)
+        return Refusal(answer.status, error, answer.headers, seen)
 
-    def _correction(self, fault: Fault, request: Request) -> str:
+    def _correction(self, refusal: Refusal, request: Request) -> str:
         """Put right what the refusal says is wrong; the name of what was, or an empty string."""
-        region = store_quirks.region_told(fault.status, fault.headers, fault.error)
+        region = store_quirks.region_in_refusal(refusal.status, refusal.headers, refusal.error)
         if region and region != self.region:
             if self._trace:
                 self._trace.note(f"region {region} (from the store, instead of {self.region})")
             self.region = region
             return "region"
-        if store_quirks.clock_is_off(fault.error) and "date" in fault.headers:
-            server = http_date(fault.headers["date"])
+        if store_quirks.is_clock_refusal(refusal.error) and "date" in refusal.headers:
+            server = http_date(refusal.headers["date"])
             if server is None:
                 return ""
             self.clock_offset = server - self.clock()
             return "clock"
-        if fault.error.code in CORRUPTED_CODES and request.body:
+        if refusal.error.code in CORRUPTED_CODES and request.body:
             request.body.refresh()
             return "body"
         return ""
 
 
-def _beginning(answer: Answer) -> bytes:
+def _read_beginning(answer: Answer) -> bytes:
     """What there is of a body, at most `ERROR_LIMIT` bytes; its connection is closed if more is."""
     body = b""
     while len(body) <= ERROR_LIMIT and (piece := answer.read(64 * 1024)):
@@ -397,15 +409,15 @@ def _is_listing(body: bytes) -> bool:
     try:
         read_list_page(body)
     except MalformedDocument as malformed:
-        return not malformed.is_foreign
+        return not malformed.is_not_s3
     return True
 
 
-def no_document(_body: bytes) -> None:
+def ignore_body(_body: bytes) -> None:
     """The parser of answers whose body does not matter."""
 
 
-def _shown(request: Request, bucket: str) -> str:
+def _describe_request(request: Request, bucket: str) -> str:
     """What a request is about: the key or the bucket, and the names and numbers in its query."""
     query = "&".join(
         f"{name}={value}" if value.isdigit() else name for name, value in request.query.items()

@@ -39,23 +39,23 @@ MAX_PARTS = 10_000
 MAX_PART = 5 * 1024 * MIB
 """The largest part and the largest plain PUT (AWS)."""
 
-BULK_DELETE = 100
+BULK_DELETE_KEYS = 100
 """Keys in one DeleteObjects. AWS allows 1000; Garage deletes them one by one before it answers."""
 
-NO_BULK_DELETE = frozenset([400, 405, 501])
+NO_BULK_DELETE_STATUSES = frozenset([400, 405, 501])
 """How stores without DeleteObjects refuse it (GCS: 400; others 405 or 501)."""
 
-MISSING = frozenset(["NoSuchKey", "NoSuchVersion"])
+MISSING_CODES = frozenset(["NoSuchKey", "NoSuchVersion"])
 """Codes of a 404 that make a miss: there is no such object, or no version of it."""
 
-READ = frozenset([200, 206])
+READ_STATUSES = frozenset([200, 206])
 """GetObject: 206 for a range; rclone answers 200 for one."""
 
-DELETED = frozenset([200, 204])
+DELETED_STATUSES = frozenset([200, 204])
 """DeleteObject: 204, or 200 on some stores. AbortMultipartUpload: Garage answers 200 before 2.1.0,
 204 since."""
 
-MARKS = ("etag", "x-amz-request-id")
+PROOF_HEADERS = ("etag", "x-amz-request-id")
 """Headers of which an S3 store sends one at least with each object that it gives or takes. Garage
 sends no request id, and JuiceFS' gateway no ETag unless it runs with --keep-etag."""
 
@@ -63,10 +63,10 @@ _PAGES = re.compile("text/|application/(json|xhtml)")
 
 _REGION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
-REDIRECTIONS = ("AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect")
+REDIRECT_CODES = ("AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect")
 """Codes of refusals that name another region, or another address."""
 
-_MEANT = {
+_STATUS_OF_CODE = {
     # Swift's CompleteMultipartUpload has begun to answer 200 before it knows.
     "AccessDenied": 403,
     "EntityTooSmall": 400,
@@ -84,10 +84,12 @@ def may_be_a_page(headers: Mapping[str, str]) -> bool:
 
     All stores but Garage name the request in each answer, and what we store has metadata.
     """
-    return not is_marked(headers) and bool(_PAGES.match(headers.get("content-type", "").lower()))
+    return not has_s3_header(headers) and bool(
+        _PAGES.match(headers.get("content-type", "").lower())
+    )
 
 
-def is_marked(headers: Mapping[str, str]) -> bool:
+def has_s3_header(headers: Mapping[str, str]) -> bool:
     """Whether an answer has a header of S3's own."""
     return any(name.lower().startswith("x-amz-") for name in headers)
 
@@ -101,7 +103,7 @@ def region_of_host(host: str) -> str:
     return ""
 
 
-def region_told(status: int, headers: Mapping[str, str], error: ErrorDocument) -> str:
+def region_in_refusal(status: int, headers: Mapping[str, str], error: ErrorDocument) -> str:
     """The region that a refusal names as the right one, or an empty string.
 
     Garage, MinIO and Swift: 400 AuthorizationHeaderMalformed with <Region>. AWS: 301, 307 or 400
@@ -109,24 +111,24 @@ def region_told(status: int, headers: Mapping[str, str], error: ErrorDocument) -
     """
     region = headers.get("x-amz-bucket-region", "")
     if not region or status not in (301, 307, 400):
-        names_it = error.code in REDIRECTIONS
+        names_it = error.code in REDIRECT_CODES
         region = error.region if names_it else ""
     return region if _REGION.fullmatch(region) else ""
 
 
-def status_meant(error: ErrorDocument) -> int:
+def status_of_code(error: ErrorDocument) -> int:
     """The status of an error that came under 200: a server's failure, unless it says otherwise."""
-    return _MEANT.get(error.code, 500)
+    return _STATUS_OF_CODE.get(error.code, 500)
 
 
-def clock_is_off(error: ErrorDocument) -> bool:
+def is_clock_refusal(error: ErrorDocument) -> bool:
     """Whether the store refused us for our clock: AWS's code, or Garage's message."""
     return error.code in ("RequestTimeTooSkewed", "ExpiredRequest") or (
         error.code == "InvalidRequest" and "date is too old" in error.message.lower()
     )
 
 
-def quota_is_reached(status: int, error: ErrorDocument) -> bool:
+def is_quota_refusal(status: int, error: ErrorDocument) -> bool:
     """Whether the store is full: Garage says so in a message, others in a code or by 507."""
     return (
         status == 507

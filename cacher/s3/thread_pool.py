@@ -12,7 +12,7 @@ from cacher.errors import CacherError, OutOfThreads
 from cacher.http.exceptions import Cancelled
 from cacher.time_limits import LIMITS
 
-_AGAIN = 0.1
+_INTERRUPT_INTERVAL = 0.1
 """Seconds after which a thread that has not ended is interrupted again."""
 
 
@@ -59,7 +59,7 @@ class ThreadPool:
             self.changed.wait_for(lambda: self._cancelled, seconds)
         self.check()
 
-    def wait(self, ready: Callable[[], bool]) -> None:
+    def wait_in_thread(self, ready: Callable[[], bool]) -> None:
         """For threads that hold `changed`: until `ready()`; raises `Cancelled`."""
         self.changed.wait_for(lambda: self._cancelled or ready())
         self.check()
@@ -77,13 +77,13 @@ class ThreadPool:
             if not ready():
                 raise Cancelled
         finally:
-            self._let_go()
+            self._release()
 
     def join(self) -> None:
         """For the owner: until every thread has ended; raises what made one fail."""
         self.wait_for(lambda: not self._threads)
 
-    def linger(self, ready: Callable[[], bool], seconds: float) -> None:
+    def wait_briefly(self, ready: Callable[[], bool], seconds: float) -> None:
         """For an owner that gives up: wait a little for what must not be lost."""
         with self.changed:
             self.changed.wait_for(lambda: not self._threads or ready(), seconds)
@@ -93,20 +93,20 @@ class ThreadPool:
 
         A thread that is left behind waits for a connection; it ends when it has one, or has none.
         """
-        self._let_go()
+        self._release()
         with self.changed:
             self._cancelled = True
             self.changed.notify_all()
             threads = list(self._threads)
         # Again and again: a thread may have been on its way to the next socket.
-        for _ in range(max(math.ceil(seconds / _AGAIN), 1)):
+        for _ in range(max(math.ceil(seconds / _INTERRUPT_INTERVAL), 1)):
             threads = [thread for thread in threads if thread.is_alive()]
             if not threads:
                 return
             self._interrupt()
-            threads[0].join(_AGAIN)
+            threads[0].join(_INTERRUPT_INTERVAL)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         """For the owner: release `changed`, as often as it was taken, or not at all.
 
         A signal's exception may come in the lines of `threading` that take it and give it back:
@@ -139,12 +139,14 @@ class ThreadPool:
                 self.changed.notify_all()
 
 
-def work_within(seconds: float, work: Callable[[], None], interrupt: Callable[[], None]) -> None:
+def run_with_timeout(
+    seconds: float, work: Callable[[], None], interrupt: Callable[[], None]
+) -> None:
     """Do `work` in a thread, whose failures are dropped; leave it behind where it takes longer."""
     pool = ThreadPool(interrupt)
     try:
         pool.start(1, work)
-        pool.linger(lambda: False, seconds)
+        pool.wait_briefly(lambda: False, seconds)
     except OutOfThreads:
         with suppress(CacherError):
             work()

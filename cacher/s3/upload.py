@@ -68,13 +68,13 @@ def put_file(
     *,
     jobs: int,
     on_progress: OnProgress,
-    unchanged: Callable[[], None],
+    require_unchanged: Callable[[], None],
     sha256: str = "",
 ) -> str:
     """Store a file; the object's ETag, if it is told.
 
     `sha256` is the digest that it had when it was looked at, if that is known.
-    `unchanged` raises if the file is no longer what it was; it is asked before anything is
+    `require_unchanged` raises if the file is no longer what it was; it is asked before anything is
     published. `on_progress` is told of the bytes sent, negative ones for those to be sent again.
     """
     parts.settle()
@@ -82,7 +82,7 @@ def put_file(
         # Read once: what is signed and what is sent are the same bytes, whatever the file does.
         data = parts.bodies[0].load() if parts.bodies else b""
         whole = MemoryBody(data, on_progress)
-        unchanged()
+        require_unchanged()
         if sha256 and whole.sha256 != sha256:
             # Written to through a mapping, or its times were put back.
             raise LocalError("the file changed while it was read; nothing was stored")
@@ -93,12 +93,12 @@ def put_file(
             body.watch(on_progress, multipart.pool.check)
             multipart.send(body)
         multipart.finish()
-        unchanged()
+        require_unchanged()
         etag = multipart.complete()
         if etag is None:
             for number in multipart.parts_to_resend():
                 multipart.send_again(number, parts.bodies[number - 1])
-            unchanged()
+            require_unchanged()
             etag = multipart.complete()
         if etag is None:
             raise StoreError(f"storing {key}: the store loses parts that it has acknowledged")
@@ -140,7 +140,7 @@ class Upload:
             if self._buffer is not None and self._used == self._part_size:
                 self._flush()
             if self._buffer is None:
-                self._buffer = self._take()
+                self._buffer = self._empty_buffer()
             count = min(len(view), self._part_size - self._used)
             self._buffer[self._used : self._used + count] = view[:count]
             self._used += count
@@ -184,7 +184,7 @@ class Upload:
         )
         self._buffer, self._used = None, 0
 
-    def _take(self) -> bytearray:
+    def _empty_buffer(self) -> bytearray:
         if not self._free and self._spare:
             self._spare -= 1
             return bytearray(self._part_size)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
-_MOST = 500
+_MAX_TEXT = 500
 """Characters of one field of an error that are kept: some stores send pages, and worse."""
 
 _PROLOG = re.compile(rb"(?:\s|\xef\xbb\xbf|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
@@ -42,12 +42,12 @@ class MalformedDocument(Exception):
         reason: str,
         error: ErrorDocument | None = None,
         *,
-        is_foreign: bool = False,
+        is_not_s3: bool = False,
         is_final: bool = False,
     ) -> None:
         super().__init__(reason)
         self.error = error or ErrorDocument()
-        self.is_foreign = is_foreign
+        self.is_not_s3 = is_not_s3
         """Whether no S3 store says such a thing, not even one whose answer was cut off."""
         self.is_final = is_final
         """Whether it came whole, so that the next one would be the same."""
@@ -163,7 +163,7 @@ def read_nothing(body: bytes) -> None:
     if body.strip():
         error = read_error(body)
         raise MalformedDocument(
-            "a body where none belongs", error, is_foreign=error == ErrorDocument()
+            "a body where none belongs", error, is_not_s3=error == ErrorDocument()
         )
 
 
@@ -203,12 +203,12 @@ def _parse(body: bytes, *names: str) -> ET.Element:
     # The latter two are for encodings that it does not know, or cannot read.
     except (ET.ParseError, LookupError, ValueError) as error:
         raise MalformedDocument(
-            f"not XML: {plain(str(error), 100)}", is_foreign=not _may_begin(body, names)
+            f"not XML: {plain(str(error), 100)}", is_not_s3=not _may_begin(body, names)
         ) from error
     if _name(root) == "Error" and "Error" not in names:
         raise MalformedDocument(f"Error in place of {names[0]}", _error(root))
     if _name(root) not in names:
-        raise MalformedDocument(f"another document in place of {names[0]}", is_foreign=True)
+        raise MalformedDocument(f"another document in place of {names[0]}", is_not_s3=True)
     return root
 
 
@@ -238,7 +238,7 @@ def _error(element: ET.Element) -> ErrorDocument:
     )
 
 
-def plain(text: str, most: int = _MOST) -> str:
+def plain(text: str, most: int = _MAX_TEXT) -> str:
     """What a server says, as one line without markup and control characters, cut at `most`."""
     # Tags go as a whole, and what is left of one that was not closed.
     text = re.sub(r"</?[a-zA-Z!?][^>]*>?", " ", text[: 20 * most])

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
 from cacher.errors import LocalError, UsageError, os_reason
 from cacher.fileio import read_small
-from cacher.http.redact_url import shown as shown_url
+from cacher.http.redact_url import redacted as shown_url
 from cacher.keys.template import check_prefix
 from cacher.settings.options import SETTINGS, attribute
 

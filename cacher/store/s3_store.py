@@ -95,7 +95,7 @@ class S3Store:
             metadata,
             jobs=self._jobs,
             on_progress=on_progress,
-            unchanged=content.unchanged,
+            require_unchanged=content.unchanged,
             sha256=metadata.get(SHA256, ""),
         )
         return Entry(key, content.size, etag=etag, metadata=dict(metadata))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cacher.s3.store_quirks import BULK_DELETE
+from cacher.s3.store_quirks import BULK_DELETE_KEYS
 from tests.cli.conftest import Run
 from tests.cli.test_hanging import SCALED, SLACK
 from tests.cli.test_signals import LONG
@@ -142,7 +142,7 @@ class TestUnanswered:
     """Seconds are checked by the requests that were sent: each costs at most its limit."""
 
     def test_many_at_once(self, cacher: Run, bucket: BucketPlace) -> None:
-        keys = [f"n/{number:03}" for number in range(3 * BULK_DELETE)]
+        keys = [f"n/{number:03}" for number in range(3 * BULK_DELETE_KEYS)]
         bucket.server.seed(keys)
         hang = bucket.server.inject(Fault(Stall(LONG), operation="DeleteObjects", nth=2))
         began = time.monotonic()
@@ -267,7 +267,7 @@ class TestStdin:
             "cacher: 2500 keys are not in the store now; they were not looked up before",
         )
         assert bucket.keys() == ["other"]
-        assert bucket.server.count(operation="DeleteObjects") == 2500 / BULK_DELETE
+        assert bucket.server.count(operation="DeleteObjects") == 2500 / BULK_DELETE_KEYS
 
     @pytest.mark.parametrize(
         ("line", "says"),
@@ -292,12 +292,12 @@ class TestStdin:
         assert place.keys() == ["a"]
 
     def test_how_many_were_deleted_before_is_told(self, cacher: Run, bucket: BucketPlace) -> None:
-        keys = [f"n/{number:04}" for number in range(BULK_DELETE + 9)]
+        keys = [f"n/{number:04}" for number in range(BULK_DELETE_KEYS + 9)]
         bucket.server.seed(keys)
         given = "\n".join([*keys[:-1], "a//b"]).encode()
         err = cacher("delete", "--stdin", stdin=given).failed(2)
-        assert f"; {BULK_DELETE} keys are not in the store now\n" in err
-        assert bucket.keys() == keys[BULK_DELETE:]
+        assert f"; {BULK_DELETE_KEYS} keys are not in the store now\n" in err
+        assert bucket.keys() == keys[BULK_DELETE_KEYS:]
 
     def test_the_length_is_that_under_the_prefix(self, cacher: Run, bucket: BucketPlace) -> None:
         line = b"k" * 478

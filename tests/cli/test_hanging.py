@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cacher.errors import StoreError
-from cacher.http.minimum_speed import Pace
+from cacher.http.minimum_speed import MinimumSpeed
 from cacher.http.transport import Transport
 from cacher.s3.signing import Keys
 from cacher.time_limits import LIMITS, Limits
@@ -78,7 +78,7 @@ def test_a_session_by_itself(row: Row) -> None:
     transport = Transport(
         connect_timeout=SCALED.connect,
         stall_timeout=SCALED.stall,
-        pace=Pace(SCALED, time.monotonic),
+        minimum_speed=MinimumSpeed(SCALED, time.monotonic),
     )
     with row.stage(FACTOR) as environ:
         endpoint = endpoint_of(environ["CACHER_ENDPOINT"], environ["CACHER_BUCKET"])

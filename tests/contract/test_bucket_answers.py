@@ -121,8 +121,8 @@ class TestRedirects:
 
     def test_a_region_in_one_is_learned(self, rig: Rig) -> None:
         """AWS tells the region of a bucket like that, on HEAD by nothing else."""
-        told = {"x-amz-bucket-region": "eu-west-3"}
-        rig.fault(Respond(301, "PermanentRedirect", headers=told), "ListObjectsV2")
+        reported = {"x-amz-bucket-region": "eu-west-3"}
+        rig.fault(Respond(301, "PermanentRedirect", headers=reported), "ListObjectsV2")
         with pytest.raises(AccessError, match="region"):
             rig.hands.keys()  # this one is in "garage", and says so: it is not asked for ever
         assert rig.seen() == [("ListObjectsV2", 301), ("ListObjectsV2", 400)]
@@ -176,10 +176,10 @@ class TestChanges:
             take(rig.hands, "k")
 
 
-def answer(rig: Rig, status: int, start: int, end: int, told: str = "") -> Respond:
+def answer(rig: Rig, status: int, start: int, end: int, reported: str = "") -> Respond:
     """Bytes [start, end) of `k` under any status, with any Content-Range."""
     stored = rig.server.objects["k"]
-    headers = {"ETag": f'"{stored.etag}"'} | ({"Content-Range": told} if told else {})
+    headers = {"ETag": f'"{stored.etag}"'} | ({"Content-Range": reported} if reported else {})
     return Respond(status, headers=headers, body=stored.body[start:end])
 
 
@@ -188,7 +188,7 @@ class TestRanges:
 
     @read_each_way
     @pytest.mark.parametrize(
-        ("status", "told"),
+        ("status", "reported"),
         [
             (200, ""),
             (206, ""),
@@ -199,11 +199,11 @@ class TestRanges:
             (200, "bytes {start}-{end}/{size}"),
         ],
     )
-    def test_a_later_one(self, rig: Rig, take: Take, status: int, told: str) -> None:
+    def test_a_later_one(self, rig: Rig, take: Take, status: int, reported: str) -> None:
         rig.server.put_object("k", BIG)
         size, start, end = len(BIG), RANGE, 2 * RANGE
         words = {"size": size, "start": start, "end": end - 1, "last": RANGE - 1}
-        content_range = told.format(**words, short=end - 2)
+        content_range = reported.format(**words, short=end - 2)
         second = f"bytes={start}-{end - 1}"
         rig.fault(
             answer(rig, status, 0, RANGE, content_range),
@@ -216,13 +216,13 @@ class TestRanges:
 
     @read_each_way
     @pytest.mark.parametrize(
-        "told", ["bytes 5-9/10", "bytes 0-4/10", "bytes 0-9/*", "lines 0-9/10"]
+        "reported", ["bytes 5-9/10", "bytes 0-4/10", "bytes 0-9/*", "lines 0-9/10"]
     )
     def test_the_first_one_is_then_asked_for_as_a_whole(
-        self, rig: Rig, take: Take, told: str
+        self, rig: Rig, take: Take, reported: str
     ) -> None:
         rig.server.put_object("k", b"0123456789")
-        rig.fault(answer(rig, 206, 5, 10, told), "GetObject")
+        rig.fault(answer(rig, 206, 5, 10, reported), "GetObject")
         assert take(rig.hands, "k") == b"0123456789"
         first, second = rig.server.requests
         assert first.headers["range"]
@@ -230,14 +230,14 @@ class TestRanges:
 
     @read_each_way
     @pytest.mark.parametrize(
-        "told", ["bytes 5-9/10", "bytes 0-4/10", "bytes 0-4/*", "bytes 0-9/10", ""]
+        "reported", ["bytes 5-9/10", "bytes 0-4/10", "bytes 0-4/*", "bytes 0-9/10", ""]
     )
-    def test_a_part_is_never_the_whole(self, rig: Rig, take: Take, told: str) -> None:
+    def test_a_part_is_never_the_whole(self, rig: Rig, take: Take, reported: str) -> None:
         """206 to a GET without Range, whatever it holds: `multipart/byteranges`, too."""
         rig.server.put_object("k", b"0123456789")
         odd = answer(rig, 206, 5, 10, "bytes 5-9/10")
         rig.fault(odd, "GetObject")
-        second = answer(rig, 206, 5, 10, told)
+        second = answer(rig, 206, 5, 10, reported)
         fault = rig.fault(second, "GetObject", times=None)
         with pytest.raises(NotAStore, match="HTTP 206 Partial Content"):
             take(rig.hands, "k")
@@ -246,11 +246,12 @@ class TestRanges:
 
     @read_each_way
     @pytest.mark.parametrize(
-        "told", ["bytes 0-4/10", "bytes 5-9/10", "bytes 0-4/*", "bytes 0-9/10", "bytes 0-5/5", "x"]
+        "reported",
+        ["bytes 0-4/10", "bytes 5-9/10", "bytes 0-4/*", "bytes 0-9/10", "bytes 0-5/5", "x"],
     )
-    def test_nor_is_one_under_200(self, rig: Rig, take: Take, told: str) -> None:
+    def test_nor_is_one_under_200(self, rig: Rig, take: Take, reported: str) -> None:
         rig.server.put_object("k", b"0123456789")
-        fault = rig.fault(answer(rig, 200, 0, 5, told), "GetObject", times=None)
+        fault = rig.fault(answer(rig, 200, 0, 5, reported), "GetObject", times=None)
         with pytest.raises(StoreError, match="answered with a part, though all"):
             take(rig.hands, "k")
         assert fault.hits == 2
@@ -263,7 +264,7 @@ class TestRanges:
 
     @read_each_way
     @pytest.mark.parametrize(
-        ("profile", "status", "told", "kind", "words"),
+        ("profile", "status", "reported", "kind", "words"),
         [
             (GARAGE, 206, "bytes 500-999/2000", StoreError, "another range"),
             (GARAGE, 206, "bytes 0-999/1000", StoreError, "another range"),
@@ -277,14 +278,14 @@ class TestRanges:
         take: Take,
         profile: Profile,
         status: int,
-        told: str,
+        reported: str,
         kind: type[StoreError],
         words: str,
     ) -> None:
         rig = make_rig(profile)
         rig.server.put_object("k", BIG[:1000])
         rig.fault(CutAnswer(500), "GetObject")
-        rig.fault(answer(rig, status, 500, 1000, told), "GetObject")
+        rig.fault(answer(rig, status, 500, 1000, reported), "GetObject")
         with pytest.raises(kind, match=words):
             take(rig.hands, "k")
 
@@ -301,8 +302,8 @@ class TestRanges:
     @read_each_way
     def test_without_an_etag_ranges_are_not_put_together(self, rig: Rig, take: Take) -> None:
         rig.server.put_object("k", BIG)
-        told = {"Content-Range": f"bytes 0-{RANGE - 1}/{len(BIG)}", "X-Amz-Request-Id": "1"}
-        rig.fault(Respond(206, headers=told, body=BIG[:RANGE]), "GetObject")
+        reported = {"Content-Range": f"bytes 0-{RANGE - 1}/{len(BIG)}", "X-Amz-Request-Id": "1"}
+        rig.fault(Respond(206, headers=reported, body=BIG[:RANGE]), "GetObject")
         assert take(rig.hands, "k") == BIG
         assert ["range" in record.headers for record in rig.server.requests] == [True, False]
 
@@ -310,8 +311,8 @@ class TestRanges:
     def test_without_an_etag_nothing_is_resumed(self, rig: Rig, take: Take) -> None:
         rig.server.put_object("k", BIG[:1000])
         # Closed before its end, as Content-Length tells: two bytes are missing.
-        told = {"Content-Range": "bytes 0-999/1000", "X-Amz-Request-Id": "1"}
-        rig.fault(Respond(206, headers=told, body=BIG[:998]))
+        reported = {"Content-Range": "bytes 0-999/1000", "X-Amz-Request-Id": "1"}
+        rig.fault(Respond(206, headers=reported, body=BIG[:998]))
         with pytest.raises(StoreError, match="ETag"):
             take(rig.hands, "k")
 
@@ -457,8 +458,8 @@ class TestNotAStore:
     def test_an_entry_that_is_a_page(self, rig: Rig, listing: int) -> None:
         """A store proves once that it is one: it lists, or says in its words that it does not."""
         stored = rig.server.put_object("k", HTML)
-        told = {"ETag": f'"{stored.etag}"', "Content-Type": "text/html"}
-        rig.fault(Respond(200, headers=told, body=HTML), "GetObject", times=None)
+        reported = {"ETag": f'"{stored.etag}"', "Content-Type": "text/html"}
+        rig.fault(Respond(200, headers=reported, body=HTML), "GetObject", times=None)
         if listing == 403:
             rig.fault(Respond(403, "AccessDenied"), "ListObjectsV2", times=None)
         assert rig.hands.read("k") == rig.hands.read("k") == HTML
@@ -467,30 +468,30 @@ class TestNotAStore:
 
     @pytest.mark.parametrize("name", ["X-Amz-Request-Id", "x-amz-meta-cacher-sha256"])
     def test_an_entry_that_is_a_page_of_most_stores(self, rig: Rig, name: str) -> None:
-        told = {"ETag": '"1"', "Content-Type": "text/html", name: digest(HTML)}
-        rig.fault(Respond(200, headers=told, body=HTML), "GetObject", times=None)
+        reported = {"ETag": '"1"', "Content-Type": "text/html", name: digest(HTML)}
+        rig.fault(Respond(200, headers=reported, body=HTML), "GetObject", times=None)
         assert rig.hands.read("k") == HTML
         assert rig.seen() == [("GetObject", 200)]
 
     def test_blanks_are_nothing(self, rig: Rig) -> None:
-        told = {"ETag": '"900150983cd24fb0d6963f7d28e17f72"'}
-        rig.fault(Respond(200, headers=told, body=b" \r\n", executed=True), "PutObject")
+        reported = {"ETag": '"900150983cd24fb0d6963f7d28e17f72"'}
+        rig.fault(Respond(200, headers=reported, body=b" \r\n", executed=True), "PutObject")
         rig.hands.put("k", b"abc")
         assert rig.seen() == [("PutObject", 200)]
 
     @pytest.mark.parametrize("data", [b"abc", BIG])
     def test_an_error_under_200(self, rig: Rig, data: bytes) -> None:
         operation = "PutObject" if len(data) < RANGE else "UploadPart"
-        told = {"ETag": '"1"'}
-        fault = rig.fault(Respond(200, "SlowDown", headers=told), operation)
+        reported = {"ETag": '"1"'}
+        fault = rig.fault(Respond(200, "SlowDown", headers=reported), operation)
         rig.hands.put("k", data)
         assert fault.hits == 1
         assert rig.server.objects["k"].body == data
-        rig.fault(Respond(200, "SlowDown", headers=told), operation, times=None)
+        rig.fault(Respond(200, "SlowDown", headers=reported), operation, times=None)
         with pytest.raises(StoreError, match="HTTP 200 SlowDown"):
             rig.hands.put("k", data)
         rig.server.clear_faults()
-        fault = rig.fault(Respond(200, "AccessDenied", headers=told), operation, times=None)
+        fault = rig.fault(Respond(200, "AccessDenied", headers=reported), operation, times=None)
         with pytest.raises(AccessError, match="HTTP 200 AccessDenied"):
             rig.hands.put("k", data)
 

@@ -11,7 +11,7 @@ import pytest
 
 from cacher.errors import EntryChanged, IntegrityError, StoreError
 from cacher.s3 import probes
-from cacher.s3.object_head import LARGEST
+from cacher.s3.object_head import MAX_OBJECT
 from cacher.s3.ranges import RANGE, ByteRanges
 from tests.contract.conftest import RigMaker
 from tests.fakes.faults import CutAnswer, Replace, Reset, Respond
@@ -63,8 +63,8 @@ class TestHeadWithoutLength:
     @pytest.mark.parametrize("part", ["", "bytes 0-0/*"])
     def test_where_nothing_says_it(self, mute: Rig, part: str) -> None:
         mute.hands.put("k", b"abc")
-        told = {"ETag": '"x"', "Content-Range": part} if part else {"ETag": '"x"'}
-        mute.fault(Respond(206, headers=told, body=b"a"), "GetObject")
+        reported = {"ETag": '"x"', "Content-Range": part} if part else {"ETag": '"x"'}
+        mute.fault(Respond(206, headers=reported, body=b"a"), "GetObject")
         words = r"^looking for k: the store does not say how large it is$"
         with pytest.raises(StoreError, match=words) as caught:
             mute.store.head("k")
@@ -116,7 +116,7 @@ class TestNoLengthAtAll:
         for attempt in (
             lambda: take(rig.hands, "k"),
             lambda: rig.store.head("k"),
-            lambda: probes.seam(rig.store.client, "k", 3),
+            lambda: probes.read_across_parts(rig.store.client, "k", 3),
         ):
             with pytest.raises(StoreError, match="k: the store does not say how large") as caught:
                 attempt()
@@ -149,10 +149,10 @@ class TestNoLengthAtAll:
 
 class TestWildSizes:
     @read_each_way
-    @pytest.mark.parametrize("size", [LARGEST + 1, 2**60, 10**18])
+    @pytest.mark.parametrize("size", [MAX_OBJECT + 1, 2**60, 10**18])
     def test_larger_than_any_object(self, rig: Rig, take: Take, size: int) -> None:
-        told = {"Content-Range": f"bytes 0-{RANGE - 1}/{size}", "ETag": '"x"'}
-        rig.fault(Respond(206, headers=told, body=bytes(1000)), "GetObject", times=None)
+        reported = {"Content-Range": f"bytes 0-{RANGE - 1}/{size}", "ETag": '"x"'}
+        rig.fault(Respond(206, headers=reported, body=bytes(1000)), "GetObject", times=None)
         began = time.monotonic()
         with pytest.raises(StoreError, match=f"says that it has {size} bytes"):
             take(rig.hands, "k")
@@ -161,16 +161,16 @@ class TestWildSizes:
 
     @pytest.mark.parametrize("digits", [20, 5000])
     def test_more_digits_than_a_number_has(self, rig: Rig, digits: int) -> None:
-        told = {"Content-Range": f"bytes 0-2/{'3' * digits}", "ETag": '"x"'}
+        reported = {"Content-Range": f"bytes 0-2/{'3' * digits}", "ETag": '"x"'}
         rig.server.put_object("k", b"abc")
-        rig.fault(Respond(206, headers=told, body=b"xyz"), "GetObject")
+        rig.fault(Respond(206, headers=reported, body=b"xyz"), "GetObject")
         assert rig.hands.read("k") == b"abc"  # no range that counts: it is asked for as a whole
 
     @read_each_way
     def test_one_that_could_be_takes_no_memory(self, rig: Rig, take: Take) -> None:
         """Its ranges are millions, and the second one is not there."""
-        told = {"Content-Range": f"bytes 0-{RANGE - 1}/{LARGEST}", "ETag": '"x"'}
-        rig.fault(Respond(206, headers=told, body=bytes(RANGE)), "GetObject", nth=1)
+        reported = {"Content-Range": f"bytes 0-{RANGE - 1}/{MAX_OBJECT}", "ETag": '"x"'}
+        rig.fault(Respond(206, headers=reported, body=bytes(RANGE)), "GetObject", nth=1)
         tracemalloc.start()
         try:
             with pytest.raises((StoreError, IntegrityError)):

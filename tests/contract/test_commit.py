@@ -133,12 +133,12 @@ class TestReplacing:
         with hands.opened("k") as reader:
             hands.put("k", new, "")
             try:
-                told = reader.save(scratch.fileno())
+                reported = reader.save(scratch.fileno())
             except CacherError:
                 return
             scratch.seek(0)
             assert scratch.read() == old
-            assert told == digest(old)
+            assert reported == digest(old)
 
     def test_concurrent_writers_leave_one_whole(self, hands: Hands, subject: Subject) -> None:
         sizes = [1000, subject.part_size + 7, 2 * subject.part_size + 1, 10, 0, 50_000]

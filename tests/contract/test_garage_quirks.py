@@ -68,8 +68,10 @@ class TestRegion:
         assert rig.seen() == [("ListObjectsV2", 400)]
 
     def test_a_store_that_changes_its_mind_is_not_followed_for_ever(self, rig: Rig) -> None:
-        told = (f"<Error><Code>{MALFORMED}</Code><Region>{name}</Region></Error>" for name in "ab")
-        for document in told:
+        reported = (
+            f"<Error><Code>{MALFORMED}</Code><Region>{name}</Region></Error>" for name in "ab"
+        )
+        for document in reported:
             rig.fault(Respond(400, body=document.encode()))
         with pytest.raises(AccessError):
             rig.hands.keys()
@@ -157,8 +159,8 @@ class TestWhatIsNeverSent:
     """Garage ignores conditions and versions, and would do what was not meant."""
 
     def test_neither_conditions_on_writes_nor_versions(self, rig: Rig) -> None:
-        told = {"x-amz-version-id": "v1", "ETag": '"0"'}
-        rig.fault(Respond(200, headers=told, executed=True), "PutObject")
+        reported = {"x-amz-version-id": "v1", "ETag": '"0"'}
+        rig.fault(Respond(200, headers=reported, executed=True), "PutObject")
         rig.hands.put("k", b"abc")
         rig.hands.put("k", b"abcd")
         rig.hands.create("big", blob(2 * PART))

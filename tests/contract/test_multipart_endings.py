@@ -227,9 +227,9 @@ class TestOvertaken:
         """A gateway may touch the object when an upload of its key begins."""
         old = rig.server.put_object("k", b"older", metadata)
         self.vanish(rig, COMPLETE)
-        told = {f"X-Amz-Meta-{name}": value for name, value in metadata.items()}
-        told |= {"ETag": f'"{old.etag}"'}
-        touched = told | {"Last-Modified": "Fri, 01 Jan 2100 00:00:00 GMT"}
+        reported = {f"X-Amz-Meta-{name}": value for name, value in metadata.items()}
+        reported |= {"ETag": f'"{old.etag}"'}
+        touched = reported | {"Last-Modified": "Fri, 01 Jan 2100 00:00:00 GMT"}
         looks = rig.fault(
             Respond(200, headers=touched, body=b"older"), "HeadObject", nth=2, times=None
         )

@@ -80,7 +80,7 @@ def test_the_seconds_of_a_dead_store_are_the_limits() -> None:
         LIMITS.slow + LIMITS.silent,
         LIMITS.write,
         LIMITS.commit + LIMITS.silent,
-        LIMITS.impatient().write,
+        LIMITS.for_background().write,
         LIMITS.undo,
     ]
 

@@ -74,9 +74,9 @@ class Hands:
     def save(self, key: str, on_progress: OnProgress = unreported) -> bytes:
         path = self._file()
         with open(path, "w+b") as file, self.opened(key, on_progress) as reader:
-            told = reader.save(file.fileno())
+            reported = reader.save(file.fileno())
         data = path.read_bytes()
-        assert told == digest(data)
+        assert reported == digest(data)
         return data
 
     def keys(self, prefix: str = "") -> list[str]:

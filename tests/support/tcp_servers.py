@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from cacher.http.exceptions import TransportError, Trouble
+from cacher.http.exceptions import FailureKind, TransportError
 from cacher.http.transport import Host, Transport
 
 LONG = 300.0
@@ -134,10 +134,10 @@ def get(
         return answer.read_all(1 << 20)
 
 
-def trouble_of(call: Callable[[], object]) -> Trouble:
+def failure_kind(call: Callable[[], object]) -> FailureKind:
     """What kind of trouble a call ends in; it must."""
     try:
         call()
     except TransportError as error:
-        return error.trouble
+        return error.kind
     raise AssertionError("there was an answer")

@@ -17,7 +17,7 @@ from cacher.docker.engine import Engine
 from cacher.docker.image_names import listed
 from cacher.errors import CacherError, IntegrityError, SourceError, TimedOut
 from cacher.http import fetch
-from cacher.http.redact_url import shown
+from cacher.http.redact_url import redacted
 from cacher.report import Progress, transfer_text
 
 
@@ -44,7 +44,7 @@ def deliver(
             if request.pull or request.urls[1:]:
                 context.report.warn(error.message, error.hint)
         except TimedOut as error:
-            raise _late(f"fetching {shown(url)}", error) from error
+            raise _late(f"fetching {redacted(url)}", error) from error
     if request.pull and request.image is not None:
         return _pulled(context, request, engine, lead, request.image, store_it=store_it)
     # A wrong digest is the graver news than a server that does not answer.
@@ -88,7 +88,7 @@ def _fetched(
     *,
     store_it: bool,
 ) -> CommandResult:
-    source = shown(url)
+    source = redacted(url)
     doing = f"fetching {request.key}"
     with context.report.progress(doing, waits_for="docker or the origin") as progress:
         try:

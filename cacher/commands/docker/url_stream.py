@@ -11,7 +11,7 @@ from typing import Self
 from cacher.commands.context import Context
 from cacher.fileio import start_thread
 from cacher.http import fetch
-from cacher.http.redact_url import shown
+from cacher.http.redact_url import redacted
 from cacher.http.sinks import PipeSink
 from cacher.time_limits import LIMITS
 
@@ -91,9 +91,9 @@ class UrlStream:
         try:
             fetch.fetch(
                 self._url,
-                PipeSink(self._writing, shown(self._url)),
+                PipeSink(self._writing, redacted(self._url)),
                 self._transport,
-                self._context.clockwork(self._pause),
+                self._context.clocks(self._pause),
                 sha256=self._sha256,
                 on_progress=self._on_progress,
                 on_size=self._on_size,

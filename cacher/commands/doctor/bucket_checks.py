@@ -48,7 +48,7 @@ def examine_bucket(context: Context, checklist: Checklist) -> None:
     if not examine_network(context, checklist) or not named or not known:
         return
     client = context.bucket.client
-    client.session.limits = client.session.limits.curious()
+    client.session.limits = client.session.limits.for_diagnosis()
     prefix = f"{context.settings.prefix}/" if context.settings.prefix else ""
     assumed = client.session.region
     checklist.ask("clock", lambda: _clock(client))
@@ -69,7 +69,7 @@ def smoke(context: Context) -> str:
     Raises the first failure; a key that may do only one of both is fine, with a warning.
     """
     client = context.bucket.client
-    client.session.limits = client.session.limits.curious()
+    client.session.limits = client.session.limits.for_diagnosis()
     assumed = client.session.region
     prefix = f"{context.settings.prefix}/" if context.settings.prefix else ""
     refused: list[AccessError] = []
@@ -94,10 +94,10 @@ def _write(context: Context, client: Client, key: str) -> None:
     """Write a canary, and delete it whatever happens. Raises `AccessError` if it was refused."""
     written = False
     try:
-        probes.canary(client, key)
+        probes.write_canary(client, key)
         written = True
     except Silent:
-        client.session.limits = client.session.limits.hasty()
+        client.session.limits = client.session.limits.for_undo()
         raise
     finally:
         try:
@@ -223,35 +223,35 @@ def _examine_writing(checklist: Checklist, client: Client, key: str) -> None:
     def write() -> str:
         tried.append(key)
         with _needing("write", client):
-            probes.canary(client, key)
+            probes.write_canary(client, key)
         return "a test entry was written"
 
     def read() -> str:
         _need(checklist, "write")
         with _needing("read", client):
-            probes.canary_read(client, key)
+            probes.read_canary(client, key)
         return "it was read back"
 
     def conditional() -> str:
         _need(checklist, "write")
-        manner = probes.conditional_put(client, key)
+        manner = probes.probe_conditional_put(client, key)
         return f"{manner}; cacher does not rely on it"
 
     sizes: list[int] = []
 
     def multipart() -> str:
         _need(checklist, "write")
-        sizes.append(probes.two_parts(client, key))
+        sizes.append(probes.upload_two_parts(client, key))
         return "two parts became one object"
 
     def ranged() -> str:
         _need(checklist, "multipart")
-        probes.seam(client, key, sizes[0])
+        probes.read_across_parts(client, key, sizes[0])
         return "two bytes of it were read"
 
     def abort() -> str:
         _need(checklist, "write")
-        return probes.aborted(client, key)
+        return probes.abort_upload(client, key)
 
     try:
         checklist.ask("write", write)
@@ -268,7 +268,7 @@ def _examine_writing(checklist: Checklist, client: Client, key: str) -> None:
 
 def _delete(checklist: Checklist, client: Client, key: str) -> str:
     if checklist.is_silent:
-        client.session.limits = client.session.limits.hasty()
+        client.session.limits = client.session.limits.for_undo()
     try:
         client.delete(key)
     except AccessError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cacher.commands.context import Context
 from cacher.commands.doctor.checklist import Checklist, Skipped
 from cacher.errors import StoreError, UsageError, os_reason
-from cacher.http.proxies import Proxies, address
+from cacher.http.proxies import Proxies, parse_proxy_url
 from cacher.http.tls import client_context
 from cacher.http.transport import Host
 from cacher.s3 import probes
@@ -23,7 +23,7 @@ def examine_network(context: Context, checklist: Checklist) -> bool:
         "certificates", lambda: _certificates(context, host)
     ):
         return False
-    proxy = Proxies(context.environ).of(host.scheme, host.name, host.port)
+    proxy = Proxies(context.environ).url_for(host.scheme, host.name, host.port)
     hops: list[Host] = []
     if proxy and not checklist.run("proxy", lambda: _proxy(proxy, hops)):
         return False
@@ -78,7 +78,7 @@ def _certificates(context: Context, host: Host) -> str:
 def _proxy(proxy: str, hops: list[Host]) -> str:
     """Find out where the proxy is. Nothing else of its URL is shown: it may hold a password."""
     try:
-        found = address(proxy)
+        found = parse_proxy_url(proxy)
     except ValueError as error:
         raise StoreError(str(error), _PROXY_HINT) from error
     hops.append(Host(found.scheme, found.name, found.port))

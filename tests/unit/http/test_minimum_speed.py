@@ -10,10 +10,10 @@ from functools import partial
 
 import pytest
 
-from cacher.http.exceptions import TransportError, Trouble
-from cacher.http.minimum_speed import Pace
+from cacher.http.exceptions import FailureKind, TransportError
+from cacher.http.minimum_speed import MinimumSpeed
 from cacher.http.transport import Answer, Transport
-from cacher.time_limits import LIMITS, RATE, Limits
+from cacher.time_limits import LIMITS, MIN_SPEED, Limits
 from tests.support.tcp_servers import LONG, get, listening, read_request
 
 HASTY = LIMITS._replace(stall=0.5, slow=1.0)
@@ -26,7 +26,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def paced(limits: Limits = HASTY) -> Transport:
-    return Transport(stall_timeout=limits.stall, pace=Pace(limits, time.monotonic))
+    return Transport(stall_timeout=limits.stall, minimum_speed=MinimumSpeed(limits, time.monotonic))
 
 
 def trickle(sock: socket.socket, *, at_once: bytes, then: bytes, pause: float = 0.1) -> None:
@@ -59,7 +59,7 @@ def test_what_trickles_is_given_up(at_once: bytes, then: bytes) -> None:
     ):
         get(paced(), host)
     assert HASTY.slow <= time.monotonic() - began < LONG / 2
-    assert (caught.value.trouble, caught.value.detail) == (Trouble.SLOW, "less than 1 KiB/s")
+    assert (caught.value.kind, caught.value.detail) == (FailureKind.SLOW, "less than 1 KiB/s")
 
 
 def test_the_time_of_whoever_takes_the_bytes_does_not_count() -> None:
@@ -76,7 +76,7 @@ def test_the_time_of_whoever_takes_the_bytes_does_not_count() -> None:
 
 def test_what_is_slow_and_no_slower_than_it_may_be_comes_whole() -> None:
     """Three times the least rate, for three times the time in which it is measured."""
-    body = bytes(90 * int(RATE * HASTY.slow / 10))
+    body = bytes(90 * int(MIN_SPEED * HASTY.slow / 10))
 
     def serve(sock: socket.socket) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
@@ -95,7 +95,7 @@ def test_blanks_keep_an_answer_alive_that_may_take_long() -> None:
     serve = partial(trickle, at_once=head, then=b" " * 30)
     with (
         listening(serve) as host,
-        paced().send(host, "POST", "/", {}, patience=LONG) as answer,
+        paced().send(host, "POST", "/", {}, answer_timeout=LONG) as answer,
     ):
         assert answer.read_all(100) == b" " * 30  # after three times the limit on trickling
 
@@ -121,7 +121,7 @@ def test_a_time_out_that_was_cut_short_is_whole_again_once_bytes_come(
         sock.sendall(b"x")
 
     with listening(serve) as host:
-        answers.append(paced(limits).send(host, "GET", "/", {}, patience=0.5))
+        answers.append(paced(limits).send(host, "GET", "/", {}, answer_timeout=0.5))
         count = 0
         while count < 30_000:
             count += len(answers[0].read(30_000 - count))

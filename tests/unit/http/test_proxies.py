@@ -13,7 +13,7 @@ PROXY = "http://proxy:3128"
 
 def is_exempt(no_proxy: str, host: str, port: int = 443) -> bool:
     proxies = Proxies({"https_proxy": PROXY, "no_proxy": no_proxy})
-    return proxies.of("https", host, port) == ""
+    return proxies.url_for("https", host, port) == ""
 
 
 @pytest.mark.parametrize(
@@ -34,15 +34,17 @@ def is_exempt(no_proxy: str, host: str, port: int = 443) -> bool:
 )
 def test_which_proxy(environ: dict[str, str], http: str, https: str) -> None:
     proxies = Proxies(environ)
-    assert proxies.of("http", "store", 80) == http
-    assert proxies.of("https", "store", 443) == https
+    assert proxies.url_for("http", "store", 80) == http
+    assert proxies.url_for("https", "store", 443) == https
 
 
 def test_a_header_of_a_cgi_request_is_no_proxy() -> None:
     """CVE-2016-5385: under CGI, `HTTP_PROXY` is what a client sent as a `Proxy:` header."""
     cgi = {"REQUEST_METHOD": "GET", "HTTP_PROXY": "http://evil"}
-    assert Proxies(cgi).of("http", "store", 80) == ""
-    assert Proxies(cgi | {"http_proxy": "http://good"}).of("http", "store", 80) == "http://good"
+    assert Proxies(cgi).url_for("http", "store", 80) == ""
+    assert (
+        Proxies(cgi | {"http_proxy": "http://good"}).url_for("http", "store", 80) == "http://good"
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,10 +104,13 @@ def test_ports_narrow_an_entry(no_proxy: str, host: str, port: int, exempt: bool
 
 def test_upper_case_is_for_want_of_lower_case() -> None:
     environ = {"HTTPS_PROXY": PROXY, "NO_PROXY": "a.net", "no_proxy": "b.net"}
-    assert Proxies(environ).of("https", "a.net", 443) == PROXY
-    assert Proxies(environ).of("https", "b.net", 443) == ""
+    assert Proxies(environ).url_for("https", "a.net", 443) == PROXY
+    assert Proxies(environ).url_for("https", "b.net", 443) == ""
 
 
 @given(st.text(max_size=30), st.text(min_size=1, max_size=20))
 def test_no_variable_is_so_odd_that_it_fails(no_proxy: str, host: str) -> None:
-    assert Proxies({"https_proxy": PROXY, "no_proxy": no_proxy}).of("https", host, 1) in ("", PROXY)
+    assert Proxies({"https_proxy": PROXY, "no_proxy": no_proxy}).url_for("https", host, 1) in (
+        "",
+        PROXY,
+    )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from cacher.http.redact_url import shown
+from cacher.http.redact_url import redacted
 from tests.support.secret_urls import TEMPLATES, is_secret, passwords, pieces
 
 
@@ -57,7 +57,7 @@ from tests.support.secret_urls import TEMPLATES, is_secret, passwords, pieces
     ],
 )
 def test_what_is_shown(url: str, expected: str) -> None:
-    assert shown(url) == expected
+    assert redacted(url) == expected
 
 
 @given(st.sampled_from(TEMPLATES), passwords())
@@ -66,10 +66,10 @@ def test_what_is_shown(url: str, expected: str) -> None:
 @example("http://user:{}@host/f", "p@ssword1234/x")
 def test_no_part_of_a_password_is_shown(template: str, password: str) -> None:
     assume(is_secret(template, password))
-    told = shown(template.format(password))
-    assert not [piece for piece in pieces(password) if piece in told]
+    reported = redacted(template.format(password))
+    assert not [piece for piece in pieces(password) if piece in reported]
 
 
 @given(st.text(max_size=600))
 def test_no_text_is_so_odd_that_it_fails(text: str) -> None:
-    assert len(shown(text).splitlines()) <= 1 or not text.isascii()
+    assert len(redacted(text).splitlines()) <= 1 or not text.isascii()

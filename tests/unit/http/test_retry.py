@@ -10,11 +10,11 @@ from cacher.http.retry import (
     CORRUPTED_CODES,
     RETRY_CODES,
     Attempts,
+    describe_wait,
+    is_retryable,
     retry_after,
-    wish,
-    worth_retrying,
 )
-from cacher.time_limits import LIMITS, RATE
+from cacher.time_limits import LIMITS, MIN_SPEED
 
 ALMOST_ONE = 1 - 2**-53
 
@@ -44,16 +44,16 @@ def waits(counted: Attempts) -> list[float]:
 
 @pytest.mark.parametrize("status", [408, 429, 499, 500, 502, 503, 504, 520])
 def test_statuses_that_pass(status: int) -> None:
-    assert worth_retrying(status, "")
-    assert worth_retrying(status, "Whatever")
+    assert is_retryable(status, "")
+    assert is_retryable(status, "Whatever")
 
 
 @pytest.mark.parametrize(
     "status", [301, 307, 400, 401, 403, 404, 405, 409, 411, 412, 416, 501, 507]
 )
 def test_statuses_that_last(status: int) -> None:
-    assert not worth_retrying(status, "")
-    assert not worth_retrying(status, "AccessDenied")
+    assert not is_retryable(status, "")
+    assert not is_retryable(status, "AccessDenied")
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_statuses_that_last(status: int) -> None:
     ],
 )
 def test_codes_that_pass_under_any_status(status: int, code: str) -> None:
-    assert worth_retrying(status, code)
+    assert is_retryable(status, code)
 
 
 @pytest.mark.parametrize("code", [*sorted(CORRUPTED_CODES), "NotThrottled", "slowdown"])
 def test_codes_that_are_not_simply_sent_again(code: str) -> None:
-    assert not worth_retrying(400, code)
+    assert not is_retryable(400, code)
 
 
 def test_waits_double_up_to_the_longest() -> None:
@@ -100,9 +100,9 @@ def test_it_is_enough_at_some_point(
     clock = Clock()
     counted = Attempts(LIMITS, lambda: random, clock, tries=tries)
     allowed = 0
-    for dropped, seconds in failures:
+    for was_idle, seconds in failures:
         clock.now += min(seconds, counted.left(within))  # as a time-out has it
-        wait = counted.delay(within, dropped=dropped)
+        wait = counted.delay(within, was_idle=was_idle)
         if wait is None:
             break
         assert 0 <= wait <= LIMITS.longest_pause
@@ -148,14 +148,14 @@ def test_what_fails_at_once_is_tried_until_the_time_is_over(random: float) -> No
 
 def test_the_first_dropped_connection_costs_nothing() -> None:
     counted = attempts(random=ALMOST_ONE, tries=2)
-    assert counted.delay(30.0, dropped=True) == 0.0
-    assert counted.delay(30.0, dropped=True) == pytest.approx(0.25)
-    assert counted.delay(30.0, dropped=True) is None
+    assert counted.delay(30.0, was_idle=True) == 0.0
+    assert counted.delay(30.0, was_idle=True) == pytest.approx(0.25)
+    assert counted.delay(30.0, was_idle=True) is None
 
 
 def test_once_is_once() -> None:
     assert attempts(tries=1).delay(30.0) is None
-    assert attempts(tries=1).delay(30.0, dropped=True) is None
+    assert attempts(tries=1).delay(30.0, was_idle=True) is None
     assert attempts(tries=1).delay(30.0, retry_after=1.0) is None
 
 
@@ -173,9 +173,9 @@ def test_progress_is_worth_the_time_that_it_takes_at_the_least_rate() -> None:
     clock = Clock()
     counted = Attempts(LIMITS, lambda: 0.0, clock)
     clock.now += 20.0
-    counted.progress(int(5 * RATE))
+    counted.progress(int(5 * MIN_SPEED))
     assert counted.spent == 15.0
-    counted.progress(int(500 * RATE))
+    counted.progress(int(500 * MIN_SPEED))
     assert counted.spent == 0.0
     clock.now += 1.0
     assert counted.spent == 1.0
@@ -264,7 +264,7 @@ def test_retry_after(header: str | None, seconds: float | None) -> None:
     [(3600.0, "it asks to wait 3600 s"), (1e23, "it asks to wait for more than a day")],
 )
 def test_what_a_server_asks_for_is_said(seconds: float, says: str) -> None:
-    assert wish(seconds) == says
+    assert describe_wait(seconds) == says
 
 
 def test_the_same_bytes_again_are_no_progress() -> None:
@@ -289,8 +289,8 @@ def test_silence_counts_from_the_last_byte_and_not_from_the_report_of_it() -> No
     counted = Attempts(LIMITS, lambda: 0.0, clock)
     clock.now += LIMITS.stall
     counted.progress(1 << 20)
-    assert counted.delay(LIMITS.silent, silence=LIMITS.stall) == 0.0
+    assert counted.delay(LIMITS.silent, silent_seconds=LIMITS.stall) == 0.0
     assert counted.spent == LIMITS.stall
     clock.now += LIMITS.stall
-    assert counted.delay(LIMITS.silent, silence=LIMITS.stall) is None
+    assert counted.delay(LIMITS.silent, silent_seconds=LIMITS.stall) is None
     assert (counted.failed, counted.spent) == (2, 2 * LIMITS.stall)

@@ -12,8 +12,8 @@ import pytest
 
 from cacher.errors import UsageError
 from cacher.http import tls
-from cacher.http.exceptions import TransportError, Trouble
-from cacher.http.tls import client_context, mismatch_complaint, names_in
+from cacher.http.exceptions import FailureKind, TransportError
+from cacher.http.tls import certificate_host_names, client_context, describe_wrong_host
 from cacher.http.transport import Host, Transport
 from tests.fakes.certificates import CERTIFICATE, EARLY, EXPIRED, write_certificate
 from tests.fakes.s3server import FakeS3Server
@@ -185,8 +185,8 @@ def test_a_private_authority(store: FakeS3Server, tmp_path: Path) -> None:
 def test_an_unknown_authority_is_hopeless(store: FakeS3Server) -> None:
     with pytest.raises(TransportError) as caught:
         get(Transport(), Host("https", "127.0.0.1", store.port))
-    assert caught.value.trouble is Trouble.TLS
-    assert caught.value.hopeless
+    assert caught.value.kind is FailureKind.TLS
+    assert caught.value.is_final
     assert "the certificate is not accepted: self-signed certificate" in caught.value.detail
     assert not store.requests
 
@@ -199,25 +199,25 @@ def test_another_name_is_hopeless(
     transport = Transport(ca_files=(str(tmp_path / "certificate.pem"),))
     with pytest.raises(TransportError) as caught:
         get(transport, Host("https", "store.test", store.port))
-    assert (caught.value.trouble, caught.value.hopeless) == (Trouble.MISMATCH, True)
+    assert (caught.value.kind, caught.value.is_final) == (FailureKind.WRONG_HOST, True)
     assert caught.value.detail == "the certificate is for 127.0.0.1, localhost, not for store.test"
 
 
 @pytest.mark.parametrize(
-    ("pem", "trouble", "detail"),
+    ("pem", "kind", "detail"),
     [
-        (EXPIRED, Trouble.EXPIRED, "the certificate has expired"),
-        (EARLY, Trouble.EARLY, "the certificate is not valid yet"),
+        (EXPIRED, FailureKind.EXPIRED, "the certificate has expired"),
+        (EARLY, FailureKind.NOT_YET_VALID, "the certificate is not valid yet"),
     ],
 )
 def test_a_certificate_out_of_its_time_is_hopeless(
-    tmp_path: Path, pem: str, trouble: Trouble, detail: str
+    tmp_path: Path, pem: str, kind: FailureKind, detail: str
 ) -> None:
     pair = write_certificate(tmp_path, pem)
     with FakeS3Server(tls=pair) as store, pytest.raises(TransportError) as caught:
         transport = Transport(ca_files=(str(pair[0]),))
         get(transport, Host("https", "127.0.0.1", store.port))
-    assert (caught.value.trouble, caught.value.hopeless) == (trouble, True)
+    assert (caught.value.kind, caught.value.is_final) == (kind, True)
     assert caught.value.detail == detail
 
 
@@ -231,17 +231,17 @@ def test_a_certificate_out_of_its_time_is_hopeless(
     ],
 )
 def test_the_names_of_a_certificate(names: list[str], expected: str) -> None:
-    assert mismatch_complaint("h", names) == expected
+    assert describe_wrong_host("h", names) == expected
 
 
 def test_names_that_cannot_be_are_not_shown() -> None:
     entries = (("DNS", "a.test"), ("DNS", "*.b.test"), ("DNS", "\x1b[2J"), ("email", "me@c.test"))
-    assert names_in({"subjectAltName": (*entries, ("IP Address", "::1"))}) == [
+    assert certificate_host_names({"subjectAltName": (*entries, ("IP Address", "::1"))}) == [
         "a.test",
         "*.b.test",
         "::1",
     ]
-    assert names_in(None) == names_in({}) == []
+    assert certificate_host_names(None) == certificate_host_names({}) == []
 
 
 @pytest.mark.parametrize("name", ["none/keys.log", "."])
@@ -263,8 +263,8 @@ def test_a_server_without_tls_is_hopeless() -> None:
 
     with listening(plain) as host, pytest.raises(TransportError) as caught:
         get(Transport(), Host("https", host.name, host.port))
-    assert caught.value.trouble is Trouble.PLAIN
-    assert caught.value.hopeless
+    assert caught.value.kind is FailureKind.PLAIN_HTTP
+    assert caught.value.is_final
     assert caught.value.detail == "it does not speak TLS"
 
 
@@ -276,7 +276,7 @@ def test_a_handshake_that_gets_no_answer() -> None:
     with listening(silent) as host, pytest.raises(TransportError) as caught:
         transport = Transport(connect_timeout=0.2, stall_timeout=LONG)
         get(transport, Host("https", host.name, host.port))
-    assert caught.value.trouble is Trouble.SILENCE
+    assert caught.value.kind is FailureKind.TIMEOUT
 
 
 def test_interrupting_wakes_whoever_waits_under_tls(tmp_path: Path) -> None:
@@ -308,18 +308,18 @@ def test_interrupting_wakes_whoever_waits_under_tls(tmp_path: Path) -> None:
         transport.interrupt()
         thread.join(LONG / 2)
         assert not thread.is_alive()
-    assert [error.trouble for error in failures] == [Trouble.BROKEN]
+    assert [error.kind for error in failures] == [FailureKind.BROKEN]
 
 
 def test_a_system_without_authorities_is_told_of(
     system: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Debian without ca-certificates: nobody's certificate is accepted there."""
-    assert tls.advice().startswith("--ca-file FILE adds")
+    assert tls.certificate_hint().startswith("--ca-file FILE adds")
     monkeypatch.setenv("SSL_CERT_FILE", str(system / "absent.pem"))
     paths = ssl.DefaultVerifyPaths("", str(system / "none"), "", "/absent", "", "/absent")
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
     monkeypatch.setattr(tls, "_OTHER_BUNDLES", (str(system / "absent.pem"),))
-    assert "install ca-certificates" in tls.advice()
+    assert "install ca-certificates" in tls.certificate_hint()
     (system / "none" / HASHED).write_text(CERTIFICATE)
-    assert tls.advice().startswith("--ca-file FILE adds")
+    assert tls.certificate_hint().startswith("--ca-file FILE adds")

@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 import pytest
 
-from cacher.http.exceptions import TransportError, Trouble
+from cacher.http.exceptions import FailureKind, TransportError
 from cacher.http.transport import Host, Transport
 from cacher.s3.body import PIECE, MemoryBody
 from cacher.s3.signing import encode_path
-from tests.support.tcp_servers import OK, Recorder, get, listening, trouble_of
+from tests.support.tcp_servers import OK, Recorder, failure_kind, get, listening
 
 
 @pytest.fixture
@@ -128,10 +128,10 @@ def test_a_kept_connection_that_is_closed_under_us_is_told_apart(
     get(transport, host)
     with pytest.raises(TransportError) as caught:
         get(transport, host)
-    assert (caught.value.trouble, caught.value.dropped) == (Trouble.BROKEN, True)
+    assert (caught.value.kind, caught.value.was_idle) == (FailureKind.BROKEN, True)
     with pytest.raises(TransportError) as caught:  # a new one, which never answered
         get(transport, host)
-    assert (caught.value.trouble, caught.value.dropped) == (Trouble.BROKEN, False)
+    assert (caught.value.kind, caught.value.was_idle) == (FailureKind.BROKEN, False)
 
 
 def test_closing_closes_what_is_idle(recorder: Recorder, host: Host, transport: Transport) -> None:
@@ -177,7 +177,7 @@ def test_a_chunked_answer(recorder: Recorder, host: Host, transport: Transport) 
     recorder.answer = lambda _seen: head + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     assert get(transport, host) == b"abcde"
     recorder.answer = lambda _seen: b""
-    assert trouble_of(lambda: get(transport, host)) is Trouble.BROKEN
+    assert failure_kind(lambda: get(transport, host)) is FailureKind.BROKEN
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_an_answer_that_is_cut_off_or_none_is_broken(transport: Transport, answe
         sock.sendall(answer)
 
     with listening(serve) as host:
-        assert trouble_of(lambda: get(transport, host)) is Trouble.BROKEN
+        assert failure_kind(lambda: get(transport, host)) is FailureKind.BROKEN
 
 
 def test_an_answer_without_a_length_shows_it(transport: Transport) -> None:
@@ -266,7 +266,7 @@ def test_nobody_listens(transport: Transport) -> None:
         host = Host("http", "127.0.0.1", listener.getsockname()[1])
     with pytest.raises(TransportError) as caught:
         get(transport, host)
-    assert (caught.value.trouble, caught.value.detail) == (Trouble.REFUSED, "connection refused")
+    assert (caught.value.kind, caught.value.detail) == (FailureKind.REFUSED, "connection refused")
 
 
 def test_a_name_that_does_not_resolve(
@@ -278,15 +278,15 @@ def test_a_name_that_does_not_resolve(
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(TransportError) as caught:
         get(transport, Host("http", "store.example.org", 80))
-    assert caught.value.trouble is Trouble.NAME
+    assert caught.value.kind is FailureKind.NAME
     assert caught.value.detail == "name or service not known"
 
 
 def test_a_name_that_cannot_be_one(transport: Transport) -> None:
     """A label of more than 63 characters fails before any resolver is asked."""
-    assert trouble_of(lambda: get(transport, Host("http", "x" * 64 + ".org", 80))) in (
-        Trouble.NAME,
-        Trouble.BROKEN,
+    assert failure_kind(lambda: get(transport, Host("http", "x" * 64 + ".org", 80))) in (
+        FailureKind.NAME,
+        FailureKind.BROKEN,
     )
 
 

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.exceptions import ProtocolError
 
-from cacher.http.exceptions import TransportError, Trouble, translate_exception
-from cacher.http.response import LEAST, MalformedHead, read_fields
+from cacher.http.exceptions import FailureKind, TransportError, translate_exception
+from cacher.http.response import MIN_READ, MalformedHead, read_fields
 from cacher.http.transport import Answer, Host, Transport
 from cacher.s3.body import PIECE, MemoryBody
 from tests.support.tcp_servers import LONG, OK, Recorder, Seen, get, listening
@@ -177,7 +177,7 @@ def test_a_head_that_cannot_be_read_is_refused_and_not_tried_again(
     recorder.answer = once(answer)
     with pytest.raises(TransportError) as caught:
         get(transport, host)
-    assert (caught.value.trouble, caught.value.hopeless) == (Trouble.MALFORMED, True)
+    assert (caught.value.kind, caught.value.is_final) == (FailureKind.MALFORMED, True)
     assert says in caught.value.detail
     assert caught.value.detail.isprintable()
     assert get(transport, host) == b"ok"
@@ -187,14 +187,14 @@ def test_a_head_that_cannot_be_read_is_refused_and_not_tried_again(
 @pytest.mark.parametrize("garbage", [MalformedHead("x"), BadStatusLine("x")])
 def test_garbage_on_a_kept_connection_may_be_of_the_last_answer(garbage: HTTPException) -> None:
     failure = translate_exception(ProtocolError("aborted", garbage), reused=True)
-    assert (failure.trouble, failure.dropped) == (Trouble.BROKEN, True)
+    assert (failure.kind, failure.was_idle) == (FailureKind.BROKEN, True)
 
 
 def test_a_port_that_speaks_tls(transport: Transport) -> None:
     alert = giving(b"\x15\x03\x03\x00\x02\x02\x16")
     with listening(alert) as host, pytest.raises(TransportError) as caught:
         get(transport, host)
-    assert (caught.value.trouble, caught.value.hopeless) == (Trouble.ENCRYPTED, True)
+    assert (caught.value.kind, caught.value.is_final) == (FailureKind.UNEXPECTED_TLS, True)
 
 
 # --- informational answers -----------------------------------------------------------------------
@@ -260,8 +260,8 @@ def test_the_end_of_a_body_is_where_the_head_says(
     recorder.answer = lambda _seen: answered(rest=rest)
     for _ in range(2):
         with transport.send(host, "GET", "/", {}) as answer:
-            told = answer.headers.get("content-length")
-            assert told == (None if b"hunked" in rest else "5")
+            reported = answer.headers.get("content-length")
+            assert reported == (None if b"hunked" in rest else "5")
             assert answer.read_all(100) == b"abcde"
     assert recorder.connections == 1
 
@@ -294,7 +294,7 @@ def test_a_chunk_without_a_size_that_can_be_is_broken(transport: Transport, size
     rest = b"Transfer-Encoding: chunked\r\n\r\n" + size + b"\r\nabc\r\n0\r\n\r\n"
     with listening(giving(answered(rest=rest))) as host, pytest.raises(TransportError) as caught:
         get(transport, host)
-    assert caught.value.trouble is Trouble.BROKEN
+    assert caught.value.kind is FailureKind.BROKEN
     assert caught.value.detail == "the chunks of the answer are damaged"
 
 
@@ -303,7 +303,7 @@ def test_data_after_a_chunk_is_broken(transport: Transport, after: bytes) -> Non
     rest = b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc" + after + b"2\r\nde\r\n0\r\n\r\n"
     with listening(giving(answered(rest=rest))) as host, pytest.raises(TransportError) as caught:
         get(transport, host)
-    assert caught.value.trouble is Trouble.BROKEN
+    assert caught.value.kind is FailureKind.BROKEN
     assert caught.value.detail == "the chunks of the answer are damaged"
 
 
@@ -330,7 +330,7 @@ def test_chunks_that_are_cut_off(transport: Transport, kept: int) -> None:
     rest = b"Transfer-Encoding: chunked\r\n\r\n" + chunks
     with listening(giving(answered(rest=rest))) as host, pytest.raises(TransportError) as caught:
         get(transport, host)
-    assert caught.value.trouble is Trouble.BROKEN
+    assert caught.value.kind is FailureKind.BROKEN
     assert "closed before the end" in caught.value.detail
 
 
@@ -365,7 +365,7 @@ def test_the_inner_reader_is_in_use(recorder: Recorder, host: Host, transport: T
 
 
 @pytest.mark.parametrize("kind", ["length", "chunked"])
-@pytest.mark.parametrize("size", [1000, LEAST, 256 * 1024])
+@pytest.mark.parametrize("size", [1000, MIN_READ, 256 * 1024])
 def test_a_body_is_read_into_a_buffer(
     recorder: Recorder, host: Host, transport: Transport, kind: str, size: int
 ) -> None:
@@ -375,7 +375,7 @@ def test_a_body_is_read_into_a_buffer(
             body, counts = read_in_place(answer, size)
             assert answer.readinto(memoryview(bytearray(10))) == 0
         assert body == BODY
-        assert min(counts[:-1]) >= min(size, LEAST)
+        assert min(counts[:-1]) >= min(size, MIN_READ)
     assert recorder.connections == 1
 
 
@@ -411,14 +411,14 @@ def test_what_came_before_a_cut_counts(transport: Transport, kind: str, reset: b
 
     taken = threading.Event()
     with listening(serve) as host, transport.send(host, "GET", "/", {}) as answer:
-        buffer, body = memoryview(bytearray(LEAST)), bytearray()
+        buffer, body = memoryview(bytearray(MIN_READ)), bytearray()
         with pytest.raises(TransportError) as caught:
             while True:
                 count = answer.readinto(buffer)
                 body += buffer[:count]
                 assert count
-                if kept - len(body) < LEAST + 1000:
+                if kept - len(body) < MIN_READ + 1000:
                     taken.set()
-    assert caught.value.trouble is Trouble.BROKEN
+    assert caught.value.kind is FailureKind.BROKEN
     assert BODY.startswith(bytes(body))
     assert len(body) > kept - 1000

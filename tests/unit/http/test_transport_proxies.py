@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cacher.errors import UsageError
-from cacher.http.exceptions import TransportError, Trouble
+from cacher.http.exceptions import FailureKind, TransportError
 from cacher.http.proxies import Proxies
 from cacher.http.transport import Host, Transport
 from cacher.keys.template import check_key
@@ -26,11 +26,11 @@ from tests.support.tcp_servers import (
     OK,
     Recorder,
     Seen,
+    failure_kind,
     get,
     listening,
     read_request,
     shut,
-    trouble_of,
 )
 
 REFUSED = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
@@ -183,7 +183,7 @@ def test_the_certificate_is_checked_through_a_tunnel(
     transport = Transport(proxies=through(place))
     with pytest.raises(TransportError) as caught:
         get(transport, Host("https", "127.0.0.1", store.port))
-    assert caught.value.trouble is Trouble.TLS
+    assert caught.value.kind is FailureKind.TLS
     assert len(proxy.seen) == 1
     assert not store.requests
 
@@ -204,7 +204,7 @@ def test_a_proxy_that_is_not_there(scheme: str) -> None:
     transport = Transport(proxies=through(place, "user:secret@"))
     with pytest.raises(TransportError) as caught:
         get(transport, Host(scheme, "store.test", 9))
-    assert caught.value.trouble is Trouble.PROXY
+    assert caught.value.kind is FailureKind.PROXY
     assert caught.value.detail == "the proxy failed: connection refused"
 
 
@@ -212,42 +212,46 @@ PAGE = b"<html><title>Log in</title>please</html>"
 
 
 @pytest.mark.parametrize(
-    ("answer", "trouble", "says"),
+    ("answer", "kind", "says"),
     [
-        (REFUSED, Trouble.LOGIN, "HTTP 407 Proxy Authentication Required"),
+        (REFUSED, FailureKind.PROXY_LOGIN, "HTTP 407 Proxy Authentication Required"),
         (
             b"HTTP/1.1 302 Found\r\nLocation: http://login/\r\n\r\n" + PAGE,
-            Trouble.TUNNEL,
+            FailureKind.PROXY_TUNNEL,
             "HTTP 302 Found",
         ),
-        (b"HTTP/1.1 403 Not <b>here</b>\r\n\r\n" + PAGE, Trouble.TUNNEL, "HTTP 403 Forbidden"),
-        (b"HTTP/1.1 503 Busy\r\n\r\n", Trouble.PROXY, "HTTP 503 Service Unavailable"),
-        (b"HTTP/1.1 200 OK\r\n\r\n" + PAGE, Trouble.TUNNEL, "HTTP 200 OK and a page"),
+        (
+            b"HTTP/1.1 403 Not <b>here</b>\r\n\r\n" + PAGE,
+            FailureKind.PROXY_TUNNEL,
+            "HTTP 403 Forbidden",
+        ),
+        (b"HTTP/1.1 503 Busy\r\n\r\n", FailureKind.PROXY, "HTTP 503 Service Unavailable"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + PAGE, FailureKind.PROXY_TUNNEL, "HTTP 200 OK and a page"),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(PAGE), PAGE),
-            Trouble.TUNNEL,
+            FailureKind.PROXY_TUNNEL,
             "HTTP 200 OK and a page",
         ),
-        (PAGE, Trouble.TUNNEL, "something that is not HTTP"),
+        (PAGE, FailureKind.PROXY_TUNNEL, "something that is not HTTP"),
     ],
 )
 def test_a_proxy_that_refuses(
-    proxy: Proxy, place: Host, answer: bytes, trouble: Trouble, says: str
+    proxy: Proxy, place: Host, answer: bytes, kind: FailureKind, says: str
 ) -> None:
     proxy.connect = lambda _seen: answer
     transport = Transport(proxies=through(place, "user:secret@"))
     with pytest.raises(TransportError) as caught:
         get(transport, Host("https", "store.test", 443))
-    assert caught.value.trouble is trouble
+    assert caught.value.kind is kind
     assert caught.value.detail == f"the proxy answered CONNECT with {says}"
-    assert caught.value.hopeless == (trouble is not Trouble.PROXY)
+    assert caught.value.is_final == (kind is not FailureKind.PROXY)
 
 
 def test_a_proxy_that_hangs_up(proxy: Proxy, place: Host) -> None:
     proxy.connect = lambda _seen: b""
     with pytest.raises(TransportError) as caught:
         get(Transport(proxies=through(place)), Host("https", "store.test", 443))
-    assert not caught.value.hopeless
+    assert not caught.value.is_final
 
 
 def test_a_page_that_follows_in_the_place_of_tls() -> None:
@@ -275,7 +279,7 @@ def test_a_proxy_that_cannot_be_used(url: str) -> None:
     transport = Transport(proxies=Proxies({"all_proxy": url}))
     with pytest.raises(TransportError) as caught:
         get(transport, Host("http", "store.test", 80))
-    assert caught.value.trouble is Trouble.PROXY
+    assert caught.value.kind is FailureKind.PROXY
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -292,7 +296,7 @@ def test_a_proxy_that_is_spoken_to_over_tls(
         if scheme == "http":
             assert get(transport, host) == b"ok"
         else:
-            assert trouble_of(lambda: get(transport, host)) is Trouble.LOGIN
+            assert failure_kind(lambda: get(transport, host)) is FailureKind.PROXY_LOGIN
         transport.close()  # or the proxy waits for more
     (seen,) = proxy.seen
     whole, tunnel = "GET http://store.test:3900/ ", "CONNECT store.test:3900 "

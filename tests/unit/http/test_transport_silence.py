@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from cacher.http.exceptions import TransportError, Trouble
+from cacher.http.exceptions import FailureKind, TransportError
 from cacher.http.transport import Answer, Host, Transport
 from cacher.s3.body import PIECE, MemoryBody
 from tests.support.tcp_servers import LONG, OK, get, listening, read_request
@@ -96,14 +96,14 @@ def test_no_answer_to_the_connection_request() -> None:
         finally:
             for sock in waiting:
                 sock.close()
-    assert caught.value.trouble is Trouble.CONNECT
+    assert caught.value.kind is FailureKind.CONNECT
     assert caught.value.detail == "no connection"
 
 
 def test_no_answer_to_the_request() -> None:
     with listening(hang) as host, pytest.raises(TransportError) as caught:
         get(Transport(stall_timeout=SHORT), host)
-    assert (caught.value.trouble, caught.value.dropped) == (Trouble.SILENCE, False)
+    assert (caught.value.kind, caught.value.was_idle) == (FailureKind.TIMEOUT, False)
     assert caught.value.detail == "no answer"
 
 
@@ -113,7 +113,7 @@ def test_half_an_answer() -> None:
         assert answer.read(4) == b"half"
         with pytest.raises(TransportError) as caught:
             answer.read(4)
-    assert caught.value.trouble is Trouble.SILENCE
+    assert caught.value.kind is FailureKind.TIMEOUT
 
 
 @pytest.mark.parametrize("serve", [hang, after_one_answer(hang)])
@@ -121,15 +121,15 @@ def test_patience_is_for_the_answer(serve: Serve) -> None:
     transport = Transport(stall_timeout=LONG)
     with listening(serve) as host, pytest.raises(TransportError) as caught:
         for _ in range(2):
-            with transport.send(host, "GET", "/", {}, patience=SHORT) as answer:
+            with transport.send(host, "GET", "/", {}, answer_timeout=SHORT) as answer:
                 answer.read_all(10)
-    assert caught.value.trouble is Trouble.SILENCE
+    assert caught.value.kind is FailureKind.TIMEOUT
 
 
 def test_patience_outlasts_the_stall_time_out() -> None:
     with listening(pause_before_reading) as host:
         transport = Transport(stall_timeout=SHORT)
-        with transport.send(host, "GET", "/", {}, patience=LONG) as answer:
+        with transport.send(host, "GET", "/", {}, answer_timeout=LONG) as answer:
             assert answer.read_all(10) == b"ok"
 
 
@@ -148,7 +148,7 @@ def test_a_server_that_does_not_read_is_silent(kept: bool) -> None:
             get(transport, host)
         with pytest.raises(TransportError) as caught:
             put(transport, host)
-    assert (caught.value.trouble, caught.value.dropped) == (Trouble.SILENCE, False)
+    assert (caught.value.kind, caught.value.was_idle) == (FailureKind.TIMEOUT, False)
 
 
 def test_a_pause_in_reading_is_no_stall() -> None:
@@ -213,7 +213,7 @@ def test_interrupting_wakes_whoever_waits(
             while thread.is_alive() and time.monotonic() - before < LONG / 2:
                 transport.interrupt()
                 thread.join(0.05)
-    assert [error.trouble for error in failures] == [Trouble.BROKEN] * 3
+    assert [error.kind for error in failures] == [FailureKind.BROKEN] * 3
     assert time.monotonic() - before < LONG / 2
 
 

@@ -44,7 +44,7 @@ def test_memory_and_file_give_the_same_bytes_every_time(fd: int, size: int) -> N
             assert body.size == len(data)
             assert body.sha256 == hashlib.sha256(data).hexdigest()
             assert [sent(body), sent(body)] == [data, data]
-            assert body.rounds == 2
+            assert body.times_sent == 2
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -68,23 +68,23 @@ def test_the_meter_takes_back_what_is_sent_again(fd: int) -> None:
         lambda on_progress: MemoryBody(DATA, on_progress),
         lambda on_progress: FileBody(fd, 0, len(DATA), on_progress),
     ):
-        told: list[int] = []
-        body = make(told.append)
+        reported: list[int] = []
+        body = make(reported.append)
         pieces = iter(body)
         next(pieces)
         next(pieces)  # the first is known to be sent only now
-        assert sum(told) == PIECE
+        assert sum(reported) == PIECE
         assert sent(body) == DATA
-        assert sum(told) == len(DATA)
-        assert min(told) == -PIECE
+        assert sum(reported) == len(DATA)
+        assert min(reported) == -PIECE
 
 
 def test_digesting_is_not_sending(fd: int) -> None:
-    told: list[int] = []
-    body = FileBody(fd, 0, len(DATA), told.append)
+    reported: list[int] = []
+    body = FileBody(fd, 0, len(DATA), reported.append)
     assert body.sha256
-    assert not told
-    assert body.rounds == 0
+    assert not reported
+    assert body.times_sent == 0
 
 
 def test_a_job_that_is_given_up_stops_the_sending() -> None:

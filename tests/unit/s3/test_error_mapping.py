@@ -9,31 +9,38 @@ from typing import NamedTuple, cast
 import pytest
 
 from cacher.errors import AccessError, CacherError, IntegrityError, Silent, StoreError, Unanswered
-from cacher.http.exceptions import TransportError, Trouble
+from cacher.http.exceptions import FailureKind, TransportError
 from cacher.http.retry import Attempts
-from cacher.s3.error_mapping import Fault, NotAStore, explained, foreign, is_foreign, unanswered
+from cacher.s3.error_mapping import (
+    NotAStore,
+    Refusal,
+    is_not_a_store,
+    not_a_store,
+    refusal_error,
+    unanswered_error,
+)
 from cacher.s3.xml import ErrorDocument, read_error
 from cacher.time_limits import LIMITS
 
 PAGE = {"content-type": "text/html; charset=utf-8"}
 
 
-def fault(status: int, code: str = "", message: str = "", region: str = "") -> Fault:
-    return Fault(status, ErrorDocument(code, message, region))
+def refusal(status: int, code: str = "", message: str = "", region: str = "") -> Refusal:
+    return Refusal(status, ErrorDocument(code, message, region))
 
 
 @pytest.mark.parametrize(
     ("refusal", "kind", "message", "hint"),
     [
         pytest.param(
-            fault(404, "NoSuchBucket", "Bucket not found: cache"),
+            refusal(404, "NoSuchBucket", "Bucket not found: cache"),
             AccessError,
             "reading k: the bucket 'cache' does not exist",
             "--bucket",
             id="no-bucket",
         ),
         pytest.param(
-            fault(403, "AccessDenied", "Forbidden: Object quota is reached, maximum: 3"),
+            refusal(403, "AccessDenied", "Forbidden: Object quota is reached, maximum: 3"),
             AccessError,
             "reading k: the store is full: "
             "Forbidden: Object quota is reached, maximum: 3 (HTTP 403 AccessDenied)",
@@ -41,14 +48,14 @@ def fault(status: int, code: str = "", message: str = "", region: str = "") -> F
             id="quota",
         ),
         pytest.param(
-            fault(507, "XMinioStorageFull"),
+            refusal(507, "XMinioStorageFull"),
             AccessError,
             "reading k: the store is full: HTTP 507 XMinioStorageFull",
             "quota",
             id="full",
         ),
         pytest.param(
-            fault(403, "RequestTimeTooSkewed", "The difference is too large."),
+            refusal(403, "RequestTimeTooSkewed", "The difference is too large."),
             AccessError,
             "reading k: the store refused this machine's clock: "
             "The difference is too large (HTTP 403 RequestTimeTooSkewed)",
@@ -56,7 +63,7 @@ def fault(status: int, code: str = "", message: str = "", region: str = "") -> F
             id="clock",
         ),
         pytest.param(
-            fault(400, "AuthorizationHeaderMalformed", "unexpected scope"),
+            refusal(400, "AuthorizationHeaderMalformed", "unexpected scope"),
             AccessError,
             "reading k: the store wants another region or endpoint: "
             "unexpected scope (HTTP 400 AuthorizationHeaderMalformed)",
@@ -64,42 +71,42 @@ def fault(status: int, code: str = "", message: str = "", region: str = "") -> F
             id="region",
         ),
         pytest.param(
-            Fault(301, headers={"x-amz-bucket-region": "eu-west-3"}),
+            Refusal(301, headers={"x-amz-bucket-region": "eu-west-3"}),
             AccessError,
             "reading k: the store wants another region or endpoint: HTTP 301 Moved Permanently",
             "--endpoint",
             id="redirect",
         ),
         pytest.param(
-            fault(403, "AccessDenied", "Forbidden: No such key: GK1"),
+            refusal(403, "AccessDenied", "Forbidden: No such key: GK1"),
             AccessError,
             "reading k: the store refused: Forbidden: No such key: GK1 (HTTP 403 AccessDenied)",
             "key id",
             id="unknown-key-garage",
         ),
         pytest.param(
-            fault(403, "InvalidAccessKeyId"),
+            refusal(403, "InvalidAccessKeyId"),
             AccessError,
             "reading k: the store refused: HTTP 403 InvalidAccessKeyId",
             "key id",
             id="unknown-key-aws",
         ),
         pytest.param(
-            fault(403, "AccessDenied", "Forbidden: Invalid signature"),
+            refusal(403, "AccessDenied", "Forbidden: Invalid signature"),
             AccessError,
             "reading k: the store refused: Forbidden: Invalid signature (HTTP 403 AccessDenied)",
             "secret key",
             id="signature-garage",
         ),
         pytest.param(
-            fault(403, "SignatureDoesNotMatch"),
+            refusal(403, "SignatureDoesNotMatch"),
             AccessError,
             "reading k: the store refused: HTTP 403 SignatureDoesNotMatch",
             "secret key",
             id="signature-aws",
         ),
         pytest.param(
-            fault(403, "AccessDenied", "Forbidden: Operation is not allowed for this key."),
+            refusal(403, "AccessDenied", "Forbidden: Operation is not allowed for this key."),
             AccessError,
             "reading k: the store refused: "
             "Forbidden: Operation is not allowed for this key (HTTP 403 AccessDenied)",
@@ -107,49 +114,49 @@ def fault(status: int, code: str = "", message: str = "", region: str = "") -> F
             id="permission",
         ),
         pytest.param(
-            fault(401, "ExpiredToken"),
+            refusal(401, "ExpiredToken"),
             AccessError,
             "reading k: the store refused: HTTP 401 ExpiredToken",
             "new credentials",
             id="expired",
         ),
         pytest.param(
-            fault(403, "InvalidObjectState"),
+            refusal(403, "InvalidObjectState"),
             AccessError,
             "reading k: the store refused: HTTP 403 InvalidObjectState",
             "archived",
             id="archived",
         ),
         pytest.param(
-            fault(403),
+            refusal(403),
             AccessError,
             "reading k: the store refused: HTTP 403 Forbidden",
             "credentials",
             id="bare-403",
         ),
         pytest.param(
-            fault(400, "InvalidDigest", "Invalid digest"),
+            refusal(400, "InvalidDigest", "Invalid digest"),
             IntegrityError,
             "reading k: the body arrived damaged: Invalid digest (HTTP 400 InvalidDigest)",
             "changes bytes",
             id="damaged",
         ),
         pytest.param(
-            fault(501, "NotImplemented"),
+            refusal(501, "NotImplemented"),
             StoreError,
             "reading k: the store cannot do this: HTTP 501 NotImplemented",
             "",
             id="cannot",
         ),
         pytest.param(
-            Fault(502, headers=PAGE, body=b"<html><title>Bad Gateway</title></html>"),
+            Refusal(502, headers=PAGE, body=b"<html><title>Bad Gateway</title></html>"),
             StoreError,
             'reading k: the store failed: HTTP 502 Bad Gateway, text/html, title "Bad Gateway"',
             "later run",
             id="proxy-page",
         ),
         pytest.param(
-            fault(500, "InternalError", "We encountered an internal error."),
+            refusal(500, "InternalError", "We encountered an internal error."),
             StoreError,
             "reading k: the store failed: "
             "We encountered an internal error (HTTP 500 InternalError)",
@@ -157,14 +164,14 @@ def fault(status: int, code: str = "", message: str = "", region: str = "") -> F
             id="internal",
         ),
         pytest.param(
-            fault(400, "InvalidRequest", "Bad request: no"),
+            refusal(400, "InvalidRequest", "Bad request: no"),
             StoreError,
             "reading k: the store failed: Bad request: no (HTTP 400 InvalidRequest)",
             "cacher doctor",
             id="request",
         ),
         pytest.param(
-            Fault(413, headers=PAGE, body=b"<title>413</title>"),
+            Refusal(413, headers=PAGE, body=b"<title>413</title>"),
             StoreError,
             f"reading k: the store failed: HTTP 413 {HTTPStatus(413).phrase}, text/html, "
             'title "413"',
@@ -172,21 +179,21 @@ def fault(status: int, code: str = "", message: str = "", region: str = "") -> F
             id="nothing-was-sent",
         ),
         pytest.param(
-            Fault(407),
+            Refusal(407),
             StoreError,
             "reading k: the proxy refused: HTTP 407 Proxy Authentication Required",
             "HTTP_PROXY=http://USER:PASSWORD@HOST:PORT",
             id="proxy",
         ),
         pytest.param(
-            Fault(500, ErrorDocument("SlowDown"), broken="Error in place of X", came_as=200),
+            Refusal(500, ErrorDocument("SlowDown"), broken="Error in place of X", came_as=200),
             StoreError,
             "reading k: the store failed: HTTP 200 SlowDown",
             "later run",
             id="under-200",
         ),
         pytest.param(
-            Fault(500, broken="not XML: no element found"),
+            Refusal(500, broken="not XML: no element found"),
             StoreError,
             "reading k: the store failed: its answer is damaged: not XML: no element found",
             "later run",
@@ -194,8 +201,8 @@ def fault(status: int, code: str = "", message: str = "", region: str = "") -> F
         ),
     ],
 )
-def test_refusals(refusal: Fault, kind: type[CacherError], message: str, hint: str) -> None:
-    error = explained(refusal, "reading k", "cache", "http://h:1")
+def test_refusals(refusal: Refusal, kind: type[CacherError], message: str, hint: str) -> None:
+    error = refusal_error(refusal, "reading k", "cache", "http://h:1")
     assert type(error) is kind
     assert error.message == message
     assert hint in error.hint
@@ -207,7 +214,7 @@ def test_refusals(refusal: Fault, kind: type[CacherError], message: str, hint: s
     [(0, "cacher doctor"), (5 << 20, "raise it"), ((5 << 20) + 1, "--part-size 5MiB")],
 )
 def test_what_is_too_large_for_a_proxy(sent: int, hint: str) -> None:
-    error = explained(Fault(413, body=b""), "storing k", "cache", "http://h:1", sent=sent)
+    error = refusal_error(Refusal(413, body=b""), "storing k", "cache", "http://h:1", sent=sent)
     assert hint in error.hint
 
 
@@ -217,18 +224,18 @@ def test_what_is_too_large_for_a_proxy(sent: int, hint: str) -> None:
 def test_a_proxy_that_wants_credentials(where: str, name: str) -> None:
     detail = "the proxy failed: Tunnel connection failed: 407 Proxy Authentication Required"
     attempts = cast(Attempts, Spent(1, 0.0))
-    error = unanswered(TransportError(Trouble.PROXY, detail), "listing", where, attempts)
+    error = unanswered_error(TransportError(FailureKind.PROXY, detail), "listing", where, attempts)
     assert error.hint == f"the proxy needs credentials: {name}=http://USER:PASSWORD@HOST:PORT"
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_login_before_the_store(status: int) -> None:
     for body in (b"", b"<html>", b"<Error><Code>Acc", b"<Error/>"):
-        assert is_foreign(Fault(status, body=body))
-        assert not is_foreign(Fault(status, headers={"x-amz-request-id": "1"}, body=body))
-    assert not is_foreign(Fault(status))  # of a HEAD
-    assert not is_foreign(fault(status, "AccessDenied"))
-    assert is_foreign(Fault(511))
+        assert is_not_a_store(Refusal(status, body=body))
+        assert not is_not_a_store(Refusal(status, headers={"x-amz-request-id": "1"}, body=body))
+    assert not is_not_a_store(Refusal(status))  # of a HEAD
+    assert not is_not_a_store(refusal(status, "AccessDenied"))
+    assert is_not_a_store(Refusal(511))
 
 
 def answered(code: str = "", message: str = "", region: str = "") -> ErrorDocument:
@@ -275,7 +282,7 @@ def test_what_a_store_says_has_no_markup() -> None:
 def test_what_came_is_described(
     status: int, headers: Mapping[str, str], body: bytes | None, came: str
 ) -> None:
-    error = foreign("reading k", "http://h:1", status, headers, body)
+    error = not_a_store("reading k", "http://h:1", status, headers, body)
     lead = "reading k: http://h:1 answered, but not as an S3 store does: HTTP "
     assert error.message.startswith(lead)
     assert error.message.endswith(came)
@@ -294,17 +301,17 @@ def test_what_came_is_described(
     ],
 )
 def test_a_tls_port_that_is_spoken_to_in_http(page: bytes) -> None:
-    error = explained(Fault(400, body=page), "listing", "cache", "http://h:1")
+    error = refusal_error(Refusal(400, body=page), "listing", "cache", "http://h:1")
     assert isinstance(error, NotAStore)
     assert error.hint == "is it https://h:1?"
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 400, 404, 405, 501])
 def test_a_refusal_without_a_stores_words_is_not_a_stores(status: int) -> None:
-    page = Fault(status, headers=PAGE, body=b"<title>No</title>")
-    assert isinstance(explained(page, "listing", "cache", "http://h:1"), NotAStore)
-    in_words = fault(status, "SomeCode", "no")
-    assert not isinstance(explained(in_words, "listing", "cache", "http://h:1"), NotAStore)
+    page = Refusal(status, headers=PAGE, body=b"<title>No</title>")
+    assert isinstance(refusal_error(page, "listing", "cache", "http://h:1"), NotAStore)
+    in_words = refusal(status, "SomeCode", "no")
+    assert not isinstance(refusal_error(in_words, "listing", "cache", "http://h:1"), NotAStore)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +326,7 @@ def test_a_refusal_without_a_stores_words_is_not_a_stores(status: int) -> None:
 def test_a_later_run_is_recommended_where_it_may_help(
     status: int, code: str, hopeful: bool
 ) -> None:
-    error = explained(fault(status, code), "listing", "cache", "http://h:1")
+    error = refusal_error(refusal(status, code), "listing", "cache", "http://h:1")
     assert ("a later run may succeed" in error.hint) is hopeful
 
 
@@ -330,80 +337,90 @@ class Spent(NamedTuple):
     spent: float
 
 
-def unanswered_by(trouble: Trouble, detail: str, failed: int = 1, spent: float = 0.0) -> StoreError:
+def unanswered_by(
+    kind: FailureKind, detail: str, failed: int = 1, spent: float = 0.0
+) -> StoreError:
     attempts = cast(Attempts, Spent(failed, spent))
-    return unanswered(TransportError(trouble, detail), "listing", "http://h:1", attempts)
+    return unanswered_error(TransportError(kind, detail), "listing", "http://h:1", attempts)
 
 
-@pytest.mark.parametrize("trouble", list(Trouble))
-def test_every_trouble_has_a_hint(trouble: Trouble) -> None:
-    error = unanswered_by(trouble, "connection refused")
+@pytest.mark.parametrize("kind", list(FailureKind))
+def test_every_trouble_has_a_hint(kind: FailureKind) -> None:
+    error = unanswered_by(kind, "connection refused")
     assert isinstance(error, Unanswered)
-    broken = trouble in (Trouble.BROKEN, Trouble.MALFORMED)  # another request may fare better
+    broken = kind in (FailureKind.BROKEN, FailureKind.MALFORMED)  # another request may fare better
     assert isinstance(error, Silent) != broken
     assert error.message.startswith("listing: http://h:1: connection refused")
     assert error.hint
 
 
 @pytest.mark.parametrize(
-    ("trouble", "detail", "failed", "spent", "said"),
+    ("kind", "detail", "failed", "spent", "said"),
     [
-        (Trouble.REFUSED, "connection refused", 1, 0.0, "connection refused"),
-        (Trouble.REFUSED, "connection refused", 4, 4.96, "connection refused (4 tries in 5.0 s)"),
-        (Trouble.CONNECT, "no connection", 3, 15.2, "no connection for 15 s (3 tries)"),
-        (Trouble.SILENCE, "no answer", 2, 30.0, "no answer for 30 s (2 tries)"),
-        (Trouble.SILENCE, "no answer", 1, 120.0, "no answer for 120 s"),
-        (Trouble.BROKEN, "the answer ended early", 0, 0.0, "the answer ended early"),
-        (Trouble.BROKEN, "connection reset", 6, 7.0, "connection reset (6 tries in 7.0 s)"),
+        (FailureKind.REFUSED, "connection refused", 1, 0.0, "connection refused"),
+        (
+            FailureKind.REFUSED,
+            "connection refused",
+            4,
+            4.96,
+            "connection refused (4 tries in 5.0 s)",
+        ),
+        (FailureKind.CONNECT, "no connection", 3, 15.2, "no connection for 15 s (3 tries)"),
+        (FailureKind.TIMEOUT, "no answer", 2, 30.0, "no answer for 30 s (2 tries)"),
+        (FailureKind.TIMEOUT, "no answer", 1, 120.0, "no answer for 120 s"),
+        (FailureKind.BROKEN, "the answer ended early", 0, 0.0, "the answer ended early"),
+        (FailureKind.BROKEN, "connection reset", 6, 7.0, "connection reset (6 tries in 7.0 s)"),
     ],
 )
 def test_numbers_tell_how_long_and_how_often(
-    trouble: Trouble, detail: str, failed: int, spent: float, said: str
+    kind: FailureKind, detail: str, failed: int, spent: float, said: str
 ) -> None:
-    error = unanswered_by(trouble, detail, failed, spent)
+    error = unanswered_by(kind, detail, failed, spent)
     assert error.message == f"listing: http://h:1: {said}"
 
 
 @pytest.mark.parametrize(
-    ("trouble", "hint"),
+    ("kind", "hint"),
     [
-        (Trouble.NAME, "host name"),
-        (Trouble.CONNECT, "--endpoint"),
-        (Trouble.REFUSED, "--endpoint"),
-        (Trouble.TLS, "--ca-file"),
-        (Trouble.EXPIRED, "renew the store's certificate, or set this machine's clock"),
-        (Trouble.EARLY, "set this machine's clock"),
-        (Trouble.MISMATCH, "check the host name in --endpoint"),
-        (Trouble.PLAIN, "http://"),
-        (Trouble.ENCRYPTED, "https://"),
-        (Trouble.MALFORMED, "--endpoint"),
-        (Trouble.PROXY, "HTTPS_PROXY"),
-        (Trouble.TUNNEL, "check HTTPS_PROXY"),
-        (Trouble.LOGIN, "the proxy needs credentials"),
+        (FailureKind.NAME, "host name"),
+        (FailureKind.CONNECT, "--endpoint"),
+        (FailureKind.REFUSED, "--endpoint"),
+        (FailureKind.TLS, "--ca-file"),
+        (FailureKind.EXPIRED, "renew the store's certificate, or set this machine's clock"),
+        (FailureKind.NOT_YET_VALID, "set this machine's clock"),
+        (FailureKind.WRONG_HOST, "check the host name in --endpoint"),
+        (FailureKind.PLAIN_HTTP, "http://"),
+        (FailureKind.UNEXPECTED_TLS, "https://"),
+        (FailureKind.MALFORMED, "--endpoint"),
+        (FailureKind.PROXY, "HTTPS_PROXY"),
+        (FailureKind.PROXY_TUNNEL, "check HTTPS_PROXY"),
+        (FailureKind.PROXY_LOGIN, "the proxy needs credentials"),
     ],
 )
-def test_hints_name_what_to_set(trouble: Trouble, hint: str) -> None:
-    assert hint in unanswered_by(trouble, "x").hint
+def test_hints_name_what_to_set(kind: FailureKind, hint: str) -> None:
+    assert hint in unanswered_by(kind, "x").hint
 
 
 def test_which_troubles_are_worth_a_try() -> None:
-    hopeless = {trouble for trouble in Trouble if TransportError(trouble, "").hopeless}
+    hopeless = {kind for kind in FailureKind if TransportError(kind, "").is_final}
     assert hopeless == {
-        Trouble.TLS,
-        Trouble.EXPIRED,
-        Trouble.EARLY,
-        Trouble.MISMATCH,
-        Trouble.PLAIN,
-        Trouble.ENCRYPTED,
-        Trouble.MALFORMED,
-        Trouble.TUNNEL,
-        Trouble.LOGIN,
+        FailureKind.TLS,
+        FailureKind.EXPIRED,
+        FailureKind.NOT_YET_VALID,
+        FailureKind.WRONG_HOST,
+        FailureKind.PLAIN_HTTP,
+        FailureKind.UNEXPECTED_TLS,
+        FailureKind.MALFORMED,
+        FailureKind.PROXY_TUNNEL,
+        FailureKind.PROXY_LOGIN,
     }
 
 
 def test_a_machine_that_answers_gets_less_time_than_one_that_may() -> None:
-    within = {trouble: TransportError(trouble, "").within(LIMITS, 30.0) for trouble in Trouble}
-    assert within.pop(Trouble.SLOW) == 0.0  # it has had its time
-    assert within.pop(Trouble.CONNECT) == 15.0
-    assert {within.pop(each) for each in (Trouble.REFUSED, Trouble.NAME, Trouble.PROXY)} == {5.0}
+    within = {kind: TransportError(kind, "").time_limit(LIMITS, 30.0) for kind in FailureKind}
+    assert within.pop(FailureKind.SLOW) == 0.0  # it has had its time
+    assert within.pop(FailureKind.CONNECT) == 15.0
+    assert {
+        within.pop(each) for each in (FailureKind.REFUSED, FailureKind.NAME, FailureKind.PROXY)
+    } == {5.0}
     assert set(within.values()) == {30.0}

@@ -30,7 +30,7 @@ def test_one_deadline_from_the_beginning(ended_at: float | None) -> None:
         monotonic=clock,
         ended_at=lambda: ended_at,
     )
-    left = session.undoing()
+    left = session.undo_time_left()
     expected = {None: LIMITS.undo, 998.0: LIMITS.undo - 2.0, 900.0: 0.0}[ended_at]
     assert left() == expected
     clock.now += 1.0

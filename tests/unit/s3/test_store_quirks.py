@@ -69,7 +69,7 @@ BUCKET_REGION = {"x-amz-bucket-region": "eu-west-1"}
 def test_the_region_that_a_refusal_tells(
     status: int, headers: dict[str, str], error: ErrorDocument, region: str
 ) -> None:
-    assert store_quirks.region_told(status, headers, error) == region
+    assert store_quirks.region_in_refusal(status, headers, error) == region
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_region_that_a_refusal_tells(
     ],
 )
 def test_refusals_for_the_clock(error: ErrorDocument, off: bool) -> None:
-    assert store_quirks.clock_is_off(error) is off
+    assert store_quirks.is_clock_refusal(error) is off
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_refusals_for_the_clock(error: ErrorDocument, off: bool) -> None:
     ],
 )
 def test_full_stores(status: int, error: ErrorDocument, reached: bool) -> None:
-    assert store_quirks.quota_is_reached(status, error) is reached
+    assert store_quirks.is_quota_refusal(status, error) is reached
 
 
 def test_limits_hang_together() -> None:
     assert store_quirks.MIN_PART <= store_quirks.MAX_PART
     assert store_quirks.FEW_PARTS <= store_quirks.MAX_PARTS
-    assert 1 <= store_quirks.BULK_DELETE <= 1000  # AWS refuses more
+    assert 1 <= store_quirks.BULK_DELETE_KEYS <= 1000  # AWS refuses more

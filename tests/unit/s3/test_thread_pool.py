@@ -11,7 +11,7 @@ import pytest
 
 from cacher.errors import OutOfThreads, StoreError
 from cacher.http.exceptions import Cancelled
-from cacher.s3.thread_pool import ThreadPool, work_within
+from cacher.s3.thread_pool import ThreadPool, run_with_timeout
 
 LONG = 300.0
 """Seconds that nothing here may take: whoever waits is woken."""
@@ -73,7 +73,7 @@ def test_a_failure_cancels_the_others() -> None:
 
     def waiting_for_ever(crew: ThreadPool) -> None:
         with crew.changed:
-            crew.wait(lambda: False)
+            crew.wait_in_thread(lambda: False)
 
     def checking(crew: ThreadPool) -> None:
         while True:
@@ -112,7 +112,7 @@ def test_whoever_comes_late_is_cancelled_at_once() -> None:
     with pytest.raises(Cancelled):
         crew.pause(LONG)
     with pytest.raises(Cancelled), crew.changed:
-        crew.wait(lambda: True)
+        crew.wait_in_thread(lambda: True)
 
 
 def test_leaving_early_interrupts_again_and_again_and_waits() -> None:
@@ -267,7 +267,7 @@ def test_a_thread_that_nothing_wakes_is_left_behind() -> None:
 def test_work_within_its_time() -> None:
     done: list[int] = []
     began = time.monotonic()
-    work_within(LONG, lambda: done.append(1), idle)
+    run_with_timeout(LONG, lambda: done.append(1), idle)
     assert done == [1]
     assert time.monotonic() - began < LONG / 2
 
@@ -275,7 +275,7 @@ def test_work_within_its_time() -> None:
 def test_work_that_takes_longer_is_left_behind() -> None:
     over = threading.Event()
     began = time.monotonic()
-    work_within(0.2, partial(hang, over), idle)
+    run_with_timeout(0.2, partial(hang, over), idle)
     assert 0.2 <= time.monotonic() - began < LONG / 2
     over.set()
 
@@ -285,7 +285,7 @@ def failing() -> None:
 
 
 def test_that_such_work_fails_changes_nothing() -> None:
-    work_within(LONG, failing, idle)
+    run_with_timeout(LONG, failing, idle)
 
 
 @pytest.mark.parametrize("work", [idle, failing])
@@ -302,5 +302,5 @@ def test_such_work_without_a_thread_to_spare(
         work()
 
     monkeypatch.setattr(threading.Thread, "start", refused)
-    work_within(LONG, noted, idle)
+    run_with_timeout(LONG, noted, idle)
     assert done == [1]

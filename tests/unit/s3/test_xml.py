@@ -193,7 +193,7 @@ def test_a_list_that_came_whole_and_is_damaged_would_be_so_again(inner: str, wor
     with pytest.raises(MalformedDocument, match=words) as caught:
         documents.read_list_page(listing(inner))
     assert caught.value.is_final
-    assert not caught.value.is_foreign
+    assert not caught.value.is_not_s3
     with pytest.raises(MalformedDocument) as cut:
         documents.read_list_page(listing(inner)[:-1])
     assert not cut.value.is_final
@@ -208,10 +208,10 @@ def test_what_is_not_nothing() -> None:
     for body in (b"<html></html>", b"{}", b"x", b"<Error/>"):
         with pytest.raises(MalformedDocument) as caught:
             documents.read_nothing(body)
-        assert caught.value.is_foreign
+        assert caught.value.is_not_s3
     with pytest.raises(MalformedDocument) as caught:
         documents.read_nothing(b"<Error><Code>SlowDown</Code></Error>")
-    assert (caught.value.error.code, caught.value.is_foreign) == ("SlowDown", False)
+    assert (caught.value.error.code, caught.value.is_not_s3) == ("SlowDown", False)
 
 
 def test_a_size_that_is_left_out_is_nothing() -> None:
