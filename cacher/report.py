@@ -1,41 +1,44 @@
-"""What people (stderr) and machines (stdout) get to see, progress included.
+"""All output: lines and progress for people on stderr, lines and JSON for machines on stdout.
 
-Knows no command and no store. Nothing that is not printable reaches a terminal: messages may hold
-keys, file names and what a server said.
+Knows no command and no store. Escapes every character that is not printable, since messages may
+hold keys, file names and words of a server.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import IO, Any, Self
+from _thread import allocate_lock
 
 from cacher.errors import CacherError, LocalError, OutOfThreads, escaped, os_reason
+from cacher.fileio import start_thread
+
+TYPE_CHECKING = False  # every start loads this module: typing, threading and json would cost more
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from threading import Thread
+    from typing import IO, Any, Self
 
 TERMINAL_INTERVAL = 0.1
 LOG_INTERVAL = 10.0
 """Seconds between two looks at the progress: a bar that moves, a line in a log."""
 
 WAITING = 5.0
-"""Seconds without a byte after which it is said who is waited for."""
+"""Seconds without a byte after which progress says who is waited for."""
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _BAR, _SHORT_BAR = 24, 8
 """Cells of the bar, and of one that is shortened for an estimate."""
 
 _LEAST = 20
-"""Columns of a key and what is done with it that no number may take."""
+"""Columns that stay for the operation and its key, however long the numbers are."""
 
 _COLUMNS = 80
 
 
 class Report:
-    """Where all output goes. `monotonic` gives seconds."""
+    """Writes all output of one run. `monotonic` gives seconds."""
 
     def __init__(
         self,
@@ -55,30 +58,30 @@ class Report:
         self.warnings: list[str] = []
         self.hints: list[str | None] = []
         self.fields: dict[str, Any] = {}
-        """What the JSON object of a command has besides its own fields."""
+        """Fields of the JSON object that do not depend on the command."""
         self._stdout = stdout
         self._stderr = stderr
         self._colored = colored
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._bar_is_drawn = False
 
     @property
     def stdout_is_terminal(self) -> bool:
-        """Whether people read stdout."""
+        """Return whether people read stdout."""
         return self._stdout.isatty()
 
     def say(self, text: str) -> None:
-        """The closing line: what was done."""
+        """Write a line for people, such as the result, unless `quiet`."""
         if not self.quiet:
             self._write_line(text)
 
     def note(self, text: str) -> None:
-        """A detail for those who ask for more."""
+        """Write a detail, if `verbose`."""
         if self.verbose:
             self._write_line(text)
 
     def warn(self, text: str, hint: str = "") -> None:
-        """What went wrong without making the command fail, and the next step to take."""
+        """Write a problem that does not make the command fail, and the next step to take."""
         self.warnings.append(printable(text))
         self.hints.append(printable(hint) or None)
         self._write_line(text, self._paint("33", "warning: "))
@@ -86,59 +89,66 @@ class Report:
             self._write_line(hint, self._paint("36", "hint: "))
 
     def shared_fields(self) -> dict[str, Any]:
-        """The fields of a JSON object that tell of more than the command itself."""
+        """Return the fields that the JSON object of every command has: warnings, hints, others."""
         hints = {"hints": self.hints} if any(self.hints) else {}
         return {"warnings": self.warnings, **hints, **self.fields}
 
     def error(self, error: CacherError) -> None:
-        """What made the command fail, and the next step to take."""
+        """Write why the command failed, and the next step to take."""
         self._write_line(error.message, self._paint("31", "error: "))
         if error.hint:
             self._write_line(error.hint, self._paint("36", "hint: "))
 
+    def text(self, text: str) -> None:
+        """Write lines to stderr as they are: a page of help, a traceback."""
+        with self._lock:
+            self._write_stderr(text)
+
     def line(self, text: str) -> None:
-        """One line on stdout."""
-        self._write_stdout(printable(text) + "\n")
+        """Write one line to stdout, with every unprintable character escaped.
+
+        Raises `LocalError`, or `BrokenPipeError` if the reader of stdout is gone, as do all methods
+        that write to stdout.
+        """
+        self.raw(printable(text))
 
     def raw(self, text: str) -> None:
-        """One line on stdout for a machine, as it is."""
-        self._write_stdout(text + "\n")
+        """Write text and a newline to stdout, as they are."""
+        _to_stdout(self._stdout.write, text + "\n")
 
     def json(self, value: Mapping[str, Any]) -> None:
-        """One JSON object on a line of stdout."""
+        """Write one JSON object as a line of stdout."""
+        import json
+
         # Pure ASCII, so that lone surrogates of odd file names survive every encoding.
-        self._write_stdout(json.dumps(value) + "\n")
+        self.raw(json.dumps(value))
 
     def flush(self) -> None:
-        """Everything out, so that a failure to write is known before the exit status is.
-
-        Raises `LocalError`, as all that writes to stdout does, and `BrokenPipeError`.
-        """
-        with _writing_stdout():
-            self._stdout.flush()
+        """Flush stdout, so that a failure to write is known before the exit status is."""
+        _to_stdout(self._stdout.flush)
 
     def progress(
         self, doing: str, total: int | None = None, *, waits_for: str = "the store"
     ) -> Progress:
-        """A meter that shows how far `doing` is; `total` bytes, where that is known.
+        """Return a meter that shows how many of `total` bytes, if known, `doing` has moved.
 
         `waits_for` is who is named when nothing moves.
         """
         return Progress(self, doing, total, waits_for, shown=not self.quiet)
 
     def wait(self, doing: str) -> Progress:
-        """A meter without bytes, which shows only that the store is waited for."""
+        """Return a meter without bytes, which shows only that the store is waited for."""
         return Progress(self, f"{doing},", None, "the store", shown=not self.quiet, counts=False)
 
     def draw(self, text: str) -> None:
-        """Replace the progress bar, which is not a line yet."""
+        """Draw the progress bar over the one before; remove it if `text` is empty."""
         with self._lock:
             self._write_stderr(f"\r\x1b[K{printable(text)}" if text else "\r\x1b[K")
             self._bar_is_drawn = bool(text)
 
     @property
     def columns(self) -> int:
-        """The width of the terminal that the bar is drawn on."""
+        """Return the width of the terminal on stderr."""
         try:
             return os.get_terminal_size(self._stderr.fileno()).columns or _COLUMNS
         except (OSError, ValueError):
@@ -146,15 +156,11 @@ class Report:
 
     @property
     def stderr_is_terminal(self) -> bool:
-        """Whether people read stderr, and a bar can be drawn over and over."""
+        """Return whether stderr is a terminal, on which a bar can be drawn over and over."""
         return self._stderr.isatty()
 
     def _paint(self, color: str, text: str) -> str:
         return f"\x1b[{color}m{text}\x1b[0m" if self._colored else text
-
-    def _write_stdout(self, text: str) -> None:
-        with _writing_stdout():
-            self._stdout.write(text)
 
     def _write_line(self, text: str, label: str = "") -> None:
         with self._lock:
@@ -167,14 +173,13 @@ class Report:
             self._stderr.write(text)
             self._stderr.flush()
         except OSError:
-            pass  # nobody can be told, which changes nothing of what is done
+            pass  # nobody reads it, which changes nothing of what is done
 
 
-@contextmanager
-def _writing_stdout() -> Iterator[None]:
-    """Tell a stdout that cannot be written to from a store or a disk of ours."""
+def _to_stdout(operation: Callable[..., object], *text: str) -> None:
+    """Write or flush; raise `LocalError` where stdout cannot be written."""
     try:
-        yield
+        operation(*text)
     except BrokenPipeError:
         raise  # whoever read it has seen enough
     except OSError as error:
@@ -198,45 +203,47 @@ class Progress:
         shown: bool,
         counts: bool = True,
     ) -> None:
+        from threading import Event
+
         self.total = total
         self.count = 0
         self.files: Callable[[], int] | None = None
-        """Gives the files so far, where these are counted."""
+        """Returns the number of files so far, where these are counted."""
         self.passed: Callable[[], int] | None = None
-        """Gives what has been read or written besides, where that is known: it moves, too."""
+        """Returns the bytes moved at the other end, where these are known: they count as moving."""
         self._report = report
         self._doing = doing
         self._waits_for = waits_for
         self._shown = shown
         self._counts = counts
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._start = self._moved = report.monotonic()
         self._passed_before = (0, 0)
         self._arrives = total is None
-        """A total that is learned later is that of what arrives: with it, waiting is over."""
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
+        """Whether a total, learned later, means that all has arrived once it is reached."""
+        self._over = Event()
+        self._thread: Thread | None = None
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Return the seconds since it began."""
         return self._report.monotonic() - self._start
 
     def add(self, count: int) -> None:
-        """So many more bytes have moved; fewer, if some must move again."""
+        """Count bytes that have moved; less than 0, if some must move again."""
         with self._lock:
             self.count += count
             self._moved = self._report.monotonic()
 
     def __enter__(self) -> Self:
         if self._shown:
-            thread = threading.Thread(target=self._show, daemon=True)
+            from threading import Thread
+
+            thread = Thread(target=self._show, daemon=True)
             try:
-                thread.start()
-            except RuntimeError as error:
-                meant = OutOfThreads.meant_by(error)
-                if not isinstance(meant, OutOfThreads):
-                    raise meant from None
+                start_thread(thread)
+            except OutOfThreads:
+                pass  # nothing is shown
             else:
                 self._thread = thread
         return self
@@ -262,7 +269,7 @@ class Progress:
             self._report.draw("")
 
     def _bar(self, room: int) -> str:
-        """A line that fits: one that wraps cannot be drawn over, and would fill the screen.
+        """Return a line that fits: one that wraps cannot be drawn over, and would fill the screen.
 
         Without room, the bar shrinks, the estimate goes, the bar goes, then numbers go, and only
         then is the key cut.
@@ -289,7 +296,7 @@ class Progress:
         return min(self.count / self.total, 1.0) if self.total else 0.0
 
     def _numbers(self) -> tuple[list[str], list[str]]:
-        """How far it is, the longest text first; and the estimate, if there is one."""
+        """Return texts of how far it is, the longest first; and the estimate, if there is one."""
         count, total = self.count, self.total
         far = f"{self._share:.0%} of {size_text(total)}" if total else size_text(count)
         short = f"{self._share:.0%}" if total else size_text(count)
@@ -308,7 +315,7 @@ class Progress:
         return [*texts, far, short], estimate
 
     def _waited(self, files: int) -> str:
-        """For how long nothing has moved; empty if something has, or all is there."""
+        """Return for how long nothing has moved; empty if something has, or all is there."""
         now = self._report.monotonic()
         with self._lock:
             passed = (files, self.passed() if self.passed else 0)
@@ -321,7 +328,7 @@ class Progress:
 
 
 def size_text(count: float) -> str:
-    """Bytes as people read them: `68.4 MiB`."""
+    """Return bytes as people read them: `68.4 MiB`."""
     unit = 0
     while round(count, 1) >= 1024 and unit < len(_UNITS) - 1:
         count, unit = count / 1024, unit + 1
@@ -329,7 +336,7 @@ def size_text(count: float) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """A duration as people read it: `0.9 s`, `3:07`, `1:00:00`."""
+    """Return a duration as people read it: `0.9 s`, `3:07`, `1:00:00`."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(int(seconds + 0.5), 60)
@@ -338,37 +345,37 @@ def seconds_text(seconds: float) -> str:
 
 
 def transfer_text(count: int, seconds: float) -> str:
-    """`68.4 MiB in 0.9 s, 76.0 MiB/s`."""
+    """Return `68.4 MiB in 0.9 s, 76.0 MiB/s`."""
     rate = size_text(count / max(seconds, 0.001))
     return f"{size_text(count)} in {seconds_text(seconds)}, {rate}/s"
 
 
 def counted(count: int, one: str, many: str = "") -> str:
-    """`1 file`, `5,051 files`; `many` is the plural if that is not `one` with an s."""
+    """Return `1 file`, `5,051 files`; `many` is the plural if that is not `one` with an s."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def packed_text(files: str, unpacked: int, packed: int, seconds: float) -> str:
-    """`5,051 files, 476.8 MiB -> 238.8 MiB in 3.5 s, 68.3 MiB/s`, in the way the bytes went."""
+    """Return `2 files, 476.8 MiB -> 238.8 MiB in 3.5 s, 68.3 MiB/s`: the rate of packed bytes."""
     return f"{files}, {size_text(unpacked)} -> {transfer_text(packed, seconds)}"
 
 
 def unpacked_text(files: str, packed: int, unpacked: int, seconds: float) -> str:
-    """`5,051 files, 238.8 MiB -> 476.8 MiB in 3.5 s, 68.3 MiB/s`: the rate is of what arrived."""
+    """Return `2 files, 238.8 MiB -> 476.8 MiB in 3.5 s, 68.3 MiB/s`: the rate of packed bytes."""
     rate = size_text(packed / max(seconds, 0.001))
     sizes = f"{size_text(packed)} -> {size_text(unpacked)}"
     return f"{files}, {sizes} in {seconds_text(seconds)}, {rate}/s"
 
 
 def printable(text: str) -> str:
-    """The text with whatever could steer a terminal shown as an escape."""
+    """Return the text with every character escaped that could control a terminal."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else escaped(c) for c in text)
 
 
 def colors_wanted(environ: Mapping[str, str]) -> bool:
-    """Whether stderr is a terminal that shows colours, and nobody objects (NO_COLOR)."""
+    """Return whether stderr is a terminal that shows colours, and NO_COLOR is not set."""
     return (
         not environ.get("NO_COLOR")
         and environ.get("TERM", "dumb") != "dumb"
