@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from cacher.archive.sealed_stream import SealedReader
 from cacher.errors import IntegrityError
 from cacher.fileio import BUFFER_SIZE
-from cacher.tar.header_fields import require_sum
+from cacher.tar.header_fields import verify_checksum
 
 Read = Callable[[memoryview], int]
 """Fills the front of a buffer; 0 is the end."""
@@ -55,7 +55,7 @@ def _require_tar(head: bytes) -> None:
         raise IntegrityError("it is empty")
     if len(head) == _MAGIC:
         try:
-            require_sum(head)  # of any age: "ustar" came later than tar
+            verify_checksum(head)  # of any age: "ustar" came later than tar
         except IntegrityError:
             pass
         else:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cacher.errors import IntegrityError, SourceError
-from cacher.tar.reader import FILE, TarReader
+from cacher.tar.header_fields import FILE
+from cacher.tar.reader import TarReader
 
 BUFFER = 1024 * 1024
 """Bytes read at once of what an engine saves."""

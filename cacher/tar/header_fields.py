@@ -1,53 +1,115 @@
-"""The fields of tar headers and PAX records, read: bytes become numbers and names, or a refusal."""
+"""The fields of tar headers and PAX records: bytes become numbers and names, or a refusal.
+
+POSIX.1-2017, pax, "ustar Interchange Format" and "pax Extended Header". Knows no stream.
+"""
 
 from __future__ import annotations
 
 import zlib
 
 from cacher.errors import IntegrityError
-from cacher.tar.pax import Records
+
+BLOCK_SIZE = 512
+"""Bytes: headers are one block, and contents are padded to whole ones."""
+
+FILE, HARD_LINK, SYMLINK, CHARACTER, DEVICE, DIRECTORY, FIFO = (b"%d" % n for n in range(7))
+"""Types of members."""
+
+PAX = b"x"
 
 SECOND = 1_000_000_000
+"""Nanoseconds."""
+
+PaxRecords = dict[bytes, bytes]
 
 _ADLER = 65521
 
+_PAX_KEYS = frozenset([b"path", b"linkpath", b"size", b"mtime", b"uid", b"gid"])
 
-def shown(name: bytes) -> str:
-    """A member's name for a message, on one line, however long it is and whatever is in it."""
+SPARSE = b"GNU.sparse."
+"""How the keys begin that GNU tar gives a sparse member."""
+
+_UNSUPPORTED = {
+    # GNU tar manual, "Basic Tar Format"; star(5) for those of Solaris and star.
+    b"A": "an access control list of Solaris",
+    b"D": "a directory of `tar --listed-incremental`",
+    b"I": "a name of star without content",
+    b"M": "a part of an archive on several volumes",
+    b"N": "a list of long names of an old GNU tar",
+    b"X": "an extended header of Solaris",
+}
+
+
+def printable(name: bytes) -> str:
+    """Return a member's name for a message: one line of at most 200 characters."""
     text = name.decode(errors="backslashreplace") or "a member without a name"
     if not text.isprintable():
         text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= 200 else f"{text[:100]}…{text[-99:]}"
 
 
-def name_of(block: bytes) -> bytes:
-    """The name that a header gives, with ustar's prefix."""
+def name_field(block: bytes) -> bytes:
+    """Return the name in a header, with ustar's prefix."""
     name = block[:100].split(b"\0", 1)[0]
     if block[345] and block[257:263] == b"ustar\0":
-        return text(block, 345, 155) + b"/" + name
+        return text_field(block, 345, 155) + b"/" + name
     return name
 
 
-def text(block: bytes, start: int, size: int) -> bytes:
-    """A field up to its first NUL."""
+def text_field(block: bytes, start: int, size: int) -> bytes:
+    """Return a field up to its first NUL."""
     end = block.find(0, start, start + size)
     return block[start : end if end >= 0 else start + size]
 
 
-def require_sum(block: bytes) -> None:
-    """The sum of the header's bytes, where its own field counts as spaces.
+def size_field(block: bytes) -> int:
+    """Return the bytes of the content that follows a header."""
+    return number_field(block, 124, 12, text_field(block, 0, 100))
 
-    Compared modulo 65521: the low half of Adler-32 is one and the sum, ten times as fast.
+
+def number_field(block: bytes, start: int, size: int, name: bytes) -> int:
+    """Return the number in a field: octal digits, or GNU's binary form, whose first bit is set.
+
+    Raises `IntegrityError` with `name` in the message.
+    """
+    field = block[start : start + size]
+    if field[0] & 0x80:
+        bits = 8 * size - 1
+        value = int.from_bytes(field, "big") & ((1 << bits) - 1)
+        return value - (1 << bits) if value >> (bits - 1) else value
+    digits = field.strip(b" \0")
+    if not digits:
+        return 0
+    try:
+        if digits.isdigit():
+            return int(digits, 8)
+    except ValueError:
+        pass
+    raise IntegrityError(f"{printable(name)}: a number in its header is malformed")
+
+
+def byte_sum(data: bytes) -> int:
+    """Return the sum of at most 256 bytes, ten times as fast as `sum`; modulo 65521 of more.
+
+    The low half of Adler-32 is 1 and the sum of the bytes, modulo 65521.
+    """
+    return (zlib.adler32(data) & 0xFFFF) - 1
+
+
+def verify_checksum(block: bytes) -> None:
+    """Raise `IntegrityError` unless a header's checksum is the sum of its bytes.
+
+    The field of the checksum itself counts as spaces. Compared modulo 65521, see `byte_sum`.
     """
     field = block[148:156]
-    told = field.strip(b" \0")
+    digits = field.strip(b" \0")
     try:
-        expected = int(told, 8) if told.isdigit() else None
+        recorded = int(digits, 8) if digits.isdigit() else None
     except ValueError:
-        expected = None
-    found = (zlib.adler32(block) & 0xFFFF) - 1 - sum(field) + 8 * 32
-    is_right = expected is not None and (found - expected) % _ADLER == 0
-    if not is_right and expected != _signed_sum(block):
+        recorded = None
+    actual = byte_sum(block) - sum(field) + 8 * ord(" ")
+    is_right = recorded is not None and (actual - recorded) % _ADLER == 0
+    if not is_right and recorded != _signed_sum(block):
         # Not its name: these bytes may be anything.
         raise IntegrityError(
             "the header of a member is damaged",
@@ -56,49 +118,82 @@ def require_sum(block: bytes) -> None:
 
 
 def _signed_sum(block: bytes) -> int:
-    """As some old programs took it, with bytes from -128 to 127."""
+    """Return the checksum as some old programs computed it, with bytes from -128 to 127."""
     plain = block[:148] + b" " * 8 + block[156:]
     return sum(byte - 256 if byte > 127 else byte for byte in plain)
 
 
-def size_of(block: bytes) -> int:
-    """Bytes of what follows a header."""
-    return number(block, 124, 12, text(block, 0, 100))
+def parse_pax_records(data: bytes) -> PaxRecords:
+    """Return the records that matter here, without those that are empty and so mean nothing.
+
+    Raises `IntegrityError` unless `data` is `LENGTH KEY=VALUE\\n` from end to end.
+    """
+    records: PaxRecords = {}
+    position = 0
+    while position < len(data):
+        space = data.find(b" ", position, position + 20)
+        length = data[position:space] if space > 0 else b""
+        if not length.isdigit():
+            raise _malformed_records()
+        end = position + int(length)
+        if not space < end <= len(data) or data[end - 1] != 0x0A:
+            raise _malformed_records()
+        key, equals, value = data[space + 1 : end - 1].partition(b"=")
+        if not equals:
+            raise _malformed_records()
+        if key in _PAX_KEYS or key.startswith(SPARSE):
+            if 0 in value:
+                raise IntegrityError(f"a NUL in the {key.decode(errors='replace')} of a member")
+            records[key] = value
+            if not value:
+                del records[key]
+        position = end
+    return records
 
 
-def number(block: bytes, start: int, size: int, name: bytes) -> int:
-    """Octal digits, or GNU's binary form, whose first bit is set."""
-    field = block[start : start + size]
-    if field[0] & 0x80:
-        bits = 8 * size - 1
-        value = int.from_bytes(field, "big") & ((1 << bits) - 1)
-        return value - (1 << bits) if value >> (bits - 1) else value
-    told = field.strip(b" \0")
-    if not told:
-        return 0
-    try:
-        if told.isdigit():
-            return int(told, 8)
-    except ValueError:
-        pass
-    raise IntegrityError(f"{shown(name)}: a number in its header is malformed")
+def _malformed_records() -> IntegrityError:
+    return IntegrityError("an extended header of the archive is malformed")
 
 
-def decimal(records: Records, key: bytes, default: int, name: bytes) -> int:
-    """The number of a PAX record, if there is one."""
-    told = records.get(key)
-    if told is None:
+def pax_number(records: PaxRecords, key: bytes, default: int, name: bytes) -> int:
+    """Return the number of a record, `default` without one.
+
+    Raises `IntegrityError` with `name` in the message.
+    """
+    value = records.get(key)
+    if value is None:
         return default
-    if not told.isdigit() or len(told) > 20:
-        raise IntegrityError(f"{shown(name)}: its {key.decode()} is not a number")
-    return int(told)
+    if not value.isdigit() or len(value) > 20:
+        raise IntegrityError(f"{printable(name)}: its {key.decode()} is not a number")
+    return int(value)
 
 
-def time(told: bytes, name: bytes) -> int:
-    """Nanoseconds of a decimal number of seconds."""
-    digits = told.removeprefix(b"-")
+def pax_time(value: bytes, name: bytes) -> int:
+    """Return the nanoseconds of a decimal number of seconds.
+
+    Raises `IntegrityError` with `name` in the message.
+    """
+    digits = value.removeprefix(b"-")
     seconds, _, fraction = digits.partition(b".")
     if not seconds.isdigit() or len(seconds) > 12 or not (fraction.isdigit() or not fraction):
-        raise IntegrityError(f"{shown(name)}: its mtime is not a valid time")
-    value = int(seconds) * SECOND + int(fraction[:9].ljust(9, b"0"))
-    return -value if digits is not told and told.startswith(b"-") else value
+        raise IntegrityError(f"{printable(name)}: its mtime is not a valid time")
+    nanoseconds = int(seconds) * SECOND + int(fraction[:9].ljust(9, b"0"))
+    return -nanoseconds if value.startswith(b"-") else nanoseconds
+
+
+def unsupported_type(name: bytes, kind: bytes) -> IntegrityError:
+    """Return the error for a member of a type that cannot be unpacked."""
+    if kind == b"S":
+        return unsupported_sparse(name)
+    description = _UNSUPPORTED.get(kind) or f"of the unknown type {kind!r}"
+    return IntegrityError(
+        f"{printable(name)}: it is {description}, which is not supported",
+        "pack it again with plain `tar c`",
+    )
+
+
+def unsupported_sparse(name: bytes) -> IntegrityError:
+    """Return the error for a member whose holes are left out."""
+    return IntegrityError(
+        f"{printable(name)}: sparse members are not supported", "pack it without --sparse"
+    )

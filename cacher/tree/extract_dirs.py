@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 
 from cacher.errors import IntegrityError
-from cacher.tar.header_fields import shown
+from cacher.tar.header_fields import printable
 from cacher.tar.reader import Member
 from cacher.tree.dir_stack import FLAGS, DirStack
 from cacher.tree.modes_and_owners import set_mode
@@ -137,14 +137,14 @@ class ExtractDirs:
         self._implicit_size += len(path)
         if self._implicit_size > _IMPLICIT_LIMIT:
             raise IntegrityError(
-                f"{shown(member.name)}: too many directories that the archive has no member for"
+                f"{printable(member.name)}: too many directories that the archive has no member for"
             )
 
     def _enter(self, name: bytes, member: Member) -> bool:
         """Go into a directory; whether it had to be made."""
         if is_reserved(name):
             raise IntegrityError(
-                f"{shown(member.name)}: {shown(name)} is a name of cacher's own",
+                f"{printable(member.name)}: {printable(name)} is a name of cacher's own",
                 "pack it again with `cacher dir upload`, which leaves such directories out",
             )
         try:
@@ -161,7 +161,8 @@ class ExtractDirs:
         status = self.existing(name, member)
         if not stat.S_ISDIR(status.st_mode):
             raise IntegrityError(
-                f"{shown(member.name)}: {shown(name)} is not a directory, but an earlier member"
+                f"{printable(member.name)}: {printable(name)} is not a directory, "
+                "but an earlier member"
             )
         mode = stat.S_IMODE(status.st_mode)
         if mode & _PRIVATE != _PRIVATE:
@@ -183,7 +184,7 @@ class ExtractDirs:
     def _require_exact(self, name: bytes, member: Member) -> None:
         if name not in map(os.fsencode, os.listdir(self.fd)):
             raise IntegrityError(
-                f"{shown(member.name)}: this file system takes it for another member's name",
+                f"{printable(member.name)}: this file system takes it for another member's name",
                 "restore it on a file system that distinguishes upper and lower case",
             )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from cacher.errors import IntegrityError, LocalError, os_reason
-from cacher.tar.header_fields import shown
+from cacher.tar.header_fields import printable
 from cacher.tar.reader import Member
 from cacher.tree.file_content import CREATE
 
@@ -40,7 +40,7 @@ def set_mode(fd: int, mode: int, name: bytes) -> None:
         os.fchmod(fd, mode)
     except PermissionError as error:
         raise LocalError(
-            f"setting the mode of {shown(name)} to {mode:04o}: {os_reason(error)}",
+            f"setting the mode of {printable(name)} to {mode:04o}: {os_reason(error)}",
             "the file system of DIR may not keep modes: restore to another one",
         ) from error
 
@@ -69,12 +69,12 @@ def give_link_owner(name: bytes, directory: int, member: Member) -> None:
 
 def _require_owner(member: Member) -> None:
     if not (0 <= member.uid < _ID_LIMIT and 0 <= member.gid < _ID_LIMIT):
-        raise IntegrityError(f"{shown(member.name)}: the owner is not a user or group number")
+        raise IntegrityError(f"{printable(member.name)}: the owner is not a user or group number")
 
 
 def _not_given(member: Member, error: OSError) -> LocalError:
     return LocalError(
-        f"giving {shown(member.name)} to user {member.uid} and group {member.gid}: "
+        f"giving {printable(member.name)} to user {member.uid} and group {member.gid}: "
         f"{os_reason(error)}",
         "leave out --owner: then everything belongs to the user who restores it",
     )

@@ -11,8 +11,9 @@ import stat
 from collections.abc import Callable
 
 from cacher.errors import LocalError, UsageError, os_reason
-from cacher.tar import writer
-from cacher.tar.writer import BLOCK, header
+from cacher.tar import header_fields
+from cacher.tar.header_fields import BLOCK_SIZE
+from cacher.tar.writer import end_of_archive, header
 from cacher.tree.walk import DIRECTORY, FILE, OPEN_FILE, SPECIAL, SYMLINK, Selection, Walk
 
 __all__ = ["Packed", "Selection", "pack"]
@@ -21,8 +22,8 @@ BUFFER = 1024 * 1024
 """Bytes, in whole blocks. One buffer, used again and again: fresh ones cost more in page faults
 than everything else together."""
 
-_PADDING = [bytes(-size % BLOCK) for size in range(BLOCK)]
-"""By the size of what is padded, modulo `BLOCK`."""
+_PADDING = [bytes(-size % BLOCK_SIZE) for size in range(BLOCK_SIZE)]
+"""By the size of what is padded, modulo `BLOCK_SIZE`."""
 
 _TYPE = 0o170000
 """The bits of a mode that say what it is (`S_IFMT`)."""
@@ -118,7 +119,7 @@ class _Packer:
         if not self.packed.members:
             left_out = self._missing_hint() if self.packed.spared else ""
             raise LocalError(f"the patterns leave nothing of {directory} to store", left_out)
-        self._put(writer.end())
+        self._put(end_of_archive())
         self._flush()
 
     def _missing_hint(self) -> str:
@@ -145,7 +146,7 @@ class _Packer:
 
     def _directory(self, path: bytes, fd: int) -> None:
         status = os.fstat(fd)
-        self._member(path + b"/", status, writer.DIRECTORY)
+        self._member(path + b"/", status, header_fields.DIRECTORY)
 
     def _symlink(self, path: bytes, name: bytes, directory: int) -> None:
         try:
@@ -156,7 +157,7 @@ class _Packer:
             self._lost(path, error)
             return
         if not self._is_linked(path, status):
-            self._member(path, status, writer.SYMLINK, target)
+            self._member(path, status, header_fields.SYMLINK, target)
 
     def _special(self, path: bytes, name: bytes, directory: int) -> None:
         try:
@@ -180,7 +181,7 @@ class _Packer:
             if status.st_mode & _TYPE != stat.S_IFREG:
                 self._replaced(path)
             elif status.st_nlink == 1 or not self._is_linked(path, status):
-                self._member(path, status, writer.FILE)
+                self._member(path, status, header_fields.FILE)
                 if status.st_size:
                     # An empty one was read with its status, at one moment.
                     self._content(path, fd, status)
@@ -209,7 +210,7 @@ class _Packer:
         if left or after.st_size != size or after.st_mtime_ns != before.st_mtime_ns:
             self._changed(path)
             self._fill(left)
-        if padding := _PADDING[size % BLOCK]:
+        if padding := _PADDING[size % BLOCK_SIZE]:
             used = self._used
             self._used = end = used + len(padding)
             view[used:end] = padding
@@ -233,7 +234,7 @@ class _Packer:
         block = header(
             path,
             status.st_mode & 0o7777,
-            status.st_size if kind == writer.FILE else 0,
+            status.st_size if kind == header_fields.FILE else 0,
             status.st_mtime_ns,
             kind,
             target,
@@ -241,7 +242,7 @@ class _Packer:
             status.st_gid if self._keep_owner else 0,
         )
         self.packed.members += 1
-        self.packed.directories += kind == writer.DIRECTORY
+        self.packed.directories += kind == header_fields.DIRECTORY
         used = self._used
         end = used + len(block)
         if end <= BUFFER:
@@ -258,7 +259,7 @@ class _Packer:
         first = self._links.setdefault(identity, path)
         if first is path:
             return False
-        self._member(path, status, writer.HARD_LINK, first)
+        self._member(path, status, header_fields.HARD_LINK, first)
         return True
 
     def _put(self, data: bytes) -> None:

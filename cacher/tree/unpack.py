@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from cacher.errors import IntegrityError, LocalError, UsageError, os_reason
 from cacher.fileio import write_all
-from cacher.tar import reader
-from cacher.tar.header_fields import shown
+from cacher.tar import header_fields
+from cacher.tar.header_fields import printable
 from cacher.tar.reader import Member, TarReader
 from cacher.tree.extract_dirs import ExtractDirs
 from cacher.tree.file_content import CREATE, hard_link
@@ -108,7 +108,7 @@ class _Unpacker:
         while (member := archive.next()) is not None:
             unpacked.members += 1
             try:
-                if member.kind == reader.FILE:
+                if member.kind == header_fields.FILE:
                     unpacked.size += member.size
                     parent, slash, name = member.name.rpartition(b"/")
                     if (
@@ -132,17 +132,17 @@ class _Unpacker:
 
     def _member(self, archive: TarReader, member: Member) -> None:
         kind = member.kind
-        self.unpacked.directories += kind == reader.DIRECTORY
+        self.unpacked.directories += kind == header_fields.DIRECTORY
         path = self._path(member.name, member)
-        if kind in (reader.CHARACTER, reader.DEVICE):
-            raise IntegrityError(f"{shown(member.name)}: it is a device, which is refused")
+        if kind in (header_fields.CHARACTER, header_fields.DEVICE):
+            raise IntegrityError(f"{printable(member.name)}: it is a device, which is refused")
         if path is None or (self._globs and not self._globs.matches(path)):
             archive.skip(member.size)
             return
-        if kind == reader.FIFO:
+        if kind == header_fields.FIFO:
             self.unpacked.skipped += 1
             return
-        if kind == reader.DIRECTORY:
+        if kind == header_fields.DIRECTORY:
             archive.skip(member.size)
             self.places.directory(path, member)
             self.unpacked.restored_directories += 1
@@ -154,10 +154,10 @@ class _Unpacker:
             # "a/." is a file in the root: what begins with "a/" then is not beside it.
             self.places.raw = before if last == name else parent
             if not name:
-                raise IntegrityError(f"{shown(member.name)}: the root is not a directory")
-            if kind == reader.FILE:
+                raise IntegrityError(f"{printable(member.name)}: the root is not a directory")
+            if kind == header_fields.FILE:
                 self._file(archive, member, name, directory)
-            elif kind == reader.SYMLINK:
+            elif kind == header_fields.SYMLINK:
                 archive.skip(member.size)
                 self._symlink(member, name, directory)
             else:
@@ -172,7 +172,7 @@ class _Unpacker:
         parts = name.split(b"/")
         if b"" in parts or b"." in parts or b".." in parts:
             if not name:
-                raise IntegrityError(f"{shown(member.name)}: an empty path")
+                raise IntegrityError(f"{printable(member.name)}: an empty path")
             if parts[0] == b"":
                 raise IntegrityError(f"{_about(name, member)} is an absolute path")
             if b".." in parts:
@@ -192,7 +192,7 @@ class _Unpacker:
         try:
             content = archive.contiguous(size)
             if content is None:
-                for piece in archive.pieces(size):
+                for piece in archive.chunks(size):
                     write_all(fd, piece)
             elif size and (count := os.write(fd, content)) < size:
                 write_all(fd, content[count:])
@@ -208,12 +208,12 @@ class _Unpacker:
     def _make_way(self, name: bytes, directory: int, member: Member) -> None:
         """Remove an earlier member of the same name: the later one counts, as with tar."""
         if stat.S_ISDIR(self.places.existing(name, member).st_mode):
-            raise IntegrityError(f"{shown(member.name)}: there is a directory of that name")
+            raise IntegrityError(f"{printable(member.name)}: there is a directory of that name")
         os.unlink(name, dir_fd=directory)
 
     def _symlink(self, member: Member, name: bytes, directory: int) -> None:
         if not member.link:
-            raise IntegrityError(f"{shown(member.name)}: a symbolic link to nothing")
+            raise IntegrityError(f"{printable(member.name)}: a symbolic link to nothing")
         try:
             os.symlink(member.link, name, dir_fd=directory)
         except FileExistsError:
@@ -228,7 +228,8 @@ class _Unpacker:
         target = self._path(member.link, member)
         if target is None or (self._globs and not self._globs.matches(target)):
             raise UsageError(
-                f"{shown(member.name)} is a hard link to {shown(member.link)}, which is left out",
+                f"{printable(member.name)} is a hard link to {printable(member.link)}, "
+                "which is left out",
                 "restore both, or neither",
             )
         try:
@@ -249,7 +250,7 @@ class _Unpacker:
         except (FileNotFoundError, NotADirectoryError):
             raise self._no_target(member) from None
         if stat.S_ISDIR(status.st_mode):
-            raise IntegrityError(f"{shown(member.name)}: a hard link to a directory")
+            raise IntegrityError(f"{printable(member.name)}: a hard link to a directory")
 
     def _link(self, there: int, other: bytes, here: int, name: bytes, member: Member) -> None:
         try:
@@ -260,14 +261,14 @@ class _Unpacker:
 
     def _no_target(self, member: Member) -> IntegrityError:
         return IntegrityError(
-            f"{shown(member.name)}: a hard link to {shown(member.link)}, "
+            f"{printable(member.name)}: a hard link to {printable(member.link)}, "
             "which is not an earlier member"
         )
 
 
 def _about(name: bytes, member: Member) -> str:
     """The member, and the name that it gives, if that is another one."""
-    return f"{shown(member.name)}: {'it' if name == member.name else shown(name)}"
+    return f"{printable(member.name)}: {'it' if name == member.name else printable(name)}"
 
 
 def _failed(error: OSError, member: Member) -> LocalError:
@@ -276,4 +277,4 @@ def _failed(error: OSError, member: Member) -> LocalError:
         hint = "free some space"
     elif error.errno == errno.EPERM:
         hint = "the file system of DIR, or an attribute that chattr gave DIR, forbids this"
-    return LocalError(f"writing {shown(member.name)}: {os_reason(error)}", hint)
+    return LocalError(f"writing {printable(member.name)}: {os_reason(error)}", hint)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacher.errors import IntegrityError
-from cacher.tar import reader
-from cacher.tar.header_fields import shown
+from cacher.tar import header_fields
+from cacher.tar.header_fields import printable
 from cacher.tar.reader import TarReader
 from tests.support.evil_archives import (
     END,
@@ -45,7 +45,7 @@ def read(data: bytes, step: int = 1 << 20, limit: int = LIMIT) -> list[tuple[Tol
         if whole is not None:
             content = bytes(whole)
         else:
-            content = b"".join(map(bytes, archive.pieces(one.size)))
+            content = b"".join(map(bytes, archive.chunks(one.size)))
         told = (one.name, one.kind, one.mode, one.size, one.mtime_ns, one.link, one.uid, one.gid)
         found.append((told, content))
     return found
@@ -62,7 +62,7 @@ def by_tarfile(data: bytes) -> list[tuple[Told, bytes]]:
         for info in archive:
             name = info.name.encode(errors="surrogateescape") + b"/" * info.isdir()
             link = info.linkname.encode(errors="surrogateescape")
-            kind = reader.FILE if info.isreg() else info.type
+            kind = header_fields.FILE if info.isreg() else info.type
             nanoseconds = round(info.mtime * 4) * SECOND // 4
             content = archive.extractfile(info).read() if info.isreg() else b""  # type: ignore[union-attr]
             size = info.size if info.isreg() else 0
@@ -147,7 +147,7 @@ def test_an_archive_of_each_kind(magic: bytes, step: int) -> None:
 
 
 def test_v7_tells_a_directory_by_its_slash() -> None:
-    assert first(member(b"d/", kind=b"\0", magic=V7))[1] == reader.DIRECTORY
+    assert first(member(b"d/", kind=b"\0", magic=V7))[1] == header_fields.DIRECTORY
 
 
 def test_only_posix_has_prefixes() -> None:
@@ -363,4 +363,4 @@ def test_a_size_is_held_against_what_is_left_at_once() -> None:
     ],
 )
 def test_names_are_shown_on_one_line(name: bytes, expected: str) -> None:
-    assert shown(name) == expected
+    assert printable(name) == expected

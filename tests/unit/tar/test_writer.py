@@ -13,17 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacher.tar.writer import (
-    BLOCK,
-    DIRECTORY,
-    FILE,
-    HARD_LINK,
-    SYMLINK,
-    TIME_HEADER,
-    TIME_RECORD,
-    end,
-    header,
-)
+from cacher.tar.header_fields import BLOCK_SIZE, DIRECTORY, FILE, HARD_LINK, SYMLINK
+from cacher.tar.writer import TIME_HEADER, TIME_RECORD, end_of_archive, header
 from tests.support.packed_trees import PROGRAMS, SECOND, Node, extracted, listed, members
 from tests.support.servers.programs import require
 
@@ -34,8 +25,8 @@ GIB = 1 << 30
 
 def read(block: bytes) -> tarfile.TarInfo:
     """What tarfile makes of the header of an empty member."""
-    assert len(block) % BLOCK == 0
-    (member,) = members(block + end())
+    assert len(block) % BLOCK_SIZE == 0
+    (member,) = members(block + end_of_archive())
     return member
 
 
@@ -49,12 +40,12 @@ def checked(block: bytes) -> None:
     """Every checksum is the sum of the header, the field itself taken as spaces (POSIX)."""
     position = 0
     while position < len(block):
-        part = block[position : position + BLOCK]
+        part = block[position : position + BLOCK_SIZE]
         told = int(part[148:154], 8)
         assert told == sum(part[:148]) + 8 * 32 + sum(part[156:])
         assert part[257:265] == b"ustar\x0000"
         size = int(part[124:135], 8) if part[156:157] == b"x" else 0
-        position += BLOCK + -(-size // BLOCK) * BLOCK
+        position += BLOCK_SIZE + -(-size // BLOCK_SIZE) * BLOCK_SIZE
     assert position == len(block)
 
 
@@ -127,7 +118,7 @@ def test_long_names(path: bytes, kind: bytes, tmp_path: Path) -> None:
     checked(block)
     assert os.fsencode(read(block).name) == path.rstrip(b"/")
     for program in PROGRAMS:
-        tree = extracted(program, block + end(), tmp_path / program)
+        tree = extracted(program, block + end_of_archive(), tmp_path / program)
         told = tree[path.rstrip(b"/")]
         assert told.kind == ("directory" if kind == DIRECTORY else "file")
         assert told.mtime_ns == NOW
@@ -135,9 +126,9 @@ def test_long_names(path: bytes, kind: bytes, tmp_path: Path) -> None:
 
 def test_names_that_fit_take_one_block() -> None:
     for path in (b"n" * 100, b"p" * 155 + b"/" + b"n" * 100, b"\xff" * 100):
-        assert len(header(path, 0o644, 0, NOW, FILE)) == BLOCK
+        assert len(header(path, 0o644, 0, NOW, FILE)) == BLOCK_SIZE
     for path in (b"n" * 101, b"p" * 156 + b"/n" + b"n" * 99):
-        assert len(header(path, 0o644, 0, NOW, FILE)) == 3 * BLOCK
+        assert len(header(path, 0o644, 0, NOW, FILE)) == 3 * BLOCK_SIZE
 
 
 @pytest.mark.parametrize(
@@ -156,14 +147,14 @@ def test_names_that_fit_take_one_block() -> None:
 def test_only_records_that_are_not_text_say_so(path: bytes, target: bytes, binary: bool) -> None:
     """`hdrcharset=BINARY` (POSIX), before what it is about."""
     block = header(path, 0o777, 0, NOW, SYMLINK, target or b"t")
-    assert block[BLOCK:].startswith(b"21 hdrcharset=BINARY\n") == binary
+    assert block[BLOCK_SIZE:].startswith(b"21 hdrcharset=BINARY\n") == binary
     assert (b"hdrcharset" in block) == binary
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("target", [b"/no", b"\xff\xfe", b"t" * 100, b"t" * 101, b"\xff" * 900])
 def test_targets(program: str, target: bytes, tmp_path: Path) -> None:
-    data = header(b"link", 0o777, 0, NOW, SYMLINK, target) + end()
+    data = header(b"link", 0o777, 0, NOW, SYMLINK, target) + end_of_archive()
     tree = extracted(program, data, tmp_path / program)
     assert tree[b"link"] == Node("symlink", 0o777, NOW, target, b"link")
 
@@ -196,7 +187,7 @@ def test_times(time: int, tmp_path: Path) -> None:
     os.utime(probe, ns=(time, time))
     kept = probe.stat().st_mtime_ns  # ext4 ends in 2446.
     for program in PROGRAMS:
-        tree = extracted(program, block + end(), tmp_path / program)
+        tree = extracted(program, block + end_of_archive(), tmp_path / program)
         assert tree[b"f"].mtime_ns == kept
 
 
@@ -205,15 +196,15 @@ def test_fractions_before_1970(time: int, tmp_path: Path) -> None:
     """`-1.5` is one and a half seconds before 1970 (POSIX). libarchive 3.6 reads half a second."""
     block = header(b"f", 0o644, 0, time, FILE)
     assert mtime_ns(read(block)) == time
-    assert extracted("tar", block + end(), tmp_path / "tar")[b"f"].mtime_ns == time
+    assert extracted("tar", block + end_of_archive(), tmp_path / "tar")[b"f"].mtime_ns == time
 
 
 def test_the_most_frequent_record_has_a_constant_header() -> None:
     block = header(b"f", 0o644, 0, NOW + 5, FILE)
-    assert block[:BLOCK] == TIME_HEADER
-    assert block[BLOCK : BLOCK + TIME_RECORD] == b"30 mtime=1700000000.000000005\n"
-    assert len(block) == 3 * BLOCK
-    assert len(header(b"f", 0o644, 0, NOW, FILE)) == BLOCK
+    assert block[:BLOCK_SIZE] == TIME_HEADER
+    assert block[BLOCK_SIZE : BLOCK_SIZE + TIME_RECORD] == b"30 mtime=1700000000.000000005\n"
+    assert len(block) == 3 * BLOCK_SIZE
+    assert len(header(b"f", 0o644, 0, NOW, FILE)) == BLOCK_SIZE
 
 
 @pytest.mark.parametrize("size", [8 * GIB - 1, 8 * GIB, 8 * GIB + 513])
@@ -225,8 +216,8 @@ def test_large_files(size: int, tmp_path: Path) -> None:
     after = header(b"after", 0o644, 0, NOW, FILE)
     with open(archive, "wb") as file:
         file.write(block)
-        file.seek(-(-size // BLOCK) * BLOCK, os.SEEK_CUR)
-        file.write(after + end())
+        file.seek(-(-size // BLOCK_SIZE) * BLOCK_SIZE, os.SEEK_CUR)
+        file.write(after + end_of_archive())
     with tarfile.open(archive) as opened:
         assert [(member.name, member.size) for member in opened] == [("large", size), ("after", 0)]
     for program in PROGRAMS:
@@ -246,11 +237,13 @@ def test_owners_are_numbers(owner: int) -> None:
     assert (member.uid, member.gid, member.uname, member.gname) == (owner, 1, "", "")
     for program in PROGRAMS:
         command = [str(require(program)), "--numeric-owner", "-tvf", "-"]
-        done = subprocess.run(command, input=block + end(), stdout=subprocess.PIPE, check=True)
+        done = subprocess.run(
+            command, input=block + end_of_archive(), stdout=subprocess.PIPE, check=True
+        )
         assert str(owner) in done.stdout.decode().replace("/", " ").split()
 
 
 def test_an_empty_archive_is_two_blocks_of_zeros() -> None:
-    assert end() == bytes(1024)
+    assert end_of_archive() == bytes(1024)
     for program in PROGRAMS:
-        assert listed(program, end()) == []
+        assert listed(program, end_of_archive()) == []

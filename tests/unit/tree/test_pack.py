@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacher.errors import LocalError, UsageError
-from cacher.tar.writer import BLOCK
+from cacher.tar.header_fields import BLOCK_SIZE
 from cacher.tree.pack import BUFFER, Selection, pack
 from tests.support.local_store_helpers import in_child
 from tests.support.packed_trees import (
@@ -53,8 +53,8 @@ def varied(root: Path) -> None:
     write(root / "secret", b"s", 0o600, 1_699_999_999_000_000_001)
     write(root / "old", b"1969", mtime_ns=-86_400 * SECOND)
     write(root / "epoch", b"", mtime_ns=0)
-    write(root / "block", b"b" * BLOCK)
-    write(root / "more", b"m" * (BLOCK + 1))
+    write(root / "block", b"b" * BLOCK_SIZE)
+    write(root / "more", b"m" * (BLOCK_SIZE + 1))
     write(root / "large", os.urandom(3 * BUFFER + 17))
     write(root / os.fsdecode(b"\xff\xfe latin"), b"1")
     write(root / "new\nline", b"2")
@@ -155,8 +155,8 @@ def test_pieces_are_views_of_one_full_buffer(tmp_path: Path) -> None:
     assert len(buffers) == 1
     assert len(sizes) > 3
     # A header that no longer fits begins the next one.
-    assert all(BUFFER - 4 * BLOCK < size <= BUFFER for size in sizes[:-1])
-    assert all(size % BLOCK == 0 for size in sizes)
+    assert all(BUFFER - 4 * BLOCK_SIZE < size <= BUFFER for size in sizes[:-1])
+    assert all(size % BLOCK_SIZE == 0 for size in sizes)
 
 
 @pytest.mark.parametrize("left", [0, 1, 2, 3])
@@ -164,8 +164,8 @@ def test_pieces_are_views_of_one_full_buffer(tmp_path: Path) -> None:
 def test_any_place_in_the_buffer(tmp_path: Path, left: int, more: int) -> None:
     """What follows a file begins where the buffer is full, nearly so, or new."""
     root = tmp_path / "root"
-    write(root / "a", os.urandom(BUFFER - (left + 2) * BLOCK + more))
-    write(root / "b", os.urandom(3 * BLOCK))
+    write(root / "a", os.urandom(BUFFER - (left + 2) * BLOCK_SIZE + more))
+    write(root / "b", os.urandom(3 * BLOCK_SIZE))
     write(root / "c", mtime_ns=10**18 + 1)
     os.utime(root, ns=(10**18, 10**18))
     assert by_tarfile(packed(root)[0]) == look(root)
