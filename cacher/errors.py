@@ -1,4 +1,4 @@
-"""Every error raised on purpose, with its exit status and its hint; and what an `OSError` means.
+"""Every error raised on purpose, with its exit status and its hint; and the meaning of `OSError`s.
 
 The bottom of the house: imports nothing of the package. Errors hold plain data (a message and a
 hint, both one line, lower case) and never a secret. Foreign exceptions are translated into these
@@ -19,7 +19,7 @@ _LIMITS = {
 
 
 class CacherError(Exception):
-    """What was being done and what failed (`message`), and the next step to take (`hint`)."""
+    """The base: `message` says what failed while doing what, `hint` the next step to take."""
 
     status = 70
     kind = "bug"
@@ -60,18 +60,18 @@ class Silent(Unanswered):
 
 
 class EntryChanged(StoreError):
-    """The entry was replaced or deleted while it was read; reading it anew may succeed."""
+    """The entry was replaced or deleted while it was read; reading it again may succeed."""
 
 
 class AccessError(CacherError):
-    """The store refused us: credentials, permission, region, clock or quota."""
+    """The store refused the request: credentials, permission, region, clock or quota."""
 
     status = 4
     kind = "access"
 
 
 class IntegrityError(CacherError):
-    """What arrived is not what was stored: truncated, or another digest."""
+    """The data that arrived is not the data that was stored: truncated, or another digest."""
 
     status = 5
     kind = "integrity"
@@ -92,11 +92,11 @@ class LocalError(CacherError):
 
 
 class NewerFormat(LocalError):
-    """The entry has a form that this version does not know."""
+    """The entry has a format that this version does not know."""
 
 
 class OutOfThreads(LocalError):
-    """The system starts no more threads."""
+    """The system does not start another thread."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class OutOfThreads(LocalError):
 
     @classmethod
     def meant_by(cls, error: RuntimeError, *, jobs: int = 1) -> BaseException:
-        """What it means that a thread could not be started, the first of so many `jobs`.
+        """Return the error for a thread, the first of `jobs`, that could not be started.
 
         Starting waits for the thread to run. If a signal's exception comes then, it breaks a lock,
         and the complaint about that hides it.
@@ -174,7 +174,7 @@ def writing_hint(error: OSError, target: str, argument: str) -> str:
     while not os.path.lexists(place):
         place = os.path.dirname(place)
     status = os.lstat(place)
-    # As for whom the system asks, which is not who `access` asks for by itself.
+    # By the effective ids, as the system decides; `access` takes the real ones by default.
     if os.access(place, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         return f"something in {place} belongs to another user than {os.geteuid()}"
     return (
@@ -204,7 +204,7 @@ def _incomplete(error: ImportError) -> LocalError:
 
 
 def escaped(character: str) -> str:
-    """A character that is not printable, for a message; a byte that is not UTF-8 as `\\xff`."""
+    """Return an unprintable character for a message; a byte that is not UTF-8 as `\\xff`."""
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # how Python passes on such a byte
         return f"\\x{code - 0xDC00:02x}"
@@ -212,6 +212,6 @@ def escaped(character: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Text for a message: quoted, and what is not printable escaped."""
-    # Bytes that are not UTF-8 as `escaped` has them, which `repr` shows as Python passes them on.
+    """Return text for a message: quoted, with unprintable characters escaped."""
+    # Bytes that are not UTF-8 as in `escaped`; `repr` shows Python's surrogates.
     return re.sub(r"(?<!\\)\\udc([89a-f][0-9a-f])", r"\\x\1", repr(text))

@@ -1,4 +1,4 @@
-"""argparse, as this program wants it. Imported by every start: argparse, and nothing else."""
+"""A parser on argparse that guesses nothing. Every start loads it: argparse, and nothing else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class HelpAsked(Exception):
 
 
 class UnknownWord(Exception):
-    """`text` is none of the words that `action`, of `parser`, takes."""
+    """`text` is not among the words that `action` of `parser` takes."""
 
     def __init__(self, parser: Parser, action: argparse.Action, text: str) -> None:
         super().__init__()
@@ -30,10 +30,10 @@ class UnknownWord(Exception):
 
 
 class _Help(argparse.Action):
-    """`-h`, which leaves layout and printing to others."""
+    """The action of `-h`: raises, so that layout and printing stay elsewhere."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        """Raises `HelpAsked`."""
+        """Raise `HelpAsked`."""
         assert isinstance(parser, Parser)  # noqa: S101 - we make no others
         raise HelpAsked(parser)
 
@@ -47,12 +47,12 @@ class Parser(argparse.ArgumentParser):
             self.add_argument("-h", "--help", action=_Help, nargs=0, help="show this help")
 
     def error(self, message: str) -> NoReturn:
-        """Raises `UsageError`."""
-        raise UsageError(_plain(message), f"`{self.prog} --help` shows how")
+        """Raise `UsageError`."""
+        raise UsageError(_reworded(message), f"`{self.prog} --help` shows how")
 
     @property
     def commands(self) -> dict[str, Parser]:
-        """The parsers of its commands, or of its verbs; empty for a command without verbs."""
+        """Return the parsers of its commands or verbs by name; empty if it has none."""
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 return dict(action.choices)
@@ -60,7 +60,7 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def flags(self) -> list[str]:
-        """Every flag that it takes."""
+        """Return every flag that it takes."""
         return [flag for action in self._actions for flag in action.option_strings]
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -68,8 +68,8 @@ class Parser(argparse.ArgumentParser):
             raise UnknownWord(self, action, value)
 
 
-def _plain(message: str) -> str:
-    """A complaint of argparse in the words of this program."""
+def _reworded(message: str) -> str:
+    """Return a complaint of argparse in the words of this program."""
     missing = message.removeprefix("the following arguments are required: ")
     if missing != message:
         *names, last = missing.split(", ")

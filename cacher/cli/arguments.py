@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _TRAILING_ARGUMENT = {
-    # What each command may still take behind its options, where argparse has given up by then.
+    # The argument that a command takes after its options, too, where argparse does not accept it.
     "delete": "keys",
     "docker download": "image",
     "docker exists": "image",
@@ -24,7 +24,7 @@ _TRAILING_ARGUMENT = {
 
 
 def parse(given: Sequence[str]) -> argparse.Namespace:
-    """The options that a command line gives. Raises `UsageError`.
+    """Return the options of a command line. Raises `UsageError`.
 
     `--help` becomes the command `help`, whose `page` is the parser to show, or "options".
     """
@@ -34,7 +34,7 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
     except HelpAsked as asked:
         return argparse.Namespace(command="help", page=asked.parser, json=False)
     except UnknownWord as error:
-        raise _unknown_word(root, error, given) from error
+        raise _unknown_word_error(root, error, given) from error
     parser = _find_parser(root, (options.command or "").split())
     _take_trailing(parser, options, rest)
     if parser.commands and options.command:
@@ -47,7 +47,7 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
 
 
 def _without_delimiter(given: Sequence[str]) -> list[str]:
-    """The words without the `/` of `--delimiter /` and `--delimiter=/`, as `aws s3api` has it.
+    """Return the words without the `/` of `--delimiter /` and `--delimiter=/` (as in `aws s3api`).
 
     Raises `UsageError` for another delimiter.
     """
@@ -68,7 +68,7 @@ def _without_delimiter(given: Sequence[str]) -> list[str]:
 
 
 def _take_trailing(parser: Parser, options: argparse.Namespace, rest: Sequence[str]) -> None:
-    """Take what stands behind the options as an argument. Raises `UsageError`."""
+    """Take the words after the options as an argument. Raises `UsageError`."""
     name = _TRAILING_ARGUMENT.get(options.command or "", "")
     for text in rest:
         if text.startswith("-") and text != "-":
@@ -85,7 +85,7 @@ def _take_trailing(parser: Parser, options: argparse.Namespace, rest: Sequence[s
 
 
 def _find_parser(root: Parser, words: Sequence[str]) -> Parser:
-    """The parser of a command or a verb. Raises `UsageError` if there is none."""
+    """Return the parser of a command or a verb. Raises `UsageError` if there is none."""
     parser = root
     for word in words:
         if word not in parser.commands:
@@ -96,8 +96,8 @@ def _find_parser(root: Parser, words: Sequence[str]) -> Parser:
     return parser
 
 
-def _unknown_word(root: Parser, error: UnknownWord, given: Sequence[str]) -> UsageError:
-    """The error for a word that does not exist, or for the flag before it, whose value it is."""
+def _unknown_word_error(root: Parser, error: UnknownWord, given: Sequence[str]) -> UsageError:
+    """Return the error for an unknown word, or for an unknown flag that it is the value of."""
     from cacher.cli import suggestions
 
     if error.action.nargs != argparse.PARSER:
@@ -109,9 +109,9 @@ def _unknown_word(root: Parser, error: UnknownWord, given: Sequence[str]) -> Usa
 
 
 def build() -> Parser:
-    """The whole command line."""
+    """Return the parser of the whole command line."""
     # The same options before and after the command: SUPPRESS keeps the command's defaults from
-    # undoing what was given before it.
+    # replacing values given before it.
     shared = _shared_options()
     parser = Parser(prog="cacher", parents=[shared])
     commands = parser.add_subparsers(
@@ -207,7 +207,7 @@ def build() -> Parser:
 def _verbs(
     command: Callable[..., Parser], shared: Parser, noun: str, summary: str
 ) -> Callable[..., Parser]:
-    """Adds a command with verbs, `noun`; what is returned adds one verb, which takes a key."""
+    """Add a command with verbs, `noun`; return a function that adds a verb, which takes a key."""
     verbs = command(noun, summary).add_subparsers(
         dest="verb", metavar="VERB", prog=f"cacher {noun}", parser_class=Parser
     )
@@ -222,7 +222,7 @@ def _verbs(
 
 
 def _add_dir(command: Callable[..., Parser], shared: Parser) -> None:
-    """`dir download` and `dir upload`; `command` adds `dir` itself."""
+    """Add `dir download` and `dir upload`; `command` adds `dir` itself."""
     verb = _verbs(command, shared, "dir", "store and restore directories")
 
     download = verb("download", "restore the entry into DIR, all or nothing")
@@ -266,7 +266,7 @@ def _add_dir(command: Callable[..., Parser], shared: Parser) -> None:
 
 
 def _add_docker(command: Callable[..., Parser], shared: Parser) -> None:
-    """`docker download`, `docker upload` and `docker exists`; `command` adds `docker` itself."""
+    """Add `docker download`, `upload` and `exists`; `command` adds `docker` itself."""
     verb = _verbs(command, shared, "docker", "store and load docker images")
 
     download = verb("download", "load the entry; on a miss, use --url or --pull")

@@ -1,4 +1,4 @@
-"""From parsed arguments to a command: the typed values that each one takes.
+"""From parsed arguments to a command: the typed request that each one takes.
 
 Loads the module of the command that was asked for, and no other.
 """
@@ -30,7 +30,7 @@ _STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 def _key(context: Context, options: Namespace) -> str:
-    """The key that the options name, as failures tell it from here on."""
+    """Return the key of the options, and keep it there for the JSON of a failure."""
     options.key = context.key(options.key, options.hash_from, literal=options.literal)
     return str(options.key)
 
@@ -125,7 +125,7 @@ def _docker_exists(context: Context, options: Namespace) -> CommandResult:
 
 
 def _program(context: Context, options: Namespace) -> str | None:
-    """The engine that was chosen; None where the first will do."""
+    """Return the engine that was chosen; None for the first on PATH."""
     if options.docker == "":
         raise UsageError("--docker is empty", "is the variable set?")
     return _expanded(options.docker or context.environ.get("CACHER_DOCKER") or "") or None

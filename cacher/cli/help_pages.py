@@ -1,6 +1,6 @@
 """The pages that `--help` and `help` show, laid out for a width.
 
-Loaded only to show one. Flags and their texts are the parser's; what a page has besides is here.
+Loaded only to show one. Flags and their texts come from the parser; all other texts are here.
 """
 
 from __future__ import annotations
@@ -219,29 +219,31 @@ MORE = "More: `cacher help COMMAND`; the options of all commands: `cacher help o
 MORE_OF_ALL = "Options of all commands (the store, --json, -q, ...): `cacher help options`"
 
 USAGES = {
-    # Where the arguments that argparse knows are not all that there is to say.
+    # Commands whose arguments exclude each other, which argparse does not know.
     "delete": ("KEY...", "--prefix P", "--stdin"),
     "help": ("[COMMAND [VERB]]", "options"),
 }
 
 
 def page(parser: Parser, columns: int) -> str:
-    """The page of the program, of a command or of a verb, without a newline at its end."""
-    return "\n\n".join(_root(parser, columns) if _path(parser) == "" else _own(parser, columns))
+    """Return the page of the program, a command or a verb, without a newline at its end."""
+    return "\n\n".join(
+        _program_page(parser, columns) if _path(parser) == "" else _command_page(parser, columns)
+    )
 
 
 def options_page(root: Parser, columns: int) -> str:
-    """The page of the options that every command takes."""
+    """Return the page of the options that every command takes."""
     width = _width(columns)
     shared = root._action_groups[-1]._group_actions
-    blocks = [_filled(PRECEDENCE, width), _table("options", _flags(shared), width)]
+    blocks = [_wrapped(PRECEDENCE, width), _table("options", _option_rows(shared), width)]
     return "\n\n".join([*blocks, _table("credentials (the first that is set)", CREDENTIALS, width)])
 
 
-def _root(root: Parser, columns: int) -> Iterator[str]:
+def _program_page(root: Parser, columns: int) -> Iterator[str]:
     width = _width(columns)
     yield _usage(root)
-    yield _filled(ABOUT[""], width)
+    yield _wrapped(ABOUT[""], width)
     groups = [(title, [_row(root, path) for path in paths]) for title, paths in GROUPS]
     longest = max(len(left) for _, rows in groups for left, _ in rows)
     for title, rows in groups:
@@ -249,34 +251,34 @@ def _root(root: Parser, columns: int) -> Iterator[str]:
     yield _table("settings", SETTING_SOURCES, width)
     yield _table("exit status", STATUSES[""], width)
     yield _block("examples", EXAMPLES[""])
-    yield _filled(MORE, width)
+    yield _wrapped(MORE, width)
 
 
-def _own(parser: Parser, columns: int) -> Iterator[str]:
+def _command_page(parser: Parser, columns: int) -> Iterator[str]:
     width, path = _width(columns), _path(parser)
     yield _usage(parser)
-    yield _filled(ABOUT[path], width)
+    yield _wrapped(ABOUT[path], width)
     if parser.commands:
-        rows = [(_shape(verb), _summary(parser, name)) for name, verb in parser.commands.items()]
+        rows = [(_synopsis(verb), _summary(parser, name)) for name, verb in parser.commands.items()]
         yield _table("verbs", rows, width)
     else:
-        arguments = [(_shown(action), action.help or "") for action in _arguments(parser)]
-        options = list(_flags(sorted(parser._optionals._group_actions, key=_comes_late)))
+        arguments = [(_argument_text(action), action.help or "") for action in _arguments(parser)]
+        options = list(_option_rows(sorted(parser._optionals._group_actions, key=_sort_key)))
         longest = max(len(left) for left, _ in (*arguments, *options))
         if arguments:
             yield _table("arguments", arguments, width, longest)
         yield _table("options", options, width, longest)
     if "--hash-from" in parser.flags:
-        yield _filled(KEYS, width)
+        yield _wrapped(KEYS, width)
     if path in STATUSES:
         yield _table("exit status", STATUSES[path], width)
     if path in EXAMPLES:
         yield _block("examples", EXAMPLES[path])
-    yield _filled(MORE_OF_ALL, width)
+    yield _wrapped(MORE_OF_ALL, width)
 
 
-def _comes_late(action: Action) -> int:
-    """Where an option stands that is not the command's alone: behind all that are."""
+def _sort_key(action: Action) -> int:
+    """Return the sort key that puts options of several commands after a command's own."""
     late = ("hash_from", "literal", "help")
     return 1 + late.index(action.dest) if action.dest in late else 0
 
@@ -285,21 +287,21 @@ def _path(parser: Parser) -> str:
     return parser.prog.partition(" ")[2]
 
 
-def _shape(parser: Parser) -> str:
-    """A command with its arguments: `dir download KEY DIR`."""
-    return f"{_path(parser)} {_ways(parser)[0]}".rstrip()
+def _synopsis(parser: Parser) -> str:
+    """Return a command with its arguments: `dir download KEY DIR`."""
+    return f"{_path(parser)} {_argument_forms(parser)[0]}".rstrip()
 
 
-def _ways(parser: Parser) -> tuple[str, ...]:
-    """Its arguments, in each way that it can be called."""
-    return USAGES.get(_path(parser)) or (" ".join(map(_shown, _arguments(parser))),)
+def _argument_forms(parser: Parser) -> tuple[str, ...]:
+    """Return its arguments, once for each way to call it."""
+    return USAGES.get(_path(parser)) or (" ".join(map(_argument_text, _arguments(parser))),)
 
 
 def _row(root: Parser, path: str) -> tuple[str, str]:
     parser, summary = root, ""
     for name in path.split():
         parser, summary = parser.commands[name], _summary(parser, name)
-    return _shape(parser), summary
+    return _synopsis(parser), summary
 
 
 def _summary(parser: Parser, name: str) -> str:
@@ -314,15 +316,15 @@ def _arguments(parser: Parser) -> list[Action]:
     return parser._positionals._group_actions
 
 
-def _shown(action: Action) -> str:
-    """An argument as a usage has it: `KEY`, `[IMAGE]`, `KEY...`."""
+def _argument_text(action: Action) -> str:
+    """Return an argument as a usage line has it: `KEY`, `[IMAGE]`, `KEY...`."""
     name = str(action.metavar)
     return {"?": f"[{name}]", "*": f"{name}...", "+": f"{name}...", "A...": f"{name} ..."}.get(
         str(action.nargs), name
     )
 
 
-def _flags(actions: Iterable[Action]) -> Iterator[tuple[str, str]]:
+def _option_rows(actions: Iterable[Action]) -> Iterator[tuple[str, str]]:
     for action in actions:
         value = "" if action.nargs == 0 else f" {_value(action)}"
         yield ", ".join(action.option_strings) + value, action.help or ""
@@ -333,7 +335,7 @@ def _value(action: Action) -> str:
 
 
 def _usage(parser: Parser) -> str:
-    ways = _ways(parser)
+    ways = _argument_forms(parser)
     lines = [f"{parser.prog} [options] {way}".rstrip() for way in ways]
     return "usage: " + "\n       ".join(lines)
 
@@ -342,17 +344,17 @@ def _width(columns: int) -> int:
     return max(min(columns, WIDEST) - 1, 20)
 
 
-def _filled(text: str, width: int) -> str:
+def _wrapped(text: str, width: int) -> str:
     return "\n".join(_lines(text, width))
 
 
 def _block(title: str, lines: Iterable[str]) -> str:
-    """Lines to type, which are left as they are."""
+    """Return lines to type, which are not wrapped."""
     return "\n".join([f"{title}:", *(f"  {line}" for line in lines)])
 
 
 def _table(title: str, rows: Iterable[tuple[str, str]], width: int, longest: int = 0) -> str:
-    """Names and what is said of them, side by side where there is room."""
+    """Return names and their texts, side by side where there is room."""
     rows = list(rows)
     start = min((longest or max(len(left) for left, _ in rows)) + 4, width * 2 // 5)
     out = [f"{title}:"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cacher.cli.argument_parser import Parser
 
 COMMAND_ALIASES = {
-    # What other tools call it; the same below `dir` and `docker`, where these have it.
+    # Words of other tools; also for the verbs of `dir` and `docker`.
     "add": "upload",
     "cat": "download",
     "check": "doctor",
@@ -57,7 +57,7 @@ COMMAND_ALIASES = {
 }
 
 NOUN_ALIASES = {
-    # What is said of a directory or an image only.
+    # Words for a directory or an image only.
     "extract": "dir download",
     "load": "docker download",
     "pack": "dir upload",
@@ -67,7 +67,7 @@ NOUN_ALIASES = {
 }
 
 AMBIGUOUS_ALIASES = {
-    # What may mean either of two commands.
+    # Words that may mean either of two commands.
     "copy": ("download", "upload"),
     "cp": ("download", "upload"),
     "move": ("download", "upload"),
@@ -98,7 +98,7 @@ FLAG_ALIASES = {
 
 
 FLAG_ALIASES_OF_COMMAND = {
-    # What a flag of other tools means in one command; empty if nothing like it is there.
+    # Flags of other tools that mean something else in one command; empty if it has nothing alike.
     "delete": {
         "-R": "--prefix",
         "-f": "--yes",
@@ -111,7 +111,7 @@ FLAG_ALIASES_OF_COMMAND = {
 
 
 def no_such_command(root: Parser, parser: Parser, text: str) -> UsageError:
-    """The error for a command, or a verb of `parser`, that does not exist."""
+    """Return the error for a command, or a verb of `parser`, that does not exist."""
     noun = parser.prog.partition(" ")[2]
     found = _verb(root, parser, text) if noun else _command(root, text)
     hint = f"`{parser.prog} --help` lists the commands"
@@ -121,7 +121,7 @@ def no_such_command(root: Parser, parser: Parser, text: str) -> UsageError:
 
 
 def no_such_flag(parser: Parser, text: str) -> UsageError:
-    """The error for a flag that `parser` does not take; `text` may have a value behind `=`."""
+    """Return the error for a flag that `parser` does not take; `text` may end in `=VALUE`."""
     flag = text.partition("=")[0]
     command = parser.prog.partition(" ")[2]
     meant = FLAG_ALIASES_OF_COMMAND.get(command, {}).get(flag)
@@ -136,7 +136,7 @@ def no_such_flag(parser: Parser, text: str) -> UsageError:
 
 
 def no_such_choice(parser: Parser, action: Action, text: str) -> UsageError:
-    """The error for a value that is not one of the few that an argument takes."""
+    """Return the error for a value that is not one of the few that an argument takes."""
     name = action.option_strings[-1] if action.option_strings else str(action.metavar)
     choices = list(map(str, action.choices or ()))
     found = _nearest(text, choices)
@@ -166,7 +166,7 @@ def _verb(root: Parser, parser: Parser, text: str) -> Sequence[str]:
 
 
 def _nearest(text: str, known: Iterable[str]) -> str:
-    """The word that is most like it, dashes aside; empty if none is."""
+    """Return the known word nearest to `text`, dashes aside; empty if none is near."""
     from difflib import get_close_matches
 
     words = {word.lstrip("-"): word for word in known}

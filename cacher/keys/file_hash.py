@@ -1,4 +1,4 @@
-"""`--hash-from`: the hash of files that goes into a key, as a shell would compute it.
+"""`--hash-from`: the hash of files that goes into a key, as a shell computes it.
 
 Knows files, directories and patterns; knows nothing of keys, templates or stores. A job that
 cannot run `cacher` must be able to find the same entry, so every hash is the first 16 hex digits
@@ -11,14 +11,14 @@ of something `sha256sum` (GNU coreutils 9) prints:
   cut -c1-16`. A directory among them stands for its files, as `find DIR/` names and
   `LC_ALL=C sort` orders them.
 
-Patterns are expanded before any of this, as a shell would, and the rules apply to the resulting
-list: a pattern that matches one file hashes like that file. The corners:
+Patterns are expanded before any of this, as by a shell, and the rules apply to the resulting list:
+a pattern that matches one file hashes like that file. The details:
 
 * A symlink inside a directory is one more line, sorted in with the files, over its target's text
   (`printf %s "$(readlink LINK)" | sha256sum`). It is never followed. Other special files in there
-  are passed over, as by `find -type f`.
-* A path that is named, or matched, is followed if it is a symlink, as by `sha256sum`. Anything
-  but a file or a directory behind it is refused: reading a FIFO could wait for ever.
+  are skipped, as by `find -type f`.
+* A named or matched path that is a symlink is followed, as by `sha256sum`. Anything but a file or a
+  directory behind it is refused: reading a FIFO could wait for ever.
 * `~` and `~user` at the start of a path are home directories, as in a shell.
 * A path that exists is taken literally, even with `*` or `?` in its name.
 * `*` and `?` match within a name, `**` as a whole segment any number of directories, through no
@@ -31,8 +31,8 @@ list: a pattern that matches one file hashes like that file. The corners:
   line of a name it had to escape. A file called `-` is that file, not standard input.
 * Names are bytes (`os.fsencode`): they need not be UTF-8.
 
-No file, no match and no permission are errors: there is no hash of nothing. What cannot be read is
-never skipped, not even a directory that only a pattern would have looked into.
+No file, no match and no permission are errors: there is no hash of nothing. A file or a directory
+that cannot be read is never skipped, not even while a pattern is expanded.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ _BUFFER_BYTES = 1 << 20  # past this, larger reads no longer help
 
 
 def hash_paths(paths: Sequence[str]) -> str:
-    """The 16 hex digits for `paths` (files, directories, patterns), in the order given.
+    """Return the 16 hex digits for `paths` (files, directories, patterns), in the order given.
 
     Raises `UsageError` for no path, an empty one or a pattern that matches nothing, and
-    `LocalError` for what is missing, unreadable, neither a file nor a directory, or a directory
-    without files.
+    `LocalError` for a path that is missing, unreadable, neither a file nor a directory, or a
+    directory without files.
     """
     named = [os.fsencode(os.path.expanduser(path)) for path in paths or [""]]
     targets = [target for path in named for target in _expand(path)]
@@ -66,7 +66,7 @@ def hash_paths(paths: Sequence[str]) -> str:
     sha256sum = _Sha256Sum()
     for target in targets:
         if _is_directory(target):
-            _add_directory(sha256sum, target, shown_as=b"./" if alone else _joinable(target))
+            _add_directory(sha256sum, target, shown_as=b"./" if alone else _with_slash(target))
         elif alone:
             return sha256sum.file(target)[:DIGITS]
         else:
@@ -75,10 +75,10 @@ def hash_paths(paths: Sequence[str]) -> str:
 
 
 class _Sha256Sum:
-    """`sha256sum` with its own output piped through `sha256sum`; one buffer for all files."""
+    """Digests as `sha256sum` prints them, and the digest of its lines; one buffer for all files."""
 
     def __init__(self) -> None:
-        # Loads OpenSSL, which a key without --hash-from has no use for.
+        # Loads OpenSSL, which a key without --hash-from does not need.
         from hashlib import sha256
 
         self._new = sha256
@@ -86,40 +86,40 @@ class _Sha256Sum:
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
 
     def file(self, path: bytes) -> str:
-        """The hex SHA-256 of a regular file's bytes."""
+        """Return the hex SHA-256 of a regular file's bytes."""
         digest = self._new()
         try:
-            # What was a file a moment ago may be a FIFO by now: O_NONBLOCK never waits for one.
+            # A file may have been replaced by a FIFO: O_NONBLOCK never waits for one.
             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
             try:
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
-                    raise _special(path)
+                    raise _special_file_error(path)
                 while count := os.readv(fd, [self._buffer]):
                     digest.update(self._buffer[:count])
             finally:
                 os.close(fd)
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise _read_error(path, error) from error
         return digest.hexdigest()
 
     def link(self, path: bytes) -> str:
-        """The hex SHA-256 of a symlink's target text."""
+        """Return the hex SHA-256 of a symlink's target text."""
         try:
             return self._new(os.readlink(path)).hexdigest()
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise _read_error(path, error) from error
 
     def add(self, name: bytes, hexdigest: str) -> None:
-        """Take one line of `sha256sum` output."""
+        """Add one line of `sha256sum` output."""
         self._lines.update(_line(name, hexdigest))
 
     def total(self) -> str:
-        """The hex SHA-256 of the lines so far."""
+        """Return the hex SHA-256 of the lines so far."""
         return self._lines.hexdigest()
 
 
 def _line(name: bytes, hexdigest: str) -> bytes:
-    r"""One line as `sha256sum` prints it.
+    r"""Return one line as `sha256sum` prints it.
 
     GNU coreutils manual, "md5sum invocation": a name with a backslash, newline or carriage return
     is escaped, and the line then starts with a backslash. (`\r` since coreutils 9.0.)
@@ -131,11 +131,11 @@ def _line(name: bytes, hexdigest: str) -> bytes:
 
 def _add_directory(sha256sum: _Sha256Sum, directory: bytes, shown_as: bytes) -> None:
     """Add a line for every file and symlink below `directory`, under names after `shown_as`."""
-    root = _joinable(directory)
+    root = _with_slash(directory)
     found = sorted(_walk(root))
     if not found:
         raise LocalError(
-            f"cannot hash {_shown(directory)}: it is a directory without files",
+            f"cannot hash {_quoted_path(directory)}: it is a directory without files",
             "an empty hash would make one key of every state; name the files a key depends on",
         )
     for name, is_link in found:
@@ -144,7 +144,7 @@ def _add_directory(sha256sum: _Sha256Sum, directory: bytes, shown_as: bytes) -> 
 
 
 def _walk(root: bytes) -> Iterator[tuple[bytes, bool]]:
-    """Every file and symlink below `root`, unordered: its name relative to it, and which it is."""
+    """Yield the relative name of each file and symlink below `root`, and whether it is a link."""
     pending = [b""]
     while pending:
         below = pending.pop()
@@ -159,67 +159,67 @@ def _walk(root: bytes) -> Iterator[tuple[bytes, bool]]:
 
 
 def _scan(directory: bytes, *, missing_ok: bool = False) -> list[os.DirEntry[bytes]]:
-    """A directory's entries; with `missing_ok`, what is not there, or no directory, has none."""
+    """Return a directory's entries: none for a missing one or a file, if `missing_ok`."""
     try:
         with os.scandir(directory or b".") as entries:  # a pattern begins in b""
             return list(entries)
     except OSError as error:
         if missing_ok and isinstance(error, FileNotFoundError | NotADirectoryError):
             return []
-        raise _unreadable(directory, error) from error
+        raise _read_error(directory, error) from error
 
 
-def _joinable(directory: bytes) -> bytes:
-    """`directory` ready to have a name appended; like `find`, without doubling a slash."""
+def _with_slash(directory: bytes) -> bytes:
+    """Return `directory` with a slash at its end; like `find`, without doubling one."""
     return directory if directory.endswith(b"/") else directory + b"/"
 
 
 def _is_directory(path: bytes) -> bool:
-    """Whether this is a directory rather than a file; anything else is an error."""
+    """Return whether this is a directory rather than a file; anything else is an error."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _read_error(path, error) from error
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-        raise _special(path)
+        raise _special_file_error(path)
     return stat.S_ISDIR(mode)
 
 
 def _expand(path: bytes) -> list[bytes]:
-    """The path itself or, for a pattern, the files it matches: at least one, in C order."""
+    """Return the path itself or, for a pattern, at least one file it matches, in C order."""
     if not path or b"\0" in path:
         raise UsageError(
-            f"cannot hash from {_shown(path)}: not a path",
+            f"cannot hash from {_quoted_path(path)}: not a path",
             "is the variable that holds the path set?",
         )
-    if not _is_wild(path) or os.path.lexists(path):
+    if not _is_pattern(path) or os.path.lexists(path):
         return [path]
     matches = sorted(match for match in _candidates(path) if _is_file(match))
     if not matches:
         raise UsageError(
-            f"the pattern {_shown(path)} matches no file",
+            f"the pattern {_quoted_path(path)} matches no file",
             "patterns match files only, and hidden names only by a segment that starts with a dot",
         )
     return matches
 
 
 def _candidates(pattern: bytes) -> set[bytes]:
-    """The names a pattern stands for, of whatever kind; some may not exist."""
+    """Return the paths that a pattern matches, of any kind; some may not exist."""
     *parents, last = pattern.split(b"/")
     if last == b"**":
         parents, last = [*parents, b"**"], b"*"
     directories = {b""}
     for segment in parents:
         if segment == b"**":
-            directories = {found for start in directories for found in _tree(start)}
+            directories = {found for start in directories for found in _directories_below(start)}
         else:
             directories = {found + b"/" for found in _matches(directories, segment)}
     return _matches(directories, last)
 
 
 def _matches(directories: set[bytes], segment: bytes) -> set[bytes]:
-    """Each directory joined with what `segment` matches in it."""
-    if not _is_wild(segment):
+    """Return each directory joined with each name in it that `segment` matches."""
+    if not _is_pattern(segment):
         return {directory + segment for directory in directories}
     # Text, since `?` stands for a character; undecodable bytes are one each (surrogateescape).
     text = os.fsdecode(segment)
@@ -234,8 +234,8 @@ def _matches(directories: set[bytes], segment: bytes) -> set[bytes]:
     }
 
 
-def _tree(start: bytes) -> Iterator[bytes]:
-    """`start`, which need not exist, and every directory below that is not hidden or a symlink."""
+def _directories_below(start: bytes) -> Iterator[bytes]:
+    """Yield `start`, which need not exist, and each directory below, except hidden and linked."""
     pending = [start]
     while pending:
         directory = pending.pop()
@@ -248,24 +248,16 @@ def _tree(start: bytes) -> Iterator[bytes]:
 
 
 def _expression(segment: str) -> str:
-    """A segment as a regular expression.
-
-    The stretches between stars are matched leftmost first and for good (`(?>...)`), which is
-    enough for wildcards and keeps the time of `*a*a*a*b` from exploding.
-    """
-    first, *rest = [re.escape(part).replace(r"\?", ".") for part in segment.split("*")]
-    if not rest:
-        return first
-    *middle, last = rest
-    return first + "".join(f"(?>.*?{part})" for part in middle) + f".*{last}"
+    """Return a segment of a pattern as a regular expression."""
+    return re.escape(segment).replace(r"\*", ".*").replace(r"\?", ".")
 
 
-def _is_wild(path: bytes) -> bool:
+def _is_pattern(path: bytes) -> bool:
     return b"*" in path or b"?" in path
 
 
 def _is_file(path: bytes) -> bool:
-    """Whether a pattern matches `path`: a file, or a symlink to one.
+    """Return whether a pattern matches `path`: a file, or a symlink to one.
 
     A symlink to nowhere may have been meant as one: an error, as it would be for `sha256sum`.
     """
@@ -275,15 +267,15 @@ def _is_file(path: bytes) -> bool:
         absent = isinstance(error, FileNotFoundError | NotADirectoryError)
         if absent and not os.path.islink(path):
             return False
-        raise _unreadable(path, error) from error
+        raise _read_error(path, error) from error
 
 
-def _shown(path: bytes) -> str:
-    """A path for a message, quoted, with control characters and stray bytes escaped."""
+def _quoted_path(path: bytes) -> str:
+    """Return a path for a message, quoted, with control characters and stray bytes escaped."""
     return quoted(os.fsdecode(path))
 
 
-def _unreadable(path: bytes, error: OSError) -> CacherError:
+def _read_error(path: bytes, error: OSError) -> CacherError:
     if not isinstance(error, FileNotFoundError):
         hint = "every file of a hash must be readable, or the key would not depend on it"
     elif os.path.islink(path):
@@ -291,11 +283,11 @@ def _unreadable(path: bytes, error: OSError) -> CacherError:
     else:
         hint = "--hash-from paths start at the current directory; does the file exist yet?"
     reason = os_reason(error)
-    return LocalError(f"cannot read {_shown(path or b'.')}: {reason}", hint)
+    return LocalError(f"cannot read {_quoted_path(path or b'.')}: {reason}", hint)
 
 
-def _special(path: bytes) -> CacherError:
+def _special_file_error(path: bytes) -> CacherError:
     return LocalError(
-        f"cannot hash {_shown(path)}: neither a regular file nor a directory",
+        f"cannot hash {_quoted_path(path)}: neither a regular file nor a directory",
         "write what should be hashed to a file first",
     )

@@ -1,7 +1,7 @@
-"""Key templates, and what a legal key is.
+"""Key templates, and the rules for legal keys.
 
 Knows placeholders and the rules for names in a store; knows no store, no clock and no machine:
-the time and `uname` are arguments. Hashing files is `cacher.keys.file_hash`'s.
+the time and `uname` are arguments. Files are hashed by `cacher.keys.file_hash`.
 
 `cacher key` must start as fast as Python itself, so this module loads nothing that argparse has
 not loaded already.
@@ -49,23 +49,23 @@ _GO_ARCHITECTURES = {
 def resolve_template(
     template: str, hash_from: Sequence[str], *, now: float, system: str, machine: str
 ) -> str:
-    """The key a template stands for.
+    """Return the key a template stands for.
 
     `hash_from` are the files, directories and patterns of `{hash}`, which is appended as `-HASH`
     where the template does not place it. `now` is POSIX seconds, `system` and `machine` are as
-    `os.uname()` tells them. `{{` and `}}` stand for braces.
+    `os.uname()` has them. `{{` and `}}` stand for braces.
 
     Raises `UsageError` for a bad template, a bad pattern or a key `check_key` refuses, and
     `LocalError` for files that cannot be hashed.
     """
     pieces = list(_parse(template))
-    wanted = {text for text, is_placeholder in pieces if is_placeholder}
-    if "hash" in wanted and not hash_from:
+    names = {text for text, is_placeholder in pieces if is_placeholder}
+    if "hash" in names and not hash_from:
         raise UsageError(
-            f"the template {_shown(template)} has {{hash}}, but there is nothing to hash",
+            f"the template {_quoted(template)} has {{hash}}, but there is nothing to hash",
             "name the files the key depends on: --hash-from PATH",
         )
-    if hash_from and "hash" not in wanted:
+    if hash_from and "hash" not in names:
         pieces += [("-", False), ("hash", True)]
     today = time.gmtime(now)
     values = {
@@ -81,31 +81,31 @@ def resolve_template(
 
 
 def brace_warning(key: str) -> tuple[str, str] | None:
-    """A warning and its hint, if a template resolved to a key that holds braces."""
+    """Return a warning and its hint, if a template resolved to a key that holds braces."""
     if "{" not in key and "}" not in key:
         return None
     return (
-        f"the key {_shown(key)} holds braces",
+        f"the key {_quoted(key)} holds braces",
         "{{ and }} stand for braces, {hash} is a placeholder; --literal takes KEY as it is",
     )
 
 
 def prefix_warning(prefix: str) -> tuple[str, str] | None:
-    """A warning and its hint, if a prefix is probably not what was meant."""
+    """Return a warning and its hint, if a prefix is probably a mistake."""
     if "{" in prefix or "}" in prefix:
         return (
-            f"the prefix {_shown(prefix)} holds braces, and a prefix is not a template",
+            f"the prefix {_quoted(prefix)} holds braces, and a prefix is not a template",
             "placeholders stand in KEY; write their values into the prefix",
         )
     for start in ("/", "./", "s3://"):
         if prefix.startswith(start):
             hint = "begin PREFIX as `cacher list` shows the keys"
-            return f"no key begins with '{start}': {_shown(prefix)} matches nothing", hint
+            return f"no key begins with '{start}': {_quoted(prefix)} matches nothing", hint
     return None
 
 
 def check_literal(key: str, hash_from: Sequence[str], prefix: str = "") -> str:
-    """A key that is no template. Raises `UsageError` as `check_key` does."""
+    """Return a key that is not a template. Raises `UsageError` as `check_key` does."""
     if hash_from:
         raise UsageError(
             "--literal and --hash-from exclude each other",
@@ -116,7 +116,7 @@ def check_literal(key: str, hash_from: Sequence[str], prefix: str = "") -> str:
 
 
 def _parse(template: str) -> Iterator[tuple[str, bool]]:
-    """The pieces of a template in order, each literal text or (True) a placeholder's name."""
+    """Yield the pieces of a template in order: literal text, or (True) a placeholder's name."""
     at = 0
     while at < len(template):
         if template.startswith(("{{", "}}"), at):
@@ -125,41 +125,41 @@ def _parse(template: str) -> Iterator[tuple[str, bool]]:
         elif template[at] == "{":
             name, closed, _ = template[at + 1 :].partition("}")
             if not closed or "{" in name:
-                raise _lone_brace(template, at)
+                raise _lone_brace_error(template, at)
             if name not in PLACEHOLDERS:
-                raise _unknown(template, name)
+                raise _unknown_placeholder(template, name)
             yield name, True
             at += len(name) + 2
         elif template[at] == "}":
-            raise _lone_brace(template, at)
+            raise _lone_brace_error(template, at)
         else:
             yield template[at], False
             at += 1
 
 
-def _lone_brace(template: str, at: int) -> UsageError:
+def _lone_brace_error(template: str, at: int) -> UsageError:
     brace = template[at]
     if brace == "{":
         near = _suggestion(template[at + 1 :].partition("{")[0])
     else:
         near = _suggestion(template[:at].rpartition("}")[2])
     return UsageError(
-        f"the template {_shown(template)} has a lone '{brace}' at character {at + 1}",
+        f"the template {_quoted(template)} has a lone '{brace}' at character {at + 1}",
         f"{near}for a brace itself, write {brace * 2}",
     )
 
 
-def _unknown(template: str, name: str) -> UsageError:
+def _unknown_placeholder(template: str, name: str) -> UsageError:
     known = ", ".join(f"{{{known}}}" for known in PLACEHOLDERS)
     return UsageError(
-        f"the template {_shown(template)} has an unknown placeholder {_shown('{' + name + '}')}",
+        f"the template {_quoted(template)} has an unknown placeholder {_quoted('{' + name + '}')}",
         f"{_suggestion(name)}the placeholders are {known}",
     )
 
 
 def _suggestion(name: str) -> str:
-    """The start of a hint, with the placeholder `name` was probably meant to be; may be empty."""
-    from difflib import get_close_matches  # dear, and needed only where all has failed
+    """Return the start of a hint with the placeholder nearest to `name`; empty if none is near."""
+    from difflib import get_close_matches  # takes long to load, and only an error needs it
 
     near = get_close_matches(name.strip().lower(), PLACEHOLDERS, n=1, cutoff=0.5)
     return f"did you mean {{{near[0]}}}? " if near else ""
@@ -169,7 +169,7 @@ def _suggestion(name: str) -> str:
 
 
 def check_key(key: str, prefix: str = "") -> None:
-    """Refuse a key that some store or file system would lose, rename or mix up.
+    """Raise `UsageError` for a key that some store or file system would lose, rename or mix up.
 
     A key is UTF-8 text of segments between single slashes, none of them `.` or `..`, without
     backslashes and control characters, and with the prefix at most 479 bytes. `prefix` is as
@@ -177,22 +177,22 @@ def check_key(key: str, prefix: str = "") -> None:
     `//`, `.`, `..` and, on Windows, a backslash; HTTP clients and proxies fold `//` and dot
     segments; a directory as a store has them all, and cannot have a trailing slash.
 
-    Raises `UsageError` naming the rule and the part that breaks it.
+    The error names the rule and the part that breaks it.
     """
     _check_name("key", key)
     size = len(key.encode())
     whole = len(prefix.encode()) + 1 + size if prefix else size
     if whole > MAX_NAME_BYTES:
-        with_prefix = f" with the prefix {_shown(prefix)}" if prefix else ""
+        with_prefix = f" with the prefix {_quoted(prefix)}" if prefix else ""
         raise UsageError(
-            f"key {_shown(key)} is too long: {whole} bytes{with_prefix}, "
+            f"key {_quoted(key)} is too long: {whole} bytes{with_prefix}, "
             f"at most {MAX_NAME_BYTES} are allowed",
             "shorten the key; {hash} stands for any number of files in 16 characters",
         )
 
 
 def check_prefix(prefix: str) -> str:
-    """The prefix without the slashes around it, which may be empty.
+    """Return the prefix without the slashes around it, which may be empty.
 
     Raises `UsageError` for one that no key could follow, by the rules of `check_key`.
     """
@@ -204,26 +204,27 @@ def check_prefix(prefix: str) -> str:
     room = MAX_NAME_BYTES - len("/k")
     if size > room:
         raise UsageError(
-            f"prefix {_shown(bare)} is too long: {size} bytes, at most {room} leave room for a key",
+            f"prefix {_quoted(bare)} is too long: {size} bytes, "
+            f"at most {room} leave room for a key",
             "shorten the prefix",
         )
     return bare
 
 
 def _check_name(kind: str, name: str) -> None:
-    """Every rule but the length."""
+    """Raise `UsageError` for a name that breaks any rule but that of the length."""
     if not name:
         raise UsageError(f"the {kind} is empty", f"is the variable that holds the {kind} set?")
-    fault = _bad_character(name) or _bad_segment(name)
+    fault = _character_fault(name) or _segment_fault(name)
     if fault:
         raise UsageError(
-            f"{kind} {_shown(name)} {fault}",
+            f"{kind} {_quoted(name)} {fault}",
             f"a {kind} is made of segments between single slashes, like deps/linux/2024-W31",
         )
 
 
-def _bad_character(name: str) -> str:
-    """What is wrong with the characters of a name, or an empty string."""
+def _character_fault(name: str) -> str:
+    """Return how the characters of a name break a rule; empty if they do not."""
     for character in name:
         code = ord(character)
         if 0xD800 <= code <= 0xDFFF:  # also how Python passes on bytes that are not UTF-8
@@ -235,8 +236,8 @@ def _bad_character(name: str) -> str:
     return ""
 
 
-def _bad_segment(name: str) -> str:
-    """What is wrong with the segments of a name, or an empty string."""
+def _segment_fault(name: str) -> str:
+    """Return how the segments of a name break a rule; empty if they do not."""
     if name.startswith("/"):
         return "starts with '/'"
     if name.endswith("/"):
@@ -249,7 +250,7 @@ def _bad_segment(name: str) -> str:
     return ""
 
 
-def _shown(text: str) -> str:
-    """Text for a message: quoted, unprintable characters escaped, shortened in the middle."""
+def _quoted(text: str) -> str:
+    """Return text for a message: quoted, escaped, shortened in the middle."""
     shown = quoted(text)
     return shown if len(shown) <= 80 else f"{shown[:40]}...{shown[-30:]}"

@@ -1,6 +1,6 @@
 """Settings: flags over environment over config.toml over defaults, each with its source.
 
-Knows what values are legal; must not know what they are used for, and never holds a secret.
+Knows which values are legal; must not know their use, and never holds a secret.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
@@ -37,14 +37,13 @@ for _power, _letter in enumerate("KMGT", 1):
 
 _HOST_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
 
-_UNSHOWN = ("key-file", "secret-file")
+_NOT_SHOWN = ("key-file", "secret-file")
 """Settings whose value may be the secret itself, by mistake."""
 
 _BUCKET = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,253}[a-zA-Z0-9]")
-"""What some store or other allows (AWS until 2018); each store checks its own, narrower rule."""
+"""The widest rule of any store (AWS until 2018); each store checks its own, narrower one."""
 
-
-_OTHERS = {
+_VARIABLES_OF_OTHERS = {
     "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
     "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
     "ca-file": ("AWS_CA_BUNDLE", "SSL_CERT_FILE"),
@@ -53,7 +52,7 @@ _OTHERS = {
 
 
 class Settings(NamedTuple):
-    """All settings. `sources` tells where each came from: a flag, a variable, a file, `default`."""
+    """All settings. `sources` has where each came from: a flag, a variable, a file, `default`."""
 
     endpoint: str
     region: str = ""
@@ -70,20 +69,20 @@ class Settings(NamedTuple):
 
     @property
     def is_local(self) -> bool:
-        """Whether the store is a directory."""
+        """Return whether the store is a directory."""
         return self.endpoint.startswith("file:")
 
     @property
     def directory(self) -> str:
-        """The directory of a local store."""
+        """Return the directory of a local store."""
         # Names are bytes, which need not be UTF-8.
         return os.fsdecode(unquote_to_bytes(os.fsencode(urlsplit(self.endpoint).path)))
 
 
 def config_path(flag: str | None, environ: Mapping[str, str]) -> tuple[str, bool]:
-    """The config file, and whether it was asked for by name and so must exist.
+    """Return the config file, and whether it was named and so must exist.
 
-    Raises `UsageError` for a name that cannot be meant.
+    Raises `UsageError` for a name that is empty or `-`.
     """
     if flag == "":
         raise UsageError("--config is an empty string", "is the variable set?")
@@ -100,7 +99,7 @@ def config_path(flag: str | None, environ: Mapping[str, str]) -> tuple[str, bool
 
 
 def default_endpoint(environ: Mapping[str, str]) -> str:
-    """The embedded default: a local store in the user's cache directory."""
+    """Return the default: a local store in the user's cache directory; empty without HOME."""
     home = _home(environ)
     base = _absolute(environ, "XDG_CACHE_HOME") or (home and os.path.join(home, ".cache"))
     if not base:
@@ -111,7 +110,7 @@ def default_endpoint(environ: Mapping[str, str]) -> str:
 def load_settings(
     flags: Mapping[str, str | None], environ: Mapping[str, str], config: str | None = None
 ) -> Settings:
-    """The settings in force. Raises `UsageError` for one that is not legal, naming its source.
+    """Return the settings in force. Raises `UsageError` for an illegal one, naming its source.
 
     `flags` has attribute names; `config` is the file that `--config` names.
     """
@@ -125,7 +124,7 @@ def make_settings(
     file: Mapping[str, str],
     path: str,
 ) -> Settings:
-    """The settings in force over those of a config file that is read already."""
+    """Return the settings in force over those of a config file. Raises `UsageError`."""
     values, sources = gather(flags, environ, file, path)
     if not values["endpoint"] and sources["endpoint"] == "default":
         raise UsageError("no endpoint is set, and no HOME for a local store", "set CACHER_ENDPOINT")
@@ -142,7 +141,7 @@ def gather(
     file: Mapping[str, str],
     path: str,
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The value of each setting as it was written, by name, and its source, by attribute."""
+    """Return the text of each setting, by name, and its source, by attribute."""
     values: dict[str, str] = {}
     sources: dict[str, str] = {}
     for name, _, variable, _ in SETTINGS:
@@ -150,8 +149,8 @@ def gather(
             (flags.get(attribute(name)), f"--{name}"),
             (environ.get(variable) or None, variable),
             (file.get(name), path),
-            *((environ.get(other) or None, other) for other in _OTHERS.get(name, ())),
-            (_fallback(name, environ), "default"),
+            *((environ.get(other) or None, other) for other in _VARIABLES_OF_OTHERS.get(name, ())),
+            (_default(name, environ), "default"),
         ):
             if value is not None:
                 values[name], sources[attribute(name)] = value, source
@@ -164,7 +163,7 @@ _CONFIG_LIMIT = 1024 * 1024
 
 
 def read_file(path: str, *, required: bool) -> dict[str, str]:
-    """The settings in a config file, by option name. A missing one is empty unless `required`."""
+    """Return the settings in a config file by name. A missing file is empty unless `required`."""
     try:
         content = read_small(path, _CONFIG_LIMIT)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -193,7 +192,7 @@ def read_file(path: str, *, required: bool) -> dict[str, str]:
         name = key.replace("_", "-")
         if name not in known:
             raise UsageError(
-                f"{path}: unknown key {key!r}{_line(content.decode(), key)}",
+                f"{path}: unknown key {key!r}{_line_of(content.decode(), key)}",
                 f"the keys are: {', '.join(sorted(known))}",
             )
         if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -203,11 +202,11 @@ def read_file(path: str, *, required: bool) -> dict[str, str]:
 
 
 def write_file(path: str, settings: Mapping[str, str]) -> None:
-    """Write a config file whole or not at all, for its owner's eyes only."""
+    """Write a config file, whole or not at all, that only its owner can read."""
     lines = ["# Written by `cacher init`. Holds no credentials, only the names of files with them."]
     lines += [f"{name} = {_toml(settings[name])}" for name, *_ in SETTINGS if name in settings]
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-        # A rename would put a file in the place of /dev/null, for the whole system.
+        # A rename would replace /dev/null, for the whole system.
         raise LocalError(
             f"cannot write {path}: it is not a regular file", "--config names another file"
         )
@@ -232,7 +231,7 @@ def write_file(path: str, settings: Mapping[str, str]) -> None:
 
 
 def source_text(settings: Settings, name: str) -> str:
-    """Where the setting `name` was set, for a message: `--bucket`, a variable, `bucket in FILE`."""
+    """Return where a setting was set, for a message: `--bucket`, a variable, `bucket in FILE`."""
     source = settings.sources.get(attribute(name), "default")
     if source == "default":
         return f"--{name}"
@@ -241,7 +240,7 @@ def source_text(settings: Settings, name: str) -> str:
 
 
 def parse_size(text: str) -> int:
-    """`16MiB`, `16M` (the same), `16MB` (a little less) or plain bytes. Raises `ValueError`."""
+    """Return the bytes of `16MiB`, `16M` (the same), `16MB` or `16`. Raises `ValueError`."""
     match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]*)", text.strip())
     if not match or match[2].upper() not in _UNITS:
         raise ValueError("not a size such as 16MiB")
@@ -257,19 +256,19 @@ def _home(environ: Mapping[str, str]) -> str:
 
 
 def _absolute(environ: Mapping[str, str], name: str) -> str:
-    """The directory in a variable; empty if it is relative, which would be another in each job."""
+    """Return the directory in a variable; empty if it is relative, so another one in each job."""
     path = environ.get(name, "")
     return path if os.path.isabs(path) else ""
 
 
-def _fallback(name: str, environ: Mapping[str, str]) -> str:
+def _default(name: str, environ: Mapping[str, str]) -> str:
     if name == "endpoint":
         return default_endpoint(environ)
     return str(JOBS) if name == "jobs" else ""
 
 
-def _line(text: str, key: str) -> str:
-    """Where a key is in a file: ` (line N)`, if it can be found."""
+def _line_of(text: str, key: str) -> str:
+    """Return where a key is in a file, ` (line N)`; empty if it is not found."""
     for number, line in enumerate(text.splitlines(), 1):
         if re.match(rf"""\s*\[{{0,2}}\s*["']?{re.escape(key)}["']?\s*[].=]""", line):
             return f" (line {number})"
@@ -281,32 +280,17 @@ def _toml(value: str) -> str:
     return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda m: f"\\u{ord(m[0]):04x}", escaped) + '"'
 
 
-_RULES = {
-    "endpoint": "write http(s)://HOST[:PORT] or file:///DIRECTORY",
-    "region": "write letters, digits, dots, hyphens and underscores, such as eu-west-1",
-    "bucket": "a name has 3 to 255 letters, digits, dots, hyphens and underscores, and begins and "
-    "ends with a letter or a digit",
-    "key-file": "write the name of a file",
-    "secret-file": "write the name of a file",
-    "ca-file": "write the name of a file",
-    "timeout": "write seconds, such as 60 or 2.5",
-    "jobs": f"write a whole number; the default is {JOBS}",
-    "part-size": "write a size from 5MiB to 1GiB, such as 16MiB",
-}
-"""What each setting takes, for the hint of an error that has none of its own."""
-
-
 def _parse(name: str, value: str, source: str) -> str | int | float | None:
+    parser, usual_hint = _PARSERS[name]
     try:
-        return _PARSERS.get(name, str)(value)
+        return parser(value)
     except (ValueError, UsageError) as error:
-        given = "" if name in _UNSHOWN else repr(value) + ": "
+        given = "" if name in _NOT_SHOWN else repr(value) + ": "
         hint = getattr(error, "hint", "")
         if name == "endpoint" and not hint:
             # It may hold a password or a token by mistake; of what does not, a hint shows more.
             given = repr(shown_url(value)) + ": "
-        hint = hint or _RULES.get(name, "")
-        raise UsageError(f"{source}: {given}{error}", hint) from error
+        raise UsageError(f"{source}: {given}{error}", hint or usual_hint) from error
 
 
 def _endpoint(value: str) -> str:
@@ -325,27 +309,27 @@ def _endpoint(value: str) -> str:
     if url.scheme == "file":
         return _directory(url, value)
     if url.scheme not in ("http", "https") or not url.hostname:
-        what = "an endpoint is http(s)://HOST[:PORT] or file:///DIRECTORY"
+        rule = "an endpoint is http(s)://HOST[:PORT] or file:///DIRECTORY"
         if not value:
-            raise UsageError(f"{what}, not an empty string", "is the variable set?")
-        raise UsageError(what, _endpoint_meant(value))
+            raise UsageError(f"{rule}, not an empty string", "is the variable set?")
+        raise UsageError(rule, _endpoint_hint(value))
     if "@" in value:  # wherever it is: a password may hold a slash
         raise ValueError("an endpoint must not hold credentials")
     if url.query or url.fragment:
         raise ValueError("an endpoint has no query")
-    if not _may_be_a_host(url.hostname) or not value.isprintable():
+    if not _is_host(url.hostname) or not value.isprintable():
         raise ValueError("not the name of a host")
     return value.rstrip("/")
 
 
-def _may_be_a_host(name: str) -> bool:
-    """Whether the name has labels as DNS takes them (RFC 1035, section 2.3.4), or is an address."""
+def _is_host(name: str) -> bool:
+    """Return whether a name is an address, or has labels as in RFC 1035, section 2.3.4."""
     labels = name.removesuffix(".").split(".")
     return ":" in name or (all(0 < len(label) < 64 for label in labels) and " " not in name)
 
 
 def _directory(url: SplitResult, value: str) -> str:
-    """The endpoint of a local store; `file://~/DIRECTORY` is below the home directory."""
+    """Return the endpoint of a local store; `file://~/DIRECTORY` is below the home directory."""
     if url.query or url.fragment:
         raise ValueError("in a directory's name, write %3F for ? and %23 for #")
     home = ""
@@ -361,8 +345,8 @@ def _directory(url: SplitResult, value: str) -> str:
     return value
 
 
-def _endpoint_meant(value: str) -> str:
-    """A hint with the endpoint that was probably meant; empty if nothing is near."""
+def _endpoint_hint(value: str) -> str:
+    """Return a hint with the endpoint that was probably meant; empty if nothing is near."""
     if "@" in value:
         return ""  # a URL without its scheme, perhaps, with a password
     if value.startswith(("/", "~")):
@@ -386,7 +370,7 @@ def _endpoint_meant(value: str) -> str:
 
 
 def _path(value: str) -> str:
-    """A file's name; `~` and `~USER` at its start are home directories."""
+    """Return a file's name; `~` and `~USER` at its start are home directories."""
     if "\0" in value:
         raise ValueError("a file's name cannot hold a NUL character")
     return os.path.expanduser(value)
@@ -431,15 +415,25 @@ def _part_size(value: str) -> int | None:
     return size
 
 
-_PARSERS = {
-    "endpoint": _endpoint,
-    "region": _region,
-    "bucket": _bucket,
-    "prefix": check_prefix,
-    "key-file": _path,
-    "secret-file": _path,
-    "ca-file": _path,
-    "timeout": _timeout,
-    "jobs": _jobs,
-    "part-size": _part_size,
+_FILE_HINT = "write the name of a file"
+
+_PARSERS: Mapping[str, tuple[Callable[[str], str | int | float | None], str]] = {
+    "endpoint": (_endpoint, "write http(s)://HOST[:PORT] or file:///DIRECTORY"),
+    "region": (
+        _region,
+        "write letters, digits, dots, hyphens and underscores, such as eu-west-1",
+    ),
+    "bucket": (
+        _bucket,
+        "a name has 3 to 255 letters, digits, dots, hyphens and underscores, and begins and "
+        "ends with a letter or a digit",
+    ),
+    "prefix": (check_prefix, ""),
+    "key-file": (_path, _FILE_HINT),
+    "secret-file": (_path, _FILE_HINT),
+    "ca-file": (_path, _FILE_HINT),
+    "timeout": (_timeout, "write seconds, such as 60 or 2.5"),
+    "jobs": (_jobs, f"write a whole number; the default is {JOBS}"),
+    "part-size": (_part_size, "write a size from 5MiB to 1GiB, such as 16MiB"),
 }
+"""By name: the parser of a setting, and the hint for its errors that have none of their own."""

@@ -1,7 +1,7 @@
-"""Which credentials are used, and where they came from.
+"""The credentials in force, and their source.
 
-The only module that reads secrets. It never shows one: what it tells of them are sources, lengths
-and what looks odd.
+The only module that reads secrets. It never shows one: it reports sources, and what looks wrong
+about a value.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _HINT = "set CACHER_S3_KEY_ID and CACHER_S3_SECRET, or --key-file and --secret-f
 
 
 class Credentials(NamedTuple):
-    """The key pair in force, the source that won, and what looks odd about it."""
+    """The key pair in force, its source, and notes about values that look wrong."""
 
     keys: Keys
     source: str
     notes: tuple[str, ...] = ()
     ignored: str = ""
-    """A warning about flags that were given, and are not used."""
+    """A warning about flags that were given, and are not used; empty if there are none."""
 
 
 def find_credentials(settings: Settings, environ: Mapping[str, str]) -> Credentials:
-    """The first source that has credentials. Raises `UsageError` for half a pair, or for none."""
+    """Return the credentials of the first source. Raises `UsageError` for half a pair or none."""
     pair = _from_variables(environ, _KEY_ID, "CACHER_S3_SECRET")
     token = environ.get("CACHER_S3_SESSION_TOKEN", "") if pair else ""
     exposed: list[str] = []
@@ -46,7 +46,7 @@ def find_credentials(settings: Settings, environ: Mapping[str, str]) -> Credenti
     if pair is None:
         raise UsageError(f"no credentials for {settings.endpoint}", _HINT)
     (key_name, key_id), (secret_name, secret) = pair
-    notes = [odd for name, value in pair for odd in _notes_about(name, value)]
+    notes = [note for name, value in pair for note in _notes_about(name, value)]
     notes += [f"{path} can be read by everybody on this machine" for path in exposed]
     key_id, secret, token = (_stripped(value) for value in (key_id, secret, token))
     for name, value in ((key_name, key_id), (secret_name, secret), ("the session token", token)):
@@ -61,7 +61,7 @@ def find_credentials(settings: Settings, environ: Mapping[str, str]) -> Credenti
 
 
 def _ignored(settings: Settings, used: str) -> str:
-    """A warning about credential flags that lose to the variables in `used`; empty without any."""
+    """Return a warning about credential flags that the variables in `used` override, or nothing."""
     flags = [
         flag
         for name, flag in (("key_file", "--key-file"), ("secret_file", "--secret-file"))
@@ -94,9 +94,9 @@ def _from_files(settings: Settings) -> tuple[_Named, _Named] | None:
     )
     if _pair((key, settings.key_file), (secret, settings.secret_file)) is None:
         return None
-    if (_source_kind(key) == "file") != (_source_kind(secret) == "file"):
-        # Half a pair that was told for this run must not be made whole by the config file's other
-        # half. A flag and a variable were both told for it.
+    if _is_config_file(key) != _is_config_file(secret):
+        # Half a pair that was given for this run must not be completed from the config file. A flag
+        # and a variable were both given for it.
         raise UsageError(f"{key} and {secret} are each half a pair of credentials", _HINT)
     return (
         (settings.key_file, _read(settings.key_file, key)),
@@ -105,16 +105,14 @@ def _from_files(settings: Settings) -> tuple[_Named, _Named] | None:
 
 
 def _source_name(source: str, option: str) -> str:
-    """Where the name of a credentials file was told, or where it would be."""
+    """Return where the name of a credentials file was given, or can be."""
     if source in ("", "default"):
         return option
-    return source if _source_kind(source) != "file" else f"{option[2:]} in {source}"
+    return f"{option[2:]} in {source}" if _is_config_file(source) else source
 
 
-def _source_kind(told: str) -> str:
-    if told.startswith("--"):
-        return "flag"
-    return "variable" if told.startswith("CACHER_") else "file"
+def _is_config_file(source: str) -> bool:
+    return not source.startswith(("--", "CACHER_"))
 
 
 def _pair(key: _Named, secret: _Named) -> tuple[_Named, _Named] | None:
@@ -126,38 +124,38 @@ def _pair(key: _Named, secret: _Named) -> tuple[_Named, _Named] | None:
     return key, secret
 
 
-def _read(path: str, told: str) -> str:
-    """The credential in a file. Messages leave the name out: it may be the secret, by mistake."""
+def _read(path: str, source: str) -> str:
+    """Return the credential in a file. Errors omit its name: it may be the secret by mistake."""
     try:
         content = read_small(os.path.expanduser(path), 65536)
     except OSError as error:
         raise UsageError(
-            f"cannot read the file that {told} names: {os_reason(error)}", _HINT
+            f"cannot read the file that {source} names: {os_reason(error)}", _HINT
         ) from None
     value = content.decode(errors="surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
     if not value.strip():
-        raise UsageError(f"the file that {told} names is empty", _HINT)
+        raise UsageError(f"the file that {source} names is empty", _HINT)
     return value.removesuffix("\n").removesuffix("\r")
 
 
 def _stripped(value: str) -> str:
-    """Without line breaks at the end, which no credential has and no header can hold."""
+    """Return a value without line breaks at its end, which no header can hold."""
     return value.rstrip("\r\n")
 
 
 def _notes_about(name: str, value: str) -> list[str]:
-    """What looks odd about a value, without showing it."""
-    odd = []
+    """Return notes about a value that looks wrong, without showing it."""
+    notes = []
     if value != _stripped(value):
-        odd.append(f"{name} ends in a stray newline (ignored)")
+        notes.append(f"{name} ends in a stray newline (ignored)")
     value = _stripped(value)
     if value != value.strip():
-        odd.append(f"{name} begins or ends with a space")
+        notes.append(f"{name} begins or ends with a space")
     elif " " in value or "\t" in value:
-        odd.append(f"{name} holds a space")
+        notes.append(f"{name} holds a space")
     if re.search("[\"'`]", value):
-        odd.append(f"{name} holds a quote")
-    return odd
+        notes.append(f"{name} holds a quote")
+    return notes
 
 
 def _is_open_to_all(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the environment says by mistake: a variable nobody reads, a bucket without an endpoint.
+"""Mistakes in the environment: a variable that is not read, a bucket without an endpoint.
 
 Knows names of variables, and shows no value of one.
 """
@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 
 from cacher.errors import UsageError
 from cacher.settings.config import Settings, source_text
-from cacher.settings.options import SETTINGS, SWITCHES
+from cacher.settings.options import SETTINGS, SWITCHES, attribute
 
 _CREDENTIALS = ("CACHER_S3_KEY_ID", "CACHER_S3_SECRET", "CACHER_S3_SESSION_TOKEN")
 
 _PREFIX = "CACHER_"
 _TEST_PREFIX = "CACHER_TEST_"
-"""What the project's own tests are told by; no setting will ever begin so."""
+"""The beginning of the variables of the project's own tests; no setting will ever begin so."""
 
 _KNOWN = frozenset(
     [
@@ -29,7 +29,7 @@ _KNOWN = frozenset(
 
 
 _ALIASES = {
-    # Names that other tools have for it, too far from ours for `_nearest`.
+    # Names that other tools have for it, too far from the known ones for `_nearest`.
     "ACCESS_KEY": "S3_KEY_ID",
     "ACCESS_KEY_ID": "S3_KEY_ID",
     "AWS_ACCESS_KEY_ID": "S3_KEY_ID",
@@ -57,14 +57,14 @@ _ALIASES = {
 
 
 def unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
-    """A warning for every `CACHER_*` variable that is not read, with the name it is nearest to."""
+    """Yield a warning for each `CACHER_*` variable that is not read, with the nearest known one."""
     for name in _unread(environ):
         near = _nearest_variable(name)
         yield f"cacher reads no variable {name}" + (f"; did you mean {near}?" if near else "")
 
 
 def is_default(settings: Settings) -> bool:
-    """Whether the store is the embedded default, because no endpoint is set."""
+    """Return whether the store is the embedded default, because no endpoint is set."""
     return settings.sources.get("endpoint") == "default"
 
 
@@ -90,23 +90,23 @@ def check_endpoint(settings: Settings, environ: Mapping[str, str]) -> None:
 
 
 def _is_misspelt(name: str, environ: Mapping[str, str]) -> bool:
-    """Whether a variable that is not read holds what was meant to be the endpoint."""
+    """Return whether a variable that is not read probably holds the endpoint."""
     return bool(environ[name].strip()) and _nearest_variable(name) == "CACHER_ENDPOINT"
 
 
 def _signs_of_a_bucket(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
-    """The settings that only a bucket has a use for, by the names they were set with."""
+    """Yield the sources of settings that only a bucket needs."""
     if settings.bucket:
         yield source_text(settings, "bucket")
     yield from (name for name in _CREDENTIALS if environ.get(name, "").strip())
     for name in ("key-file", "secret-file", "region"):
         source = source_text(settings, name)
-        if getattr(settings, name.replace("-", "_")) and not source.startswith("AWS_"):
+        if getattr(settings, attribute(name)) and not source.startswith("AWS_"):
             yield source
 
 
 def _unread(environ: Mapping[str, str]) -> list[str]:
-    """The variables that look like ours, and are not read. Their case matters."""
+    """Return the variables that look like known ones, and are not read. Their case matters."""
     return sorted(
         name
         for name in environ
@@ -117,8 +117,8 @@ def _unread(environ: Mapping[str, str]) -> list[str]:
 
 
 def _nearest_variable(name: str) -> str:
-    """The variable that was probably meant by one that is not read; empty if none is near."""
-    # What all of them begin with would make every two of them alike.
+    """Return the known variable nearest to one that is not read; empty if none is near."""
+    # The common prefix would make every two of them alike.
     ending = name.upper().removeprefix(_PREFIX)
     if ending in _ALIASES:
         return _PREFIX + _ALIASES[ending]

@@ -1,7 +1,7 @@
-"""The options that every command takes, as one table for flags, environment and config file.
+"""The options that every command takes: the one table for flags, environment and config file.
 
-Imported to parse a command line, so it must stay as cheap as argparse itself. What the values
-mean is `config.py`'s.
+Every start loads it, so it must stay as cheap as argparse. Which values are legal is in
+`config.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SETTINGS = (
-    # name (flag `--name`, config key `name`), metavar, variable, what it says
+    # name (flag `--name`, config key `name`), metavar, variable, help
     (
         "endpoint",
         "URL",
@@ -35,7 +35,7 @@ SETTINGS = (
 )
 
 SWITCHES = (
-    # flags, attribute, variable, what it does
+    # flags, attribute, variable, help
     (("--json",), "json", "CACHER_JSON", "print one JSON object on stdout, whatever happens"),
     (("-q", "--quiet"), "quiet", "CACHER_QUIET", "print only warnings and errors"),
     (
@@ -53,15 +53,15 @@ _NO = ("", "0", "false", "no", "off")
 
 
 def is_on(variable: str, environ: Mapping[str, str]) -> bool:
-    """Whether a switch's variable turns it on; what is neither yes nor no does."""
+    """Return whether a switch's variable turns it on; any value but a no does."""
     return environ.get(variable, "").strip().lower() not in _NO
 
 
 def is_unclear(variable: str, environ: Mapping[str, str]) -> bool:
-    """Whether the value of a switch's variable is neither yes nor no."""
+    """Return whether the value of a switch's variable is neither yes nor no."""
     return environ.get(variable, "").strip().lower() not in (*_YES, *_NO)
 
 
 def attribute(name: str) -> str:
-    """The name of an option's attribute among the parsed arguments."""
+    """Return the name of an option's attribute among the parsed arguments."""
     return name.replace("-", "_")

@@ -13,7 +13,7 @@ from cacher.cli.completion.command_tree import KINDS, NOTHING, Argument, Command
 from tests.cli.conftest import Run
 from tests.support.servers.programs import require
 from tests.support.shell_terminal import shell
-from tests.unit.test_layers import start
+from tests.unit.cli.test_lazy_loading import start
 
 COMMANDS = list(program().walk())
 

@@ -1,4 +1,4 @@
-"""What a module reaches for, read from its source: imports of ours and of others, attributes.
+"""The imports and the dotted names of a module, read from its source.
 
 Knows no rule; `test_layers.py` has them.
 """
@@ -17,7 +17,7 @@ ROOT = Path(cacher.__file__).parent
 
 @dataclass(frozen=True)
 class Module:
-    """One module's name, its tree, and the names of all of ours."""
+    """One module's name, its tree, and the names of all modules of the package."""
 
     name: str
     tree: ast.Module
@@ -28,7 +28,7 @@ class Module:
         return set(_imported(ast.walk(self.tree)))
 
     def imports_at_once(self) -> set[str]:
-        """What is imported with the module: not in functions, not for type checkers only."""
+        """The imports at import time: not in functions, not for type checkers only."""
         return set(_imported(_outer(self.tree.body)))
 
     def own_imports(self) -> set[str]:
@@ -36,7 +36,7 @@ class Module:
         return self.imports() & self.ours
 
     def uses(self) -> set[str]:
-        """Dotted names of what was imported (`os.environ`), whatever it is called here."""
+        """Dotted names of imported things (`os.environ`), whatever their alias."""
         meant = dict(_meanings(self.tree))
         split = (_dotted(node).partition(".") for node in ast.walk(self.tree))
         return {f"{meant[first]}{dot}{rest}" for first, dot, rest in split if first in meant}

@@ -1,4 +1,4 @@
-"""Completion in bash 4 and newer: one table of what there is, and a walk along the line."""
+"""Completion in bash 4 and newer: one table of commands, and a walk along the line."""
 
 from __future__ import annotations
 
@@ -92,18 +92,18 @@ complete -o default -F _cacher cacher
 
 
 def script(root: Command) -> str:
-    """The script."""
+    """Return the script for bash."""
     table = []
     for command in root.walk():
         options = command.options
         valued = [f"{flag}={o.value.kind}" for o in options if o.value for flag in o.flags]
-        told = {
+        variables = {
             "commands": " ".join(below.name for below in command.commands),
             "flags": " ".join(flag for option in options for flag in option.flags),
             "valued": " ".join(valued),
             "places": command.kinds(),
         }
         table.append(f"        {shell_quoted(command.path)})")
-        table += [f"            {name}='{words}'" for name, words in told.items() if words]
+        table += [f"            {name}='{words}'" for name, words in variables.items() if words]
         table.append("            ;;")
     return _BASH.replace("@TABLE@", "\n".join(table)).replace("@ENGINES@", ENGINES)

@@ -1,6 +1,6 @@
-"""The command line as the scripts need it, read off the parser.
+"""The commands, options and arguments of the parser, for the completion scripts.
 
-Knows what arguments look like, and no shell.
+Knows no shell, except how to quote.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import NamedTuple
 from cacher.cli.arguments import build
 
 FILE, DIRECTORY, PROGRAM, NOTHING = "@file", "@directory", "@program", "@nothing"
-"""What stands in an argument's place, if it is not one of several words."""
+"""Kinds of an argument that is not one of a few words."""
 
 TOPIC = "COMMAND"
-"""The metavar of what `help` takes: any command or verb."""
+"""The metavar of the argument of `help`: any command or verb."""
 
 KINDS = {"DEST": FILE, "DIR": DIRECTORY, "FILE": FILE, "PATH": FILE, "PROGRAM": PROGRAM}
-"""By its metavar; nothing is offered for all others."""
+"""The kind of an argument by its metavar; NOTHING for all others."""
 
 ENGINES = "docker podman nerdctl"
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*|-[A-Za-z0-9]|--[a-z0-9-]+")
-"""What needs no quotes in any shell, nor in the tables of the scripts."""
+"""A word that needs no quotes in any shell, nor in the tables of the scripts."""
 
 
 class Argument(NamedTuple):
@@ -35,7 +35,7 @@ class Argument(NamedTuple):
     """FILE, DIRECTORY, PROGRAM, NOTHING, or words with commas between them."""
 
     nargs: str
-    """As argparse has it: `?`, `*`, `+`, or nothing for exactly one."""
+    """As in argparse: `?`, `*`, `+`, or empty for exactly one."""
 
 
 class Option(NamedTuple):
@@ -57,24 +57,24 @@ class Command(NamedTuple):
     commands: tuple[Command, ...]
 
     def walk(self) -> Iterator[Command]:
-        """It, and all below it."""
+        """Yield the command, and all below it."""
         yield self
         for command in self.commands:
             yield from command.walk()
 
     @property
     def name(self) -> str:
-        """The last word of its path."""
+        """Return the last word of its path."""
         return self.path.rpartition(" ")[2]
 
     def kinds(self) -> str:
-        """The kinds of its arguments in order, `...` after one that may come again."""
+        """Return the kinds of its arguments in order, `...` after one that repeats."""
         words = (f"{arg.kind}{'...' * (arg.nargs in ('+', '*'))}" for arg in self.arguments)
         return " ".join(words)
 
 
 def program() -> Command:
-    """The program's command line."""
+    """Return the program's command line."""
     root = build()
     verbs = [verb for command in root.commands.values() for verb in command.commands]
     topics = dict.fromkeys([*root.commands, *verbs, "options"])
@@ -118,5 +118,5 @@ def _checked(*words: str) -> str:
 
 
 def shell_quoted(text: str) -> str:
-    """Text as bash and zsh read it."""
+    """Return text quoted for bash and zsh."""
     return "'" + text.replace("'", "'\\''") + "'"

@@ -75,7 +75,7 @@ _FISH_KINDS = {
 
 
 def script(root: Command) -> str:
-    """The script."""
+    """Return the script for fish."""
     commands = list(root.walk())
     paths: dict[Option, list[str]] = {}
     lines: list[str] = []
@@ -99,7 +99,7 @@ def script(root: Command) -> str:
 
 
 def _fish_words(command: Command) -> Iterator[str]:
-    """What may come at a command that is no option: verbs, files, words."""
+    """Yield a line for each verb and argument of a command."""
     for below in command.commands:
         yield (
             f"complete -c cacher -n \"__cacher_next 1 '{command.path}'\" "

@@ -7,6 +7,6 @@ from cacher.cli.completion.command_tree import program
 
 
 def script(shell: str) -> str:
-    """The script for `bash`, `zsh` or `fish`, without a newline at its end."""
+    """Return the script for `bash`, `zsh` or `fish`, without a newline at its end."""
     made = {"bash": bash.script, "zsh": zsh.script, "fish": fish.script}[shell](program())
     return made.rstrip("\n")

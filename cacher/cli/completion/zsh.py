@@ -44,7 +44,7 @@ _ZSH_ACTIONS = {
 
 
 def script(root: Command) -> str:
-    """The script."""
+    """Return the script for zsh."""
     shared = root.options
     functions = [_zsh_function(command, shared) for command in root.walk()]
     return _ZSH.replace("@FUNCTIONS@", "\n\n".join(functions))
@@ -55,18 +55,18 @@ def _zsh_function(command: Command, shared: tuple[Option, ...]) -> str:
     lines = []
     if not command.path:
         lines += ["local -a shared=(", *(f"    {s}" for o in shared for s in _zsh_option(o)), ")"]
-    told = []
+    specs = []
     if set(shared) <= set(own):
-        told.append('"$shared[@]"')
+        specs.append('"$shared[@]"')
         own = tuple(option for option in own if option not in shared)
-    told += [spec for option in own for spec in _zsh_option(option)]
-    told += [shell_quoted(_zsh_positional(argument)) for argument in command.arguments]
+    specs += [spec for option in own for spec in _zsh_option(option)]
+    specs += [shell_quoted(_zsh_positional(argument)) for argument in command.arguments]
     if command.commands:
         lines += ["local context state state_descr line", "typeset -A opt_args"]
-        told += ["': :->command'", "'*:: :->rest'"]
+        specs += ["': :->command'", "'*:: :->rest'"]
     # -A: options after a command are the command's.
     start = "_arguments -s -S -C -A '-*'" if command.commands else "_arguments -s -S"
-    lines.append(f"{start} \\\n        " + " \\\n        ".join(told))
+    lines.append(f"{start} \\\n        " + " \\\n        ".join(specs))
     if command.commands:
         lines += _zsh_choice(command)
     body = "\n".join(f"    {line}" for line in lines)
@@ -74,7 +74,7 @@ def _zsh_function(command: Command, shared: tuple[Option, ...]) -> str:
 
 
 def _zsh_choice(command: Command) -> Iterator[str]:
-    """What follows `_arguments` where the next word is one of `command.commands`."""
+    """Yield the lines after `_arguments` where the next word is one of `command.commands`."""
     yield "case $state in"
     yield "    command)"
     yield "        local -a commands=("
@@ -97,7 +97,7 @@ def _zsh_name(command: Command) -> str:
 
 
 def _zsh_option(option: Option) -> Iterator[str]:
-    """One specification for each of its flags, which rule each other out."""
+    """Yield one specification for each of its flags, which exclude each other."""
     text = re.sub(r"([][\\:])", r"\\\1", option.text)
     for flag in option.flags:
         before = "*" if option.repeated else f"({' '.join(option.flags)})"
