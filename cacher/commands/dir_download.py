@@ -18,7 +18,7 @@ from cacher.commands.open_sealed_entry import OpenedEntry
 from cacher.commands.requests import DirDownloadRequest
 from cacher.errors import IntegrityError, Miss, UsageError
 from cacher.replace.staging import Staging
-from cacher.replace.stale_work_dirs import sweep
+from cacher.replace.work_dirs import remove_stale
 from cacher.report import Progress, counted, size_text, unpacked_text
 from cacher.store.interface import Entry
 from cacher.tree.unpack import Unpacked, UnpackOptions, unpack
@@ -70,28 +70,28 @@ def _restored(context: Context, request: DirDownloadRequest) -> CommandResult:
     with context.report.progress(f"downloading {request.key}") as progress:
         reader = context.store.open(request.key, progress.add)
         if reader is None:
-            sweep(request.directory)
+            remove_stale(request.directory)
             raise Miss(f"miss {request.key}")
         with reader:
             progress.total = reader.entry.size
             opened = open_sealed_entry.open_entry(reader, KIND)
             limit = _limit(request, opened.seal)
             turn = _Turn(context, request.directory)
-            with Staging(request.directory, turn.wait, spare=context.local_directory) as staging:
+            with Staging(request.directory, turn.wait, keep=context.local_directory) as staging:
                 staging.require(opened.seal.content if opened.seal else opened.entry.size)
                 unpacked = Unpacked()
                 progress.files = unpacked.restored_files
                 _unpack(context, request, opened, staging.fd, limit, unpacked)
                 if not unpacked.restored and (request.only or request.strip):
                     raise _nothing_left(request)
-                staging.publish(
+                staging.commit(
                     clean=request.clean,
-                    root_told=b"" not in unpacked.implicit,
+                    root_in_archive=b"" not in unpacked.implicit,
                     implicit=unpacked.implicit,
                 )
-                if staging.spared:
+                if staging.left_out:
                     context.report.warn(
-                        f"{request.key}: left out {staging.spared}: DIR has the local store there"
+                        f"{request.key}: left out {staging.left_out}: DIR has the local store there"
                     )
     return _outcome(context, request, opened.entry, unpacked, progress)
 

@@ -1,4 +1,4 @@
-"""Two names of one file system swap what they name, in one step.
+"""Exchanges two names of one file system in one step.
 
 The only module that calls the C library itself: Python has no function for it.
 """
@@ -47,7 +47,7 @@ def exchange(first: bytes, first_parent: int, second: bytes, second_parent: int)
 
 
 def _call() -> _Call:
-    """What swaps here. Raises `AttributeError` where nothing does."""
+    """Return the function that swaps. Raises `AttributeError` where there is none."""
     import ctypes
 
     library = ctypes.CDLL(None, use_errno=True)

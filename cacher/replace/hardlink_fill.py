@@ -1,6 +1,6 @@
-"""Completes a new tree with what only the old one has, by hard links, so that they can be swapped.
+"""Adds to a new tree, by hard links, all entries that only the old one has, before a swap.
 
-Only where the result is what a merge in place would give; else it says so and leaves no trace.
+Only where the result equals that of a merge in place; else it leaves the new tree as it was.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 
-from cacher.replace.resume_log import Attributes
+from cacher.replace.dir_attributes import DirAttributes
 from cacher.replace.undo_log import Node, Step, UndoLog, restore
 from cacher.tree.dir_stack import DirStack
 from cacher.tree.remove import enter, open_up_fd
 
 LIMIT = 20_000
-"""Entries that are linked or made at most. Beyond that swapping takes longer than moving."""
+"""Entries to link or make at most. Beyond that swapping takes longer than moving."""
 
 
 class _Impossible(Exception):
-    """A merge in place would keep something that a link would not."""
+    """A merge in place would keep something that links would not."""
 
 
 class _Level:
-    """A directory that both trees have by now."""
+    """A directory that both trees have by then."""
 
     __slots__ = ("entries", "is_common", "node", "status")
 
@@ -37,29 +37,29 @@ class _Level:
     ) -> None:
         self.node = node
         self.status = status
-        """What the new directory is to have in the end."""
+        """The attributes of the new directory in the end."""
         self.entries = entries
-        """What is left to link of the old one."""
+        """The entries of the old one still to link."""
         self.is_common = is_common
         """Whether the new tree had it before."""
 
 
 class HardlinkFill:
-    """One attempt to complete the directory `new` from `old`, both open.
+    """One attempt to add entries of the directory `old` to `new`, both open.
 
-    Directories of `new` get in the end what `kept` has for their inodes, else what they have.
+    Directories of `new` get in the end the `attributes` of their inodes, else keep their own.
     """
 
-    def __init__(self, new: int, old: int, kept: Mapping[int, Attributes]) -> None:
+    def __init__(self, new: int, old: int, attributes: Mapping[int, DirAttributes]) -> None:
         self._new = new
         self._old = old
-        self._kept = kept
+        self._attributes = attributes
         self._undo_log = UndoLog()
         self._left = LIMIT
         self._device = os.fstat(old).st_dev
 
     def run(self) -> bool:
-        """Whether `new` has all that `old` has. If not, it is as it was. Raises `OSError`."""
+        """Return True if `new` has all entries; False if it is as it was. Raises `OSError`."""
         try:
             self._run()
         except (OSError, NotImplementedError, _Impossible):
@@ -68,7 +68,7 @@ class HardlinkFill:
         return True
 
     def undo(self) -> None:
-        """Make `new` what it was before. Raises `OSError`."""
+        """Make `new` as it was before. Raises `OSError`."""
         self._undo_log.undo(self._new)
 
     def _run(self) -> None:
@@ -88,15 +88,15 @@ class HardlinkFill:
                 try:
                     news.leave()
                     olds.leave()
-                    if level.is_common and level.status.st_ino in self._kept:
-                        self._kept[level.status.st_ino].give(directory)
+                    if level.is_common and level.status.st_ino in self._attributes:
+                        self._attributes[level.status.st_ino].give(directory)
                     else:
                         restore(directory, level.status)
                 finally:
                     os.close(directory)
 
     def _link_entries(self, level: _Level, news: DirStack[_Level], olds: DirStack[None]) -> bool:
-        """Link what is left of a directory; False unless it came to one and went into it."""
+        """Link entries of a directory until it enters one below; return whether it did."""
         for entry in level.entries:
             if entry.is_dir(follow_symlinks=False):
                 if self._enter(os.fsencode(entry.name), level, news, olds):
@@ -117,7 +117,7 @@ class HardlinkFill:
     def _enter(
         self, name: bytes, level: _Level, news: DirStack[_Level], olds: DirStack[None]
     ) -> bool:
-        """Go into a directory of the old tree and its like; False if something else replaces it."""
+        """Enter a directory in both trees; return False if the new one has something else there."""
         node = Node(name, level.node)
         try:
             os.mkdir(name, 0o700, dir_fd=news.fd)
@@ -145,12 +145,12 @@ class HardlinkFill:
             raise _Impossible("too many entries")
 
     def _entries(self, old: int) -> Iterator[os.DirEntry[str]]:
-        """What is in a directory of the old tree, all of which a link can keep."""
+        """List a directory of the old tree. Raises `_Impossible` if links would not keep it."""
         status = os.fstat(old)
         if status.st_dev != self._device:
             raise _Impossible("another file system")
         if os.geteuid() and status.st_uid != os.geteuid():
-            raise _Impossible("somebody else's directory")
+            raise _Impossible("another user's directory")
         if any(not name.startswith("security.") for name in _attributes(old)):
             raise _Impossible("extended attributes")
         with os.scandir(old) as entries:
@@ -158,7 +158,7 @@ class HardlinkFill:
 
 
 def _attributes(directory: int) -> list[str]:
-    """The names of the extended attributes, where there can be any."""
+    """Return the names of the extended attributes, where the system has any."""
     list_attributes = getattr(os, "listxattr", None)
     try:
         return list_attributes(directory) if list_attributes else []

@@ -1,4 +1,4 @@
-"""A directory below the target of a restore that stays as it is: the store that is read from.
+"""A directory below the target of a restore that stays as it is: the local store that is read.
 
 Knows names and status; must not know what a store is.
 """
@@ -14,33 +14,34 @@ from cacher.tree.remove import remove, status_of, unchanged
 
 
 class KeptDirectory:
-    """The directory to which `names` lead from the target, with its device and inode."""
+    """The directory that `names` lead to from the target."""
 
     def __init__(self, names: list[bytes], status: os.stat_result) -> None:
         self.identity = (status.st_dev, status.st_ino)
+        """Device and inode."""
         self.is_in_archive = False
-        """Whether the archive has something in its place, which is not restored."""
+        """Whether the archive has an entry in its place, which is not restored."""
         self._names = names
 
     @property
     def path(self) -> str:
-        """Its path below the target."""
+        """Return its path below the target."""
         return os.fsdecode(b"/".join(self._names))
 
     def lead_to(self, tree: int) -> list[bytes]:
-        """Make the staged tree lead to the directory, and hold nothing in its place.
+        """Make the directories in the staged tree that lead to it; remove an entry in its place.
 
-        Gives the paths of directories that had to be made. Raises `LocalError` where a file of the
+        Return the paths of the directories that it made. Raises `LocalError` where a file of the
         tree is in the way, and `OSError`.
         """
         made = []
         *above, last = self._names
-        with DirStack[None](tree, None) as descent:
+        with DirStack[None](tree, None) as stack:
             for depth, name in enumerate(above, 1):
-                status = status_of(name, descent.fd)
+                status = status_of(name, stack.fd)
                 if status is None:
-                    with unchanged(descent.fd):
-                        os.mkdir(name, 0o700, dir_fd=descent.fd)
+                    with unchanged(stack.fd):
+                        os.mkdir(name, 0o700, dir_fd=stack.fd)
                     made.append(b"/".join(above[:depth]))
                 elif not stat.S_ISDIR(status.st_mode):
                     raise LocalError(
@@ -48,11 +49,11 @@ class KeptDirectory:
                         "but DIR has the local store below it",
                         "restore to another DIR",
                     )
-                descent.enter(name, None)
-            if status_of(last, descent.fd) is not None:
+                stack.enter(name, None)
+            if status_of(last, stack.fd) is not None:
                 self.is_in_archive = True
-                with unchanged(descent.fd):
-                    remove(last, descent.fd)
+                with unchanged(stack.fd):
+                    remove(last, stack.fd)
         return made
 
 

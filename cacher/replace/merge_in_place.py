@@ -1,8 +1,7 @@
 """Moves a tree into another in place, name by name, where the two cannot be swapped.
 
-The new tree is emptied on the way: what is still in it was not moved yet, so that a move which was
-killed can be gone on with by another run. What is replaced goes aside, so that a move which failed
-can be undone. Knows how, not when.
+Entries that are replaced or removed move to a third directory, from which a failed merge is undone.
+A merge that is killed leaves each file as it was or as it is in the new tree.
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from cacher.errors import LocalError, os_reason
-from cacher.replace.resume_log import Attributes, Ledger
+from cacher.replace.dir_attributes import DirAttributes
 from cacher.replace.undo_log import Node, Step, UndoLog, number_name
 from cacher.tree.dir_stack import DirStack
 from cacher.tree.remove import (
@@ -26,23 +25,25 @@ from cacher.tree.remove import (
 
 
 class _Pair:
-    """A directory of the new tree and the one of the old tree that takes its place."""
+    """A directory of the new tree and the one of the old tree that takes its entries."""
 
     __slots__ = ("attributes", "names", "node")
 
-    def __init__(self, node: Node, attributes: Attributes) -> None:
+    def __init__(self, node: Node, attributes: DirAttributes) -> None:
         self.node = node
         self.attributes = attributes
         self.names: Iterator[bytes] = iter(())
-        """What is left to move."""
+        """The entries still to move."""
 
 
 class InPlaceMerge:
-    """One move of the directory `new` into `old`, both open; what is replaced goes to `aside`.
+    """One merge of the directory `new` into `old`, both open and on one file system.
 
-    All three are on one file system. `clean` takes out of `old` what is not in `new`, except names
-    of the root that are `reserved`, and the directory that the ledger says is spared. Methods raise
-    `OSError` and `LocalError`, after either of which `undo_log` can undo.
+    Replaced entries move to the empty directory `aside` of the same file system. `attributes` are
+    those that directories get in the end, by inode in `new`; others keep what they have there.
+    `clean` removes from `old` what is not in `new`, except names of the root that are `reserved`,
+    and the directory `kept` (device and inode). Methods raise `OSError` and `LocalError`, after
+    either of which `undo_log` can undo.
     """
 
     def __init__(
@@ -50,35 +51,36 @@ class InPlaceMerge:
         new: int,
         old: int,
         aside: int,
-        ledger: Ledger,
         undo_log: UndoLog,
         *,
+        attributes: Mapping[int, DirAttributes],
+        kept: tuple[int, int] | None,
         clean: bool,
         reserved: Callable[[bytes], bool],
     ) -> None:
         self._new = new
         self._old = old
         self._aside = aside
-        self._ledger = ledger
         self._undo_log = undo_log
+        self._attributes = attributes
+        self._kept = kept
         self._clean = clean
         self._reserved = reserved
-        numbers = [int(name) for name in names_in(aside)]
-        self._number = max(numbers, default=0)
+        self._number = 0
 
     def run(self) -> None:
-        """Move everything."""
+        """Move all entries."""
         status = os.fstat(self._new)
-        root = _Pair(self._undo_log.root, self._ledger.attributes(status))
+        root = _Pair(self._undo_log.root, self._attributes_of(status))
         with DirStack(self._new, root) as news, DirStack[None](self._old, None) as olds:
-            self._begin(root, news.fd, olds.fd, status)
+            self._begin(root, news.fd, olds.fd)
             while True:
                 pair = news.payload
                 below = self._move_names(pair, news.fd, olds.fd)
                 if below is not None:
                     self._enter(below, news, olds)
                 elif news.depth:
-                    # Without the access that going up may need.
+                    # Last, as its mode may deny the access that going up needs.
                     directory = os.dup(olds.fd)
                     try:
                         news.leave()
@@ -93,32 +95,34 @@ class InPlaceMerge:
     def _enter(self, name: bytes, news: DirStack[_Pair], olds: DirStack[None]) -> None:
         """Go into the directory that both trees have as `name`."""
         status = os.stat(name, dir_fd=news.fd, follow_symlinks=False)
-        pair = _Pair(Node(name, news.payload.node), self._ledger.attributes(status))
+        pair = _Pair(Node(name, news.payload.node), self._attributes_of(status))
         old_status = os.stat(name, dir_fd=olds.fd, follow_symlinks=False)
         self._undo_log.note_status(Step.OLD_STATUS, pair.node, old_status)
         enter(news, name, pair)
         enter(olds, name, None)
-        self._begin(pair, news.fd, olds.fd, status)
+        self._begin(pair, news.fd, olds.fd)
 
-    def _begin(self, pair: _Pair, new: int, old: int, status: os.stat_result) -> None:
-        """Take out what is to go, before anything is moved in and looks like it."""
+    def _attributes_of(self, status: os.stat_result) -> DirAttributes:
+        return self._attributes.get(status.st_ino) or DirAttributes.of(status)
+
+    def _begin(self, pair: _Pair, new: int, old: int) -> None:
+        """List the entries to move, and with `clean` remove those that only `old` has."""
         names = names_in(new)
         pair.names = iter(names)
-        if not self._clean or self._ledger.is_swept(status):
+        if not self._clean:
             return
         for name in set(names_in(old)).difference(names):
             if pair.node is self._undo_log.root and self._reserved(name):
                 continue
             old_status = status_of(name, old)
-            if old_status is not None and not self._is_spared(old_status):
+            if old_status is not None and not self._is_kept(old_status):
                 self._put_aside(pair.node, name, old, old_status)
-        self._ledger.swept(status)
 
-    def _is_spared(self, status: os.stat_result) -> bool:
-        return (status.st_dev, status.st_ino) == self._ledger.spared
+    def _is_kept(self, status: os.stat_result) -> bool:
+        return (status.st_dev, status.st_ino) == self._kept
 
     def _move_names(self, pair: _Pair, new: int, old: int) -> bytes | None:
-        """Move what is left of a directory, up to one that has to be gone into: its name."""
+        """Move entries of a directory; return the name of the first that must be entered."""
         for name in pair.names:
             status = os.stat(name, dir_fd=new, follow_symlinks=False)
             is_directory = stat.S_ISDIR(status.st_mode)
@@ -142,17 +146,11 @@ class InPlaceMerge:
                 # To leave its parent a directory must be writable.
                 if error.errno != errno.EACCES or not is_directory or not is_closed(status):
                     raise
-                self._make(pair.node, name, old, status)
+                # Make an empty one instead, to move the entries of this one into it.
+                self._undo_log.note(Step.MADE, pair.node, name)
+                os.mkdir(name, 0o700, dir_fd=old)
                 return name
         return None
-
-    def _make(self, node: Node, name: bytes, old: int, status: os.stat_result) -> None:
-        """Make an empty directory instead of moving one, to move what is in it."""
-        self._ledger.attributes(status)
-        if self._clean:
-            self._ledger.swept(status)
-        self._undo_log.note(Step.MADE, node, name)
-        os.mkdir(name, 0o700, dir_fd=old)
 
     def _put_aside(self, node: Node, name: bytes, old: int, status: os.stat_result) -> None:
         if not stat.S_ISDIR(status.st_mode):
@@ -164,7 +162,7 @@ class InPlaceMerge:
         try:
             self._rename_aside(node, name, old)
         except OSError:
-            # Somebody else's, or of a lower layer of an overlay file system.
+            # It belongs to another user, or to a lower layer of an overlay file system.
             self._dismantle(below, old)
 
     def _rename_aside(self, node: Node, name: bytes, old: int) -> None:
@@ -173,7 +171,7 @@ class InPlaceMerge:
         os.rename(name, number_name(number), src_dir_fd=old, dst_dir_fd=self._aside)
 
     def _dismantle(self, top: Node, parent: int) -> None:
-        """Put aside what is in a directory that cannot be renamed itself, and remove that."""
+        """Put aside the entries of a directory that cannot be renamed, and remove it."""
         with DirStack(parent, (top, [top.name])) as descent:
             while True:
                 node, names = descent.payload
@@ -204,7 +202,7 @@ class InPlaceMerge:
             raise LocalError(f"{above.path_of(node.name)} cannot be removed: {reason}") from error
 
     def _link_aside(self, node: Node, name: bytes, old: int, status: os.stat_result) -> None:
-        """Put aside what is about to be replaced, so that its name is never missing."""
+        """Put aside an entry about to be replaced, by a link, so that its name is never missing."""
         number = self._next_number()
         self._undo_log.note(Step.PUT_ASIDE, node, name, number)
         try:
@@ -216,7 +214,7 @@ class InPlaceMerge:
                 follow_symlinks=False,
             )
         except (OSError, NotImplementedError):
-            # Too many links, or not ours to link. For a moment there will be none.
+            # Too many links, or links are forbidden. For a moment the name will be missing.
             self._put_aside(node, name, old, status)
 
     def _next_number(self) -> int:

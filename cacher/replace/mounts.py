@@ -10,7 +10,7 @@ _TABLE = "/proc/self/mountinfo"
 
 
 def mount_points() -> list[bytes]:
-    """All mount points; none where the system does not tell."""
+    """Return all mount points; none where the system does not list them."""
     try:
         with open(_TABLE, "rb") as table:
             lines = table.read().splitlines()
@@ -20,12 +20,12 @@ def mount_points() -> list[bytes]:
 
 
 def is_mount_point(path: str) -> bool:
-    """Whether something is mounted at the absolute path `path`, be it of the same file system."""
+    """Return whether the absolute path `path` is a mount point, also of the same file system."""
     return os.path.ismount(path) or os.fsencode(path) in mount_points()
 
 
 def mounts_below(path: str) -> list[str]:
-    """The mount points below the absolute path `path`."""
+    """Return the mount points below the absolute path `path`."""
     start = os.fsencode(path).rstrip(b"/") + b"/"
     return [
         os.fsdecode(point) for point in mount_points() if point.startswith(start) and point != start

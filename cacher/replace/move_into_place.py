@@ -1,7 +1,7 @@
 """Moves a finished tree to where it was wanted: all of it, or nothing is changed.
 
-By one rename or one swap where that is possible, even for a process that is killed; else in place,
-where the next run finishes what a killed one began. Knows no archive.
+By one rename or one swap where that is possible, also for a process that is killed; else entry by
+entry, where a kill leaves each file whole, old or new. Knows no archive.
 """
 
 from __future__ import annotations
@@ -14,35 +14,32 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from cacher.errors import LocalError
+from cacher.replace.dir_attributes import DirAttributes, attributes_to_keep
 from cacher.replace.exchange import exchange
 from cacher.replace.hardlink_fill import HardlinkFill
 from cacher.replace.kept_directory import KeptDirectory
 from cacher.replace.merge_in_place import InPlaceMerge
 from cacher.replace.mounts import mounts_below
-from cacher.replace.resume_log import Attributes, Ledger, kept
 from cacher.replace.undo_log import Step, UndoLog
-from cacher.replace.work_dirs import Begun, LockedDir, WorkDirs
+from cacher.replace.work_dirs import LockedDir, WorkDirs
 from cacher.tree.dir_stack import FLAGS
 from cacher.tree.remove import open_up, open_up_fd, status_of
 
-_TREE = b"tree"
-_ASIDE = b"aside"
-
 
 class TargetDir(NamedTuple):
-    """A directory, or where there will be one."""
+    """A directory that exists or will."""
 
     path: str
-    """Absolute, and no link."""
+    """Absolute, without links."""
     parent: int
     name: bytes
 
     def status(self) -> os.stat_result | None:
-        """What is there; None if nothing is."""
+        """Return its status; None if there is nothing."""
         return status_of(self.name, self.parent)
 
     def open(self) -> int:
-        """A descriptor of the directory, which may have to be opened up."""
+        """Open the directory, and return its descriptor. Makes it accessible first if need be."""
         try:
             return os.open(self.name, FLAGS, dir_fd=self.parent)
         except PermissionError:
@@ -53,14 +50,14 @@ class TargetDir(NamedTuple):
 
 
 class StagedTree:
-    """A staged tree and where it goes."""
+    """A directory tree staged beside its target, or inside."""
 
     __slots__ = (
         "dirs",
         "implicit",
+        "kept",
         "mode",
         "root_in_archive",
-        "spared",
         "target",
         "to_delete",
         "tree",
@@ -71,22 +68,22 @@ class StagedTree:
         self.dirs = dirs
         self.tree = tree
         self.mode = 0o700
-        """What the root gets if nothing says what it should."""
+        """The mode of the root if neither the archive nor an old target gives one."""
         self.root_in_archive = False
-        """Whether the root has its mode and times from the archive."""
-        self.spared: KeptDirectory | None = None
-        """What stays in the target, whatever the tree has and else is removed."""
+        """Whether the archive gives the mode and times of the root."""
+        self.kept: KeptDirectory | None = None
+        """A directory of the target that stays, whatever the tree has in its place."""
         self.implicit: Collection[bytes] = ()
-        """Paths of directories that the archive does not tell of: in a merge the old ones stay."""
+        """Paths of directories without a member: in a merge they keep the attributes of the old."""
         self.to_delete: list[bytes] = []
-        """Names in the yard to be removed whatever happens, if they are there."""
+        """Names in `dirs` to be removed in the end, if they are there."""
 
 
 def move_into_place(move: StagedTree, *, clean: bool) -> None:
-    """Make the target the staged tree, or merge that into it.
+    """Replace the target by the staged tree if `clean`, else merge the tree into it.
 
-    What is no longer needed stays under the names of `move.to_delete`. Raises `OSError`, or
-    `LocalError`; the target then is as it was.
+    The caller removes the names of `move.to_delete` afterwards. Raises `OSError` or `LocalError`;
+    the target then is as it was.
     """
     old = move.target.status()
     mounted = mounts_below(move.target.path) if old else []
@@ -95,17 +92,17 @@ def move_into_place(move: StagedTree, *, clean: bool) -> None:
             f"{mounted[0]} is a mount point, which --clean cannot remove",
             "unmount it, or restore without --clean",
         )
-    # A directory that is somebody else's is not ours to replace.
+    # The owner of a directory would change with it.
     foreign = old is not None and os.geteuid() not in (0, old.st_uid)
-    at_once = not (move.dirs.is_inside or foreign or move.spared) and (
+    at_once = not (move.dirs.is_inside or foreign or move.kept) and (
         _rename(move, old) or _swap(move, clean=clean, mounted=bool(mounted))
     )
     if not at_once:
-        _move_in_place(move, clean=clean)
+        _merge_in_place(move, clean=clean)
 
 
 def _rename(move: StagedTree, old: os.stat_result | None) -> bool:
-    """Whether one rename did it: the target is missing, or an empty directory."""
+    """Try one rename, which works if the target is missing or empty; return whether it did."""
     if old and _has_entries(move.target):
         return False
     if not move.root_in_archive:
@@ -114,7 +111,7 @@ def _rename(move: StagedTree, old: os.stat_result | None) -> bool:
     try:
         os.rename(move.tree.name, target.name, src_dir_fd=move.dirs.fd, dst_dir_fd=target.parent)
     except OSError as error:
-        # Something may have come into it, or into being, meanwhile.
+        # It may have been made or filled meanwhile.
         if not old and error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
             raise
         return False
@@ -134,14 +131,17 @@ def _has_entries(target: TargetDir) -> bool:
 
 
 def _give_root(move: StagedTree, old: os.stat_result | None) -> None:
-    """Give the root, of which the archive says nothing, what the old one has."""
+    """Give the root the mode and owner of the old one, for an archive without a root member."""
     if old and not os.geteuid():
         os.fchown(move.tree.fd, old.st_uid, old.st_gid)
     os.fchmod(move.tree.fd, stat.S_IMODE(old.st_mode) if old else move.mode)
 
 
 def _swap(move: StagedTree, *, clean: bool, mounted: bool) -> bool:
-    """Whether the trees were swapped, so that the old one has the new one's staging name."""
+    """Try to exchange the trees; return whether the old one has the staging name now.
+
+    A merge first adds to the new tree all that only the old one has.
+    """
     if clean:
         if not move.root_in_archive:
             os.fchmod(move.tree.fd, move.mode)
@@ -154,30 +154,31 @@ def _swap(move: StagedTree, *, clean: bool, mounted: bool) -> bool:
     except OSError:
         return False
     try:
-        completion = HardlinkFill(
-            move.tree.fd, directory, kept(move.implicit, move.tree.fd, directory)
-        )
-        if not completion.run():
+        attributes = attributes_to_keep(move.implicit, move.tree.fd, directory)
+        fill = HardlinkFill(move.tree.fd, directory, attributes)
+        if not fill.run():
             return False
         if not move.root_in_archive:
             _give_root(move, old)
         if _exchange(move):
             return True
-        completion.undo()
+        fill.undo()
         return False
     finally:
         os.close(directory)
 
 
 def _can_be_renamed(move: StagedTree) -> bool:
-    """Whether the target can leave its place, for nothing: not that of others in a directory like
-    /tmp, nor what is in a lower layer of an overlay file system, where links are copies, too.
+    """Return whether the target can be renamed, without doing so.
+
+    A directory of others in one like /tmp cannot, nor one of a lower layer of an overlay file
+    system, where links would be copies as well.
     """
     with os.scandir(move.tree.fd) as entries:
         if next(entries, None) is None:
             return True
     try:
-        # What is tried first is whether it may; then it fails, as the tree is not empty.
+        # The permission is checked first; then this fails, as the tree is not empty.
         os.rename(
             move.target.name,
             move.tree.name,
@@ -190,7 +191,7 @@ def _can_be_renamed(move: StagedTree) -> bool:
 
 
 def _exchange(move: StagedTree) -> bool:
-    """Whether the two could be swapped: not every system and file system can."""
+    """Exchange the two; return False where the system or the file system cannot."""
     target = move.target
     try:
         exchange(move.tree.name, move.dirs.fd, target.name, target.parent)
@@ -199,116 +200,71 @@ def _exchange(move: StagedTree) -> bool:
     return True
 
 
-def _move_in_place(move: StagedTree, *, clean: bool) -> None:
-    """Move the tree into the target, name by name."""
-    undo_log = UndoLog()
-    kind = Begun.CLEAN if clean else Begun.MERGE
+def _merge_in_place(move: StagedTree, *, clean: bool) -> None:
+    """Move the entries of the tree into the target, one by one."""
     status = move.target.status()
     if status is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    undo_log = UndoLog()
     undo_log.note_status(Step.OLD_STATUS, undo_log.root, status)
     with ExitStack() as stack:
-        target = aside = -1
-        work: LockedDir | None = None
+        target = -1
+        aside: LockedDir | None = None
         try:
-            target = _opened(stack, move.target.open())
+            target = move.target.open()
+            stack.callback(os.close, target)
             open_up_fd(target)
-            work = move.dirs.make()
-            stack.callback(work.close)
-            move.to_delete.append(work.name)
-            aside = _make_aside(stack, work.fd)
-            ledger = Ledger(work.fd)
-            stack.callback(ledger.close)
-            ledger.begin(status, move.spared.identity if move.spared else None)
-            _note_root(move, ledger, status)
-            implicit = [] if clean else [*move.implicit]
-            if move.spared:
-                implicit += move.spared.lead_to(move.tree.fd)
-            for inode, attributes in kept(implicit, move.tree.fd, target).items():
-                ledger.note(inode, attributes)
-            _rename_into(move, work)
-            move.dirs.rename(work.name, work.name + kind.value)
+            aside = move.dirs.make()
+            stack.callback(aside.close)
+            move.to_delete.append(aside.name)
+            attributes = _final_attributes(move, target, status, clean=clean)
+            open_up_fd(move.tree.fd)
             InPlaceMerge(
                 move.tree.fd,
                 target,
-                aside,
-                ledger,
+                aside.fd,
                 undo_log,
+                attributes=attributes,
+                kept=move.kept.identity if move.kept else None,
                 clean=clean,
-                reserved=move.dirs.is_ours,
+                reserved=move.dirs.is_work_dir,
             ).run()
-            move.dirs.rename(work.name + kind.value, work.name)
         except BaseException:
-            _undo(move, undo_log, target, aside)
-            if work:
-                _withdraw(move.dirs, work, kind)
+            if target >= 0:
+                _undo(move, undo_log, target, aside)
             raise
 
 
-def _opened(stack: ExitStack, fd: int) -> int:
-    stack.callback(os.close, fd)
-    return fd
+def _final_attributes(
+    move: StagedTree, target: int, old: os.stat_result, *, clean: bool
+) -> dict[int, DirAttributes]:
+    """Return the attributes of directories, by inode in the tree, that others than it decides.
 
-
-def _make_aside(stack: ExitStack, work: int) -> int:
-    os.mkdir(_ASIDE, 0o700, dir_fd=work)
-    return _opened(stack, os.open(_ASIDE, FLAGS, dir_fd=work))
-
-
-def _note_root(move: StagedTree, ledger: Ledger, old: os.stat_result) -> None:
-    """Note what the target itself is to have in the end."""
+    On the way the tree gets the directories that lead to the kept one.
+    """
     new = os.fstat(move.tree.fd)
-    attributes = Attributes.of(new)
-    if not move.root_in_archive:
-        attributes = Attributes(old.st_uid, old.st_gid, stat.S_IMODE(old.st_mode), None)
-    ledger.note(new.st_ino, attributes)
+    root = DirAttributes.of(new) if move.root_in_archive else DirAttributes.untimed(old)
+    implicit = [] if clean else [*move.implicit]
+    if move.kept:
+        implicit += move.kept.lead_to(move.tree.fd)
+    return {new.st_ino: root, **attributes_to_keep(implicit, move.tree.fd, target)}
 
 
-def _rename_into(move: StagedTree, work: LockedDir) -> None:
-    open_up_fd(move.tree.fd)
-    with move.dirs.changing():
-        os.rename(move.tree.name, _TREE, src_dir_fd=move.dirs.fd, dst_dir_fd=work.fd)
-
-
-def _undo(move: StagedTree, undo_log: UndoLog, target: int, aside: int) -> None:
+def _undo(move: StagedTree, undo_log: UndoLog, target: int, aside: LockedDir | None) -> None:
     """Give the target back all that it had. Raises `LocalError` if that fails, too."""
     try:
-        if target >= 0:
-            undo_log.undo(move.tree.fd, target, aside)
-    except OSError as error:
+        undo_log.undo(move.tree.fd, target, aside.fd if aside else -1)
+    except BaseException as error:
+        hint = ""
+        if aside:
+            # It has the only copies of what could not be put back.
+            move.to_delete.remove(aside.name)
+            path = move.target.path
+            parent = path if move.dirs.is_inside else os.path.dirname(path)
+            place = os.path.join(parent, os.fsdecode(aside.name))
+            hint = f"{place} holds what is missing; the next restore into DIR removes it"
+        if not isinstance(error, OSError):
+            raise
         raise LocalError(
-            f"{move.target.path} could not be restored to what it was: {error}",
-            "the next restore into it will finish what this one began",
+            f"{move.target.path} could not be restored to what it was: {error}", hint
         ) from error
-
-
-def _withdraw(dirs: WorkDirs, work: LockedDir, kind: Begun) -> None:
-    """Let nobody finish what was undone."""
-    try:
-        dirs.rename(work.name + kind.value, work.name)
-    except FileNotFoundError:
-        pass  # it did not come that far
-
-
-def finish(target: TargetDir, dirs: WorkDirs, leftover: LockedDir, kind: Begun) -> None:
-    """Finish what a killed run began, unless the target is another directory by now.
-
-    Raises `OSError` or `LocalError`; a later run can still try.
-    """
-    status = target.status()
-    name = leftover.name.removesuffix(kind.value)
-    with ExitStack() as stack:
-        ledger = Ledger(leftover.fd)
-        stack.callback(ledger.close)
-        if status is not None and stat.S_ISDIR(status.st_mode) and status.st_ino == ledger.target:
-            old = _opened(stack, target.open())
-            open_up_fd(old)
-            new = _opened(stack, os.open(_TREE, FLAGS, dir_fd=leftover.fd))
-            aside = _opened(stack, os.open(_ASIDE, FLAGS, dir_fd=leftover.fd))
-            clean = kind is Begun.CLEAN
-            merge = InPlaceMerge(
-                new, old, aside, ledger, UndoLog(), clean=clean, reserved=dirs.is_ours
-            )
-            merge.run()
-    dirs.rename(leftover.name, name)
-    dirs.remove(name)

@@ -1,7 +1,7 @@
-"""What was done to two trees, so that it can be undone.
+"""A log of the steps that changed two trees, from which they are undone.
 
-A step is noted before it is taken, and undone only as far as it was: whatever interrupts, and
-wherever, the journal knows enough. Knows names and descriptors, and no reason for any step.
+Each step is noted before it is taken, and undone only as far as it was taken: so an interruption at
+any point can be undone. Knows names and descriptors, and no reason for any step.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from cacher.tree.remove import enter, give_back, open_up_fd, remove, status_of
 
 
 class Node:
-    """A directory, as a way down from the root of a tree: one object for each directory.
+    """A directory of a tree, as its name and its parent's node.
 
-    Paths would take as much memory as the square of the depth.
+    With paths instead, memory would grow with the square of the depth.
     """
 
     __slots__ = ("depth", "name", "parent")
@@ -28,7 +28,7 @@ class Node:
         self.depth: int = parent.depth + 1 if parent else 0
 
     def path_of(self, name: bytes) -> str:
-        """What `name` in it is called by a message."""
+        """Return the path of the entry `name` in it, for a message."""
         node: Node | None = self
         names = [name]
         while node and node.name:
@@ -38,7 +38,7 @@ class Node:
 
 
 class DirCursor:
-    """Stands in a directory of a tree, and goes to others on the shortest way."""
+    """A current directory in a tree, which moves to another on the shortest way."""
 
     def __init__(self, root: int, node: Node) -> None:
         self._descent = DirStack[Node](root, node)
@@ -46,7 +46,7 @@ class DirCursor:
             open_up_fd(root)
 
     def go(self, node: Node) -> int:
-        """Go to `node`, through directories that are opened up if needed; its descriptor."""
+        """Go to `node`, making directories accessible on the way; return its descriptor."""
         descent = self._descent
         down: list[Node] = []
         while node is not descent.payload:
@@ -60,12 +60,12 @@ class DirCursor:
         return descent.fd
 
     def close(self) -> None:
-        """Close what was opened on the way."""
+        """Close all directories below the root."""
         self._descent.close()
 
 
 class Step(Enum):
-    """What was done in a directory."""
+    """A kind of change to a directory."""
 
     NEW_STATUS = auto()
     """The directory of the new tree got another mode or other times."""
@@ -78,14 +78,13 @@ class Step(Enum):
     REMOVED = auto()
     """An empty directory of the old tree was removed; its status was noted before."""
     MOVED = auto()
-    """A name went from the new tree into the old one, perhaps over another of which there is a
-    link."""
+    """A name went from the new tree into the old one, perhaps over one that was linked aside."""
     PUT_ASIDE = auto()
     """A name of the old tree became a number, or was also linked as one, in the third directory."""
 
 
 class UndoLog:
-    """The steps of one move, to be undone from the last to the first."""
+    """The steps of one restore, to be undone from the last to the first."""
 
     def __init__(self) -> None:
         self.root = Node()
@@ -93,18 +92,18 @@ class UndoLog:
         self._statuses: list[os.stat_result] = []
 
     def note(self, step: Step, node: Node, name: bytes = b"", number: int = 0) -> None:
-        """Before a step is taken."""
+        """Note a step, before it is taken."""
         self._steps.append((step, node, name, number))
 
     def note_status(self, step: Step, node: Node, status: os.stat_result) -> None:
-        """Before a directory gets another mode, owner or time."""
+        """Note the status of a directory, before its mode, owner or times change."""
         self._statuses.append(status)
         self.note(step, node, number=len(self._statuses) - 1)
 
     def undo(self, new: int, old: int = -1, aside: int = -1) -> None:
-        """Undo all that was noted, below the descriptors of the two trees and the third directory.
+        """Undo all steps, below the descriptors of the two trees and of the third directory.
 
-        Raises `OSError` where that is not possible; what is noted then is what is left to undo.
+        Raises `OSError` where one cannot be undone; that one and those before it stay in the log.
         """
         trees = DirCursor(new, self.root), DirCursor(old, self.root)
         try:
@@ -152,7 +151,7 @@ def _undo_directory(step: Step, name: bytes, parent: int) -> None:
 
 
 def number_name(number: int) -> bytes:
-    """The name that an entry put aside has."""
+    """Return the name of an entry that was put aside."""
     return b"%d" % number
 
 

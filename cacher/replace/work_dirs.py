@@ -1,6 +1,6 @@
-"""Directories that a run makes for itself next to its target, and those that killed runs left.
+"""Directories that a restore makes beside or in its target, and those that killed ones left.
 
-Whoever holds the lock (flock) of such a directory lives; one that can be locked is a leftover.
+A restore locks (flock) its directories as long as it runs; one that can be locked is stale.
 """
 
 from __future__ import annotations
@@ -12,46 +12,38 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
-from enum import Enum
 from typing import NamedTuple
 
 from cacher.tree.dir_stack import FLAGS
-from cacher.tree.own_work_names import MARK, TURN, is_reserved
+from cacher.tree.own_work_names import LOCK, MARK, is_reserved
 from cacher.tree.remove import open_up, remove, status_of, unchanged
 
 HANDLE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
-"""Opens a directory to name things in it, also one that cannot be listed."""
+"""Flags to open a directory for access to what is in it, also one that cannot be listed."""
 
 _ATTEMPTS = 100
-"""Names tried. Only another run that takes each of ours for a leftover makes the next needed."""
+"""Names to try. A next one is needed only where another run took the new directory for stale."""
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
-"""What file systems without locks say. Nothing is taken for a leftover there."""
-
-
-class Begun(Enum):
-    """What a move in place that was begun is to do, as the end of its directory's name."""
-
-    MERGE = b".merge"
-    CLEAN = b".clean"
+"""Errors of file systems without locks, where no directory is taken for stale."""
 
 
 class LockedDir(NamedTuple):
-    """A directory of this run: its name, and a descriptor that holds its lock."""
+    """A directory and a descriptor that holds its lock."""
 
     name: bytes
     fd: int
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the descriptor, which releases the lock."""
         os.close(self.fd)
 
 
 class WorkDirs:
-    """Names in the directory `fd` that begin with `prefix`; `fd` is closed with it.
+    """Work directories in the open directory `fd`, whose names begin with `prefix`; it owns `fd`.
 
-    `is_inside`: the directory is the target itself, and keeps its mode and times whatever is made
-    or removed here. Methods raise `OSError`.
+    `is_inside`: the directory is the target itself, and keeps its mode and times when work
+    directories are made or removed. Methods raise `OSError`.
     """
 
     def __init__(self, fd: int, prefix: bytes, *, is_inside: bool) -> None:
@@ -60,63 +52,69 @@ class WorkDirs:
         self._prefix = prefix
 
     @property
-    def turn_name(self) -> bytes:
-        """The name of the directory that only one run at a time has."""
-        return self._prefix + TURN
+    def lock_name(self) -> bytes:
+        """Return the name of the directory that serves as the lock of the target."""
+        return self._prefix + LOCK
 
     def make(self) -> LockedDir:
-        """A new and empty directory of mode 0700, locked."""
+        """Make an empty directory of mode 0700, and lock it."""
         for _ in range(_ATTEMPTS):
             name = self._prefix + os.urandom(4).hex().encode()
             try:
                 with self.changing():
                     os.mkdir(name, 0o700, dir_fd=self.fd)
-                claim = self._claim(name)
+                made = self._lock_new(name)
             except FileExistsError:
                 continue
             except BaseException:
                 self.remove(name)
                 raise
-            if claim:
-                return claim
+            if made:
+                return made
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
-    def take_turn(self, wait: Callable[[], None]) -> LockedDir:
-        """Make the one directory of a fixed name, locked; `wait` is called while another has it.
+    def lock_target(self, wait: Callable[[], None]) -> LockedDir:
+        """Make and lock the directory `lock_name`; call `wait` while another run holds it.
 
-        Whoever has it removes it in the end, and if they were killed the next run does.
+        The run that holds it removes it in the end; after a kill the next run does.
         """
-        name = self.turn_name
+        name = self.lock_name
         is_new = False
         try:
             while True:
                 with suppress(FileExistsError), self.changing():
                     os.mkdir(name, 0o755, dir_fd=self.fd)
                     is_new = True
-                if claim := self._claim(name):
-                    return claim
-                is_new = False  # or no more
+                if lock := self._lock_new(name):
+                    return lock
+                is_new = False
                 wait()
         except BaseException:
-            if leftover := self._take(name):
-                self.end_turn(leftover)
+            if stale := self._lock_stale(name):
+                self.unlock_target(stale)
             elif is_new:
-                self._remove_turn(name)
+                self._remove_lock(name)
             raise
 
-    def end_turn(self, turn: LockedDir) -> None:
-        """Let the next run have its turn."""
+    def unlock_target(self, lock: LockedDir) -> None:
+        """Remove the lock, so that the next run can make its own."""
         try:
-            self._remove_turn(turn.name)
+            self._remove_lock(lock.name)
         finally:
-            turn.close()
+            lock.close()
 
-    def _remove_turn(self, name: bytes) -> None:
+    def _remove_lock(self, name: bytes) -> None:
         with suppress(OSError), self.changing():
             os.rmdir(name, dir_fd=self.fd)
 
-    def leftovers(self) -> Iterator[LockedDir]:
-        """Those of killed runs, locked. Each is closed when the next is asked for."""
+    def remove_stale(self) -> None:
+        """Remove the directories that killed runs left, if that is possible."""
+        for stale in self._stale():
+            with suppress(OSError):
+                self.remove(stale.name)
+
+    def _stale(self) -> Iterator[LockedDir]:
+        """Yield the stale directories, locked. Each is closed before the next."""
         try:
             directory = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fd)
         except PermissionError:
@@ -125,43 +123,38 @@ class WorkDirs:
             names = [os.fsencode(name) for name in os.listdir(directory)]
         finally:
             os.close(directory)
-        for name in filter(self.is_ours, names):
-            claim = self._take(name)
-            if claim:
+        for name in filter(self.is_work_dir, names):
+            stale = self._lock_stale(name)
+            if stale:
                 try:
-                    yield claim
+                    yield stale
                 finally:
-                    claim.close()
+                    stale.close()
 
-    def is_ours(self, name: bytes) -> bool:
-        """Whether a name may be that of a run's directory."""
+    def is_work_dir(self, name: bytes) -> bool:
+        """Return whether a name may be that of a work directory."""
         return is_reserved(name) and name.rpartition(MARK)[0] + MARK == self._prefix
 
     def remove(self, name: bytes) -> None:
-        """Remove one with all that is in it, if it is there."""
+        """Remove a directory with all that is in it, if it is there."""
         if status_of(name, self.fd) is not None:
             with self.changing():
                 remove(name, self.fd)
 
-    def rename(self, old: bytes, new: bytes) -> None:
-        """Give one another name."""
-        with self.changing():
-            os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
-
     def changing(self) -> AbstractContextManager[None]:
-        """For as long as a name is made or removed here."""
+        """Return a context in which a name is made or removed here."""
         return unchanged(self.fd) if self.is_inside else nullcontext()
 
     def close(self) -> None:
         """Close the directory."""
         os.close(self.fd)
 
-    def _claim(self, name: bytes) -> LockedDir | None:
-        """What was just made, locked; None if another run was faster and removes it."""
+    def _lock_new(self, name: bytes) -> LockedDir | None:
+        """Lock a directory just made; return None if another run locked it first, to remove it."""
         fd = -1
         try:
             fd = os.open(name, FLAGS, dir_fd=self.fd)
-            if _lock(fd, otherwise=True) and self._is(name, fd):
+            if _lock(fd, otherwise=True) and self._is_named(name, fd):
                 return LockedDir(name, fd)
         except FileNotFoundError:
             pass
@@ -171,8 +164,8 @@ class WorkDirs:
         _close(fd)
         return None
 
-    def _take(self, name: bytes) -> LockedDir | None:
-        """Lock what may be a leftover; None if it is somebody's, or gone, or not a directory."""
+    def _lock_stale(self, name: bytes) -> LockedDir | None:
+        """Lock a directory that may be stale; return None if it is in use or not a directory."""
         status = status_of(name, self.fd)
         if status is None or not stat.S_ISDIR(status.st_mode):
             return None
@@ -181,7 +174,7 @@ class WorkDirs:
         except OSError:
             return None
         try:
-            if _lock(fd, otherwise=False) and self._is(name, fd):
+            if _lock(fd, otherwise=False) and self._is_named(name, fd):
                 return LockedDir(name, fd)
             if os.fstat(fd).st_mode != status.st_mode:
                 os.fchmod(fd, stat.S_IMODE(status.st_mode))
@@ -200,34 +193,46 @@ class WorkDirs:
             open_up(name, self.fd, status)
             return os.open(name, FLAGS, dir_fd=self.fd)
 
-    def _is(self, name: bytes, fd: int) -> bool:
-        """Whether what is open still has that name: another run may have removed or moved it."""
+    def _is_named(self, name: bytes, fd: int) -> bool:
+        """Return whether an open directory still has that name; another run may have removed it."""
         named, opened = status_of(name, self.fd), os.fstat(fd)
         return named is not None and os.path.samestat(named, opened)
 
 
-def begun(claim: LockedDir) -> Begun | None:
-    """What a leftover has begun; None if it may go.
-
-    Only what nobody but us can have written is gone on with.
-    """
-    status = os.fstat(claim.fd)
-    for kind in Begun:
-        if claim.name.endswith(kind.value):
-            private = status.st_uid == os.geteuid() and not status.st_mode & 0o077
-            return kind if private else None
-    return None
-
-
 def prefix_for(name: bytes) -> bytes:
-    """What names of directories beside the target `name` begin with; with 14 more they fit."""
+    """Return the prefix of names beside the target `name`, short enough for 8 more bytes."""
     if len(name) > 200:
         name = name[:180] + hashlib.sha256(name).hexdigest()[:16].encode()
     return b".%b%b" % (name, MARK)
 
 
+def remove_stale(target: str) -> None:
+    """Remove the directories that killed runs left for `target`, which need not exist.
+
+    For a run that has nothing to restore: it makes nothing, and lists two directories, the target
+    and its parent. No failure is reported: the next run tries again.
+    """
+    with suppress(OSError):
+        path = os.path.realpath(target)
+        parent, name = os.path.split(path)
+        _remove_stale_in(parent, prefix_for(os.fsencode(name)), is_inside=False)
+        _remove_stale_in(path, MARK, is_inside=True)
+
+
+def _remove_stale_in(directory: str, prefix: bytes, *, is_inside: bool) -> None:
+    try:
+        fd = os.open(directory, FLAGS)
+    except OSError:
+        return  # it does not exist, or cannot be listed
+    dirs = WorkDirs(fd, prefix, is_inside=is_inside)
+    try:
+        dirs.remove_stale()
+    finally:
+        dirs.close()
+
+
 def _lock(fd: int, *, otherwise: bool) -> bool:
-    """Whether a directory's lock was had; `otherwise` where there are no locks."""
+    """Try to lock a directory; return whether it is, and `otherwise` where there are no locks."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

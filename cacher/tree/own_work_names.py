@@ -1,7 +1,7 @@
-"""The names that restores give their own directories, which nothing else may have.
+"""The names that restores give their work directories, which nothing else may have.
 
-What a killed run left is known by its name alone. So no entry may bring one, or it could pass for
-such a leftover; and none is packed, since it is half of something.
+A stale work directory is recognized by its name alone. So no entry may contain such a name, or it
+would be removed; and none is packed, since its content is incomplete.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import re
 
 MARK = b".cacher-"
-"""What all of them have, and few other names: quicker to look for than the whole."""
+"""A part of each of them and of few other names, which is quicker to look for than the whole."""
 
-TURN = b"lock"
-"""What follows the mark in the name of the directory that only one run for a target has."""
+LOCK = b"lock"
+"""The end of the name of the directory that serves as the lock of a target."""
 
-_NAME = re.compile(rb"(?s:\..*)?\.cacher-(?:lock|[0-9a-f]{8}(?:\.merge|\.clean)?)")
+_NAME = re.compile(rb"(?s:\..*)?\.cacher-(?:lock|[0-9a-f]{8})")
 
 
 def is_reserved(name: bytes) -> bool:
-    """Whether a name may be that of a restore's directory, in a target or beside one."""
+    """Return whether a name may be that of a work directory, in a target or beside one."""
     return MARK in name and bool(_NAME.fullmatch(name))
 
 
 def reserved_in(path: bytes) -> bool:
-    """Whether any name of a path is reserved."""
+    """Return whether any name of a path is reserved."""
     return MARK in path and any(map(is_reserved, path.split(b"/")))

@@ -6,7 +6,9 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,66 @@ def test_the_old_tree_or_the_new_one(
     assert look(Path("d")) == look(Path("tree0"))
     assert sorted(os.listdir()) == ["d", "tree0", "tree1"]
     assert local.leftovers() == []
+
+
+@pytest.mark.parametrize("flags", [["--clean"], []], ids=["clean", "merge"])
+@pytest.mark.parametrize("call", ["rename", "link"])
+def test_a_kill_in_an_in_place_restore_leaves_whole_files(
+    cacher: Run, local: LocalPlace, flags: list[str], call: str
+) -> None:
+    """DIR is the working directory here, which is never swapped. The next restore completes it."""
+    for number in range(2):
+        grow(Path(f"tree{number}"), 0 if not flags else number, count=40)
+        for path in Path(f"tree{number}").rglob("*"):
+            if path.is_file():
+                path.write_bytes(blob(2000, number))
+        assert cacher("dir", "upload", f"k{number}", f"tree{number}").status == 0
+    trees = [look(Path("tree0")), look(Path("tree1"))]
+    states = set()
+    for nth in (1, 5, 20):
+        assert cacher("dir", "download", "k0", "d", "--clean").status == 0
+        killed_at(call, nth, "k1", *flags)
+        # A file may still be linked aside.
+        now = {
+            path: found._replace(group="")
+            for path, found in look(Path("d")).items()
+            if ".cacher-" not in path and Path("d", path).is_file()
+        }
+        for path, found in now.items():
+            assert found in (trees[0].get(path), trees[1].get(path)), path
+        states.add(frozenset(now.items()))
+        with chdir("d"):
+            assert cacher("dir", "download", "k1", ".", *flags).status == 0
+        assert look(Path("d")) == trees[1]
+        assert sorted(os.listdir()) == ["d", "tree0", "tree1"]
+    assert len(states) == 3
+
+
+def killed_at(call: str, nth: int, *arguments: str) -> None:
+    """Restore into the working directory `d` in a process killed at a call that moves entries."""
+    script = (
+        "import os, signal, sys\n"
+        "from cacher.replace.merge_in_place import InPlaceMerge\n"
+        f"run, call, count = InPlaceMerge.run, os.{call}, 0\n"
+        "def counted(*names, **options):\n"
+        "    global count\n"
+        "    count += 1\n"
+        f"    if count == {nth}:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return call(*names, **options)\n"
+        "def patched(merge):\n"
+        f"    os.{call} = counted\n"
+        "    run(merge)\n"
+        f"    os.{call} = call\n"
+        "InPlaceMerge.run = patched\n"
+        "from cacher.cli.main import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    key, *flags = arguments
+    command = [sys.executable, "-c", script, "-q", "dir", "download", key, ".", *flags]
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=environ, cwd="d", check=False, timeout=SOON)
+    assert done.returncode in (-signal.SIGKILL, 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])

@@ -107,18 +107,6 @@ class TestMiss:
         Path(".d.cacher-89abcdef").unlink()
         Path(".d.cacher-00000000").unlink()
 
-    @pytest.mark.parametrize("name", [".d.cacher-01234567.merge", "d/.cacher-01234567.clean"])
-    def test_a_move_that_was_begun_stays(self, cacher: Run, local: LocalPlace, name: str) -> None:
-        """Half of DIR may be in it, and to finish it would change DIR."""
-        Path("d").mkdir()
-        Path("d/f").touch()
-        Path(name, "tree").mkdir(parents=True)
-        Path(name).chmod(0o700)
-        before = look(Path())
-        miss(cacher)
-        assert look(Path()) == before
-        shutil.rmtree(name)
-
     def test_nothing_is_made(self, cacher: Run, local: LocalPlace) -> None:
         miss(cacher, "some/parents/d")
         assert os.listdir() == []

@@ -1,4 +1,4 @@
-"""What the tests of staging and publishing do again and again: make trees, look, be nobody."""
+"""Helpers of tests that replace trees: make trees, compare them, act as another user, fail."""
 
 from __future__ import annotations
 
@@ -142,10 +142,10 @@ def ground(user: str, disk: str) -> Iterator[Path]:
 
 
 def restore(target: Path, spec: Spec, *, clean: bool = False, age: int = 2) -> None:
-    """Stage a tree beside or inside the target, and publish it."""
+    """Stage a tree beside or inside the target, and put it in place."""
     with Staging(str(target)) as staging:
         build(where(staging), spec, age)
-        staging.publish(clean=clean, root_told=True)
+        staging.commit(clean=clean, root_in_archive=True)
 
 
 def where(staging: Staging) -> Path:

@@ -1,4 +1,4 @@
-"""Publishing: what comes out, and that nothing else does, whatever fails or is killed, and when."""
+"""Putting trees in place: the result of each way, and the attributes of directories."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_it_is_a_swap(here: Path, user: str, clean: bool) -> None:
         with Staging(str(target)) as staging:
             build(where(staging), NEW, 2)
             staged = os.fstat(staging.fd).st_ino
-            staging.publish(clean=clean)
+            staging.commit(clean=clean)
         assert target.stat().st_ino == staged != before
         assert clean or (target / "keep/deep/a").stat().st_ino == kept
 
@@ -192,7 +192,7 @@ def test_hard_links_stay_links(here: Path, clean: bool) -> None:
         place = where(staging)
         build(place, {"one": b"new", "sub/three": b"3"}, 2)
         os.link(place / "one", place / "sub/two")
-        staging.publish(clean=clean)
+        staging.commit(clean=clean)
     assert (target / "one").samefile(target / "sub/two")
     assert (target / "sub/two").read_bytes() == b"new"
     assert clean or (target / "x").samefile(target / "y")
@@ -232,7 +232,7 @@ def test_deep_trees(here: Path, clean: bool, way: str, request: pytest.FixtureRe
     dig(target, "old")
     with Staging(str(target)) as staging:
         dig(where(staging), "new")
-        staging.publish(clean=clean)
+        staging.commit(clean=clean)
     assert leaves(target) == (["new"] if clean else ["new", "old"])
     assert os.listdir(here) == ["target"]
     clear(target)
@@ -270,7 +270,7 @@ def test_a_root_of_which_the_archive_says_nothing(
         target = make(here, {} if old is None else {"": old, "x": b"x"})
         with Staging(str(target)) as staging:
             (where(staging) / "a").write_bytes(b"a")
-            staging.publish(clean=clean)
+            staging.commit(clean=clean)
         return target.stat().st_mode & 0o7777
 
     before = os.umask(0o027)
@@ -286,10 +286,10 @@ def test_a_root_in_a_directory_with_a_default_acl(here: Path, user: str) -> None
     def act() -> tuple[int, int]:
         with Staging(str(here / "silent")) as staging:
             (where(staging) / "a").write_bytes(b"a")
-            staging.publish(clean=False)
+            staging.commit(clean=False)
         with Staging(str(here / "told")) as staging:
             os.fchmod(staging.fd, 0o755)
-            staging.publish(clean=False, root_told=True)
+            staging.commit(clean=False, root_in_archive=True)
         silent, told = (here / "silent").stat(), (here / "told").stat()
         return silent.st_mode & 0o7777, told.st_mode & 0o7777
 
@@ -306,7 +306,7 @@ def test_other_directories_of_which_it_says_nothing(
         before = seen(target)
         with playing(way), Staging(str(target)) as staging:
             build(where(staging), {"a/b/new": b"n", "a/told": 0o750, "link/b": 0o755, "n": 0o755})
-            staging.publish(clean=clean, implicit={b"", b"a", b"a/b", b"link", b"link/b", b"n"})
+            staging.commit(clean=clean, implicit={b"", b"a", b"a/b", b"link", b"link/b", b"n"})
         now = seen(target)
         modes = {path: mode for path, (kind, mode, *_) in now.items() if kind == "directory"}
         private, crossed = (0o755, 0o755) if clean else (0o700, 0o711)
@@ -330,7 +330,7 @@ def test_a_root_that_is_to_be_private(here: Path, old: Spec) -> None:
     target = make(here, old)
     with Staging(str(target)) as staging:
         os.utime(staging.fd, ns=(DAYS, DAYS))
-        staging.publish(clean=False, root_told=True)
+        staging.commit(clean=False, root_in_archive=True)
     assert target.stat().st_mode & 0o7777 == 0o700
     assert target.stat().st_mtime_ns == DAYS
 
@@ -385,6 +385,6 @@ class TestForeign:
                 os.chown(target, NOBODY, NOBODY)
                 with Staging(str(target)) as staging:
                     (where(staging) / "a").write_bytes(b"a")
-                    staging.publish(clean=False)
+                    staging.commit(clean=False)
                 assert (target.stat().st_uid, target.stat().st_gid) == (NOBODY, NOBODY)
                 assert target.stat().st_mode & 0o7777 == 0o750

@@ -1,21 +1,21 @@
-"""Publishing that fails, is interrupted or killed at any step: the old tree or the new one."""
+"""A restore that fails, is interrupted or killed at any step: the old tree or the new one."""
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from cacher.errors import LocalError, Stopped
 from cacher.replace import move_into_place
 from cacher.replace.staging import Staging
+from cacher.replace.undo_log import UndoLog
 from tests.support.staged_trees import (
     Faults,
     Seen,
@@ -40,14 +40,6 @@ clean_or_not = pytest.mark.parametrize("clean", [False, True], ids=["merge", "cl
 @pytest.fixture(params=["root", "nobody"])
 def user(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture
-def no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOSYS, "not here")
-
-    monkeypatch.setattr(move_into_place, "exchange", refuse)
 
 
 # --- failures ------------------------------------------------------------------------------------
@@ -89,7 +81,7 @@ def each_step(
     check: Callable[[Path, dict[str, Seen], dict[str, Seen], bool], None],
     until: int | None = None,
 ) -> None:
-    """Publish with `act` at the first call of the system, at the second, and so on to the last."""
+    """Restore with `act` at the first call of the system, at the second, and so on to the last."""
     before, after = old_and_new(here, SMALL_OLD, SMALL_NEW, clean=clean)
     for at in range(1, 5000):
         target = make(here, SMALL_OLD)
@@ -98,7 +90,7 @@ def each_step(
             build(where(staging), SMALL_NEW, 2)
             with Faults(at, act, until) as faults:
                 try:
-                    staging.publish(clean=clean, root_told=True)
+                    staging.commit(clean=clean, root_in_archive=True)
                 except (LocalError, Stopped):
                     failed = True
         check(target, before, after, failed)
@@ -110,7 +102,7 @@ def each_step(
 
 
 def settled(target: Path) -> dict[str, Seen]:
-    """What the target is once the next run has looked at it. Nothing is left but the target."""
+    """Return the target after a next run that does nothing, which leaves nothing beside it."""
     Staging(str(target)).close()
     assert os.listdir(target.parent) == ["target"]
     return seen(target)
@@ -135,59 +127,87 @@ def test_a_failure_at_any_step_leaves_what_was(
         as_user(user, lambda: each_step(here, clean, way, act, check))
 
 
+def assert_each_file_is_whole(
+    now: dict[str, Seen], before: dict[str, Seen], after: dict[str, Seen]
+) -> None:
+    """Each is the old one or the new one, and those that both trees have are there."""
+    for path, found in now.items():
+        if found[0] != "directory":
+            assert found in (before.get(path), after.get(path)), path
+    for path, found in before.items():
+        if found[0] == "file" and path in after and after[path][0] == "file":
+            assert path in now
+
+
 @clean_or_not
 @pytest.mark.parametrize("way", ["no exchange", "overlay"])
-def test_a_disk_that_breaks_for_good_is_no_loss(user: str, clean: bool, way: str) -> None:
-    """Not even undoing is possible: the next run finishes, or nothing was begun."""
-    finished = 0
+def test_a_disk_that_breaks_for_good_leaves_whole_files(user: str, clean: bool, way: str) -> None:
+    """Not even undoing is possible, but the next restore is."""
+    failures = 0
 
     def check(target: Path, before: dict[str, Seen], after: dict[str, Seen], failed: bool) -> None:
-        nonlocal finished
-        now = settled(target)
-        assert now in (before, after)
-        finished += failed and now == after
+        nonlocal failures
+        failures += failed
+        assert_each_file_is_whole(seen(target), before, after)
+        restore(target, SMALL_NEW, clean=clean)
+        assert seen(target) == after
+        assert os.listdir(target.parent) == ["target"]
 
     def act(here: Path) -> None:
         each_step(here, clean, way, fail, check, until=1 << 30)
-        assert finished > 10
+        assert failures > 10
 
     with ground(user, "tmpfs") as place:
         as_user(user, lambda: act(place))
 
 
+def test_a_failure_to_undo_keeps_what_was_replaced() -> None:
+    with ground("root", "tmpfs") as here:
+        target = make(here, {"": 0o755, "directory to file/in": b"old"})
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            pytest.raises(LocalError, match="could not be restored to what it was") as caught,
+            Staging(str(target)) as staging,
+        ):
+            build(where(staging), {"": 0o755, "directory to file": b"new"}, 2)
+            patch.setattr(move_into_place, "_swap", lambda *_, **__: False)
+            patch.setattr(UndoLog, "undo", lambda *_: fail())
+            rename = os.rename
+
+            def once(*names: Any, **options: Any) -> None:
+                if names[0] == names[1] == b"directory to file":
+                    fail()
+                rename(*names, **options)
+
+            patch.setattr(os, "rename", once)
+            staging.commit(clean=False)
+        place, _, rest = caught.value.hint.partition(" ")
+        assert rest == "holds what is missing; the next restore into DIR removes it"
+        assert Path(place, "1/in").read_bytes() == b"old"
+        assert settled(target).keys() == {""}
+
+
 @clean_or_not
 @pytest.mark.parametrize("way", ["at once", "no exchange", "overlay", "inside"])
 def test_a_kill_at_any_step(user: str, clean: bool, way: str) -> None:
+    """At once leaves one of the trees; in place, whole files. The next restore leaves no trace."""
+
     def act(here: Path) -> None:
         before, after = old_and_new(here, SMALL_OLD, SMALL_NEW, clean=clean)
         found = set()
         for at in range(1, 5000):
             target = make(here, SMALL_OLD)
-            pid = os.fork()
-            if not pid:
-                try:
-                    if way == "inside":
-                        os.chdir(target)
-                    with playing(way), Staging(str(target)) as staging:
-                        build(where(staging), SMALL_NEW, 2)
-                        with Faults(at, lambda: os._exit(9)):
-                            staging.publish(clean=clean, root_told=True)
-                            staging.close()
-                except BaseException:
-                    os._exit(1)
-                os._exit(0)
-            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            if way == "at once":
-                assert seen(target) in (before, after)
+            status = killed_at_step(target, at, way, clean=clean)
             assert status in (0, 9)
-            now = settled(target)
-            if way == "inside":
-                # Between a change in the target and giving it back its time there is a moment.
-                time_of = {mode: time for _, mode, time, _ in (before[""], after[""])}
-                kind, mode, _, content = now[""]
-                now[""] = (kind, mode, time_of[mode], content)
-            assert now in (before, after), at
+            now = seen(target)
             found.add(now == after)
+            if way == "at once":
+                assert now in (before, after)
+            visible = {path: found for path, found in now.items() if ".cacher-" not in path}
+            assert_each_file_is_whole(visible, before, after)
+            restore(target, SMALL_NEW, clean=clean)
+            assert seen(target) == after
+            assert os.listdir(here) == ["target"]
             if not status:
                 assert now == after
                 assert found == {False, True}
@@ -196,6 +216,24 @@ def test_a_kill_at_any_step(user: str, clean: bool, way: str) -> None:
 
     with ground(user, "tmpfs") as here:
         as_user(user, lambda: act(here))
+
+
+def killed_at_step(target: Path, at: int, way: str, *, clean: bool) -> int:
+    """Restore in a child that ends with status 9 at a call of the system; return its status."""
+    pid = os.fork()
+    if not pid:
+        try:
+            if way == "inside":
+                os.chdir(target)
+            with playing(way), Staging(str(target)) as staging:
+                build(where(staging), SMALL_NEW, 2)
+                with Faults(at, lambda: os._exit(9)):
+                    staging.commit(clean=clean, root_in_archive=True)
+                    staging.close()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 ONE: Spec = {"": 0o755, **{f"d{n}/f{n}": b"one" for n in range(30)}}
@@ -270,57 +308,3 @@ def test_a_kill_at_any_moment_of_a_first_restore(user: str, start: str, clean: b
 
     with ground(user, "tmpfs") as here:
         as_user(user, lambda: act(here))
-
-
-@pytest.mark.usefixtures("no_exchange")
-def test_a_move_into_a_target_that_is_gone_is_forgotten() -> None:
-    with ground("root", "tmpfs") as here:
-        target = make(here, SMALL_OLD)
-        killed_while_moving(target)
-        clear(target)
-        target.mkdir()
-        (target / "other").write_bytes(b"o")
-        before = seen(target)
-        assert settled(target) == before
-
-
-@pytest.mark.usefixtures("no_exchange")
-def test_what_somebody_else_left_is_not_finished() -> None:
-    """Or anybody who may write beside it could have root move their files into it."""
-    with ground("root", "tmpfs") as here:
-        target = make(here, SMALL_OLD)
-        killed_while_moving(target)
-        before = seen(target)
-        (left,) = [path for path in here.iterdir() if path.name.endswith(".merge")]
-        left.chmod(0o777)
-        assert settled(target) == before
-
-
-@pytest.mark.usefixtures("no_exchange")
-def test_a_move_that_cannot_be_finished_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with ground("root", "tmpfs") as here:
-        target = make(here, SMALL_OLD)
-        killed_while_moving(target)
-        with monkeypatch.context() as patch, pytest.raises(LocalError, match="finishing") as caught:
-            patch.setattr(os, "rename", lambda *_, **__: fail())
-            Staging(str(target))
-        (left,) = [path for path in here.iterdir() if path.name != "target"]
-        assert left.name in caught.value.hint
-        settled(target)
-
-
-def killed_while_moving(target: Path) -> None:
-    """A run that was killed after it had moved one name into the target."""
-    pid = os.fork()
-    if not pid:
-        rename = os.rename
-
-        def once(*names: Any, **options: Any) -> None:
-            rename(*names, **options)
-            if names[0] == b"x":
-                os._exit(9)
-
-        os.rename = cast("Any", once)
-        restore(target, SMALL_NEW)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9

@@ -119,7 +119,7 @@ def test_a_link_stays_a_link(here: Path, dangling: bool) -> None:
     with Staging(str(here / "link")) as staging:
         assert where(staging).parent == here / "elsewhere"
         (where(staging) / "a").write_bytes(b"a")
-        staging.publish(clean=False)
+        staging.commit(clean=False)
     assert os.readlink(here / "link") == "elsewhere/real"
     assert sorted(os.listdir(here / "link")) == (["a"] if dangling else ["a", "old"])
     assert os.listdir(here / "elsewhere") == ["real"]
@@ -211,7 +211,7 @@ def test_a_parent_that_cannot_be_listed() -> None:
             for name in ("a", "b"):
                 with Staging(str(here / "parent/target")) as staging:
                     os.mkdir(name, dir_fd=staging.fd)
-                    staging.publish(clean=False)
+                    staging.commit(clean=False)
             (here / "parent").chmod(0o700)
             assert os.listdir(here / "parent") == ["target"]
             assert sorted(os.listdir(here / "parent/target")) == ["a", "b"]
@@ -327,7 +327,7 @@ def test_leftovers_that_stay_are_no_failure(here: Path, monkeypatch: pytest.Monk
         patch.setattr(work_dirs, "remove", refuse)
         with Staging(str(here / "one")) as staging:
             (where(staging) / "a").write_bytes(b"a")
-            staging.publish(clean=False)
+            staging.commit(clean=False)
     assert sorted(os.listdir(here)) == [place.name, "one"]
     clear(place)
 
@@ -420,13 +420,13 @@ def test_runs_for_one_target_take_turns(shared: Path, user: str) -> None:
         def wait() -> None:
             waited.append(os.listdir(where(first)))
             if len(waited) == 3:
-                first.publish(clean=False)
+                first.commit(clean=False)
                 first.close()
 
         (where(first) / "a").write_bytes(b"a")
         with Staging(f"{shared.parent}/../{shared.parent.name}/{shared.name}", wait) as second:
             (where(second) / "b").write_bytes(b"b")
-            second.publish(clean=False)
+            second.commit(clean=False)
         assert waited == [["a"]] * 3
         assert {"a", "b"} <= {*os.listdir(shared)} <= {"a", "b", "old"}
         assert os.listdir(shared.parent) == [shared.name]
@@ -481,7 +481,7 @@ def test_parents_that_another_run_takes_away(here: Path) -> None:
     assert (here / "made/by/first").is_dir()
     with Staging(str(here / "made/by/first/one"), first.close) as second:
         (where(second) / "a").write_bytes(b"a")
-        second.publish(clean=False)
+        second.commit(clean=False)
     assert os.listdir(here / "made/by/first") == ["one"]
 
 
