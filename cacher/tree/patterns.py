@@ -1,4 +1,4 @@
-"""Which paths are meant: globs for what is wanted, .gitignore's lines for what is not.
+"""Patterns that select paths: globs to include, lines of a .gitignore to exclude.
 
 Paths are bytes, relative, with single slashes and none at either end. Knows no files.
 """
@@ -7,33 +7,32 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cacher.errors import UsageError
 
 _NAMES = rb"(?:[^/]+/)*"
-"""Any number of names, as many as can be; with a `?` behind as few."""
+"""Any number of names."""
 
 _END = rb"(?:/|\Z)"
 
 _WITHIN, _BELOW, _REST = rb"[^/]*", rb"(?:.*/)?", rb".*"
-"""What asterisks match: some of a name, any directories, anything."""
-
-_LAZY = {_WITHIN: rb"[^/]*?", _BELOW: rb"(?:.*?/)??", _REST: rb".*?"}
+"""Regular expressions for asterisks: a part of a name, any number of directories, anything."""
 
 
 class IncludePatterns:
-    """Paths, and globs of paths, below a root: `*` and `?` within a name, `**` any number of names.
+    """Globs of paths below a root: `*` and `?` within a name, `**` for any number of names.
 
-    What is below a path that matches is meant, too. `[` and `\\` are as in .gitignore.
+    A glob also includes everything below a path that it matches. `[` and `\\` are as in .gitignore.
+    Raises `UsageError` for a pattern that is not a path below the root.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._globs = [_Glob.of(pattern) for pattern in patterns]
 
     def matches(self, path: bytes) -> bool:
-        """Whether the path, or a directory that it is in, matches any pattern."""
+        """Return whether the path, or a directory that it is in, matches any pattern."""
         found = False
         for glob in self._globs:
             if glob.below.match(path):
@@ -41,17 +40,17 @@ class IncludePatterns:
         return found
 
     def may_contain(self, directory: bytes) -> bool:
-        """Whether something below a directory that does not match may match."""
+        """Return whether a path below a directory that does not match may match."""
         names = directory.split(b"/")
-        return any(glob.leads(names) for glob in self._globs)
+        return any(glob.may_contain(names) for glob in self._globs)
 
     def unmatched(self) -> list[str]:
-        """The patterns that have matched nothing so far."""
+        """Return the patterns that have matched nothing so far."""
         return [glob.pattern for glob in self._globs if not glob.used]
 
 
 class _Glob:
-    """One pattern. `segments` has one for each name; None is `**`."""
+    """One pattern; `segments` has an expression for each name, None for `**`."""
 
     __slots__ = ("below", "pattern", "segments", "used")
 
@@ -74,12 +73,12 @@ class _Glob:
                 f"the pattern {pattern!r} is not a path below DIR",
                 "paths are relative to DIR, without ..",
             )
-        told = [None if name == b"**" else _translated(name) for name in names]
-        segments = [None if name is None else _compiled(name) for name in told]
-        return cls(pattern, re.compile(_below(told), re.DOTALL), segments)
+        expressions = [None if name == b"**" else _translated(name) for name in names]
+        segments = [None if name is None else _compiled(name) for name in expressions]
+        return cls(pattern, re.compile(_below(expressions), re.DOTALL), segments)
 
-    def leads(self, names: list[bytes]) -> bool:
-        """Whether a path that begins with these names, and has more, may match."""
+    def may_contain(self, names: list[bytes]) -> bool:
+        """Return whether a path that begins with these names, and has more, may match."""
         for name, segment in zip(names, self.segments, strict=False):
             if segment is None:
                 return True
@@ -89,27 +88,17 @@ class _Glob:
 
 
 def _below(names: Sequence[bytes | None]) -> bytes:
-    """What matches a path of these names, or one below it; None is any number of names."""
-    runs: list[list[bytes]] = [[]]
-    for name in names:
-        if name is None:
-            runs.append([])
-        else:
-            runs[-1].append(name)
-    first, *later = [b"".join(name + b"/" for name in run) for run in runs]
-    if not later:
-        return first[:-1] + _END
-    *between, last = later
-    # Looked for from the left, as in `_joined`.
-    found = first + b"".join(rb"(?>%b?%b)" % (_NAMES, run) for run in between if run)
-    return found + (_NAMES + b"?" + last[:-1] + _END if last else b".")
+    """Return the expression of a path of these names, or one below; None: any number of names."""
+    *above, last = names
+    found = b"".join(_NAMES if name is None else name + b"/" for name in above)
+    return found + (b"." if last is None else last + _END)
 
 
 class GitignorePatterns:
-    """What lines of a .gitignore at the root leave out (gitignore(5)).
+    """Lines of a .gitignore at the root (gitignore(5)).
 
-    The last that matches decides, `!` takes back. A directory that is left out is not looked into:
-    that is for the caller to keep.
+    The last line that matches decides, and `!` includes again. The caller must not enter a
+    directory that is excluded.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
@@ -120,16 +109,16 @@ class GitignorePatterns:
         return bool(self._rules)
 
     def ignores(self, path: bytes, *, is_directory: bool) -> bool:
-        """Whether the last line that matches the path leaves it out."""
+        """Return whether the last line that matches the path excludes it."""
         for rule in self._rules:
             if (is_directory or not rule.directories_only) and rule.whole.match(path):
-                return not rule.takes_back
+                return not rule.includes_again
         return False
 
 
 class _Rule(NamedTuple):
     whole: re.Pattern[bytes]
-    takes_back: bool
+    includes_again: bool
     directories_only: bool
 
 
@@ -138,15 +127,15 @@ def _rule(pattern: str) -> _Rule | None:
     text = _without_trailing_spaces(text)
     if not text or text.startswith(b"#"):
         return None
-    takes_back = text.startswith(b"!")
-    text = text[takes_back:]
+    includes_again = text.startswith(b"!")
+    text = text[includes_again:]
     directories_only = text.endswith(b"/")
     text = text[: -1 if directories_only else None]
     if b"/" in text:
         whole = _translated(text.removeprefix(b"/"), is_path=True)
     else:
         whole = rb"(?>%b)%b" % (_NAMES, _translated(text))
-    return _Rule(_compiled(whole), takes_back, directories_only)
+    return _Rule(_compiled(whole), includes_again, directories_only)
 
 
 def _without_trailing_spaces(text: bytes) -> bytes:
@@ -161,45 +150,7 @@ def _compiled(pattern: bytes) -> re.Pattern[bytes]:
 
 
 def _translated(glob: bytes, *, is_path: bool = False) -> bytes:
-    """The regular expression of one name, or of a path, as git's wildmatch reads it."""
-    return _joined(_pieces(glob, is_path=is_path))
-
-
-def _joined(pieces: Iterable[bytes]) -> bytes:
-    """One regular expression, which takes time polynomial in the length of the path.
-
-    What is between asterisks has a fixed length. So it is enough to find it once, as far left as
-    can be: what follows then has all the room that it would have further right. Only the last of
-    a name, which must be at its end, is looked for on. The same goes for what is between `**`,
-    which ends with a slash.
-    """
-    runs: list[tuple[bytes, list[bytes]]] = [(b"", [b""])]
-    for piece in pieces:
-        if piece == _WITHIN:
-            runs[-1][1].append(b"")
-        elif piece in _LAZY:
-            runs.append((piece, [b""]))
-        else:
-            runs[-1][1][-1] += piece
-    (_, first), *later = runs
-    told = _run(first)
-    for gap, run in later[:-1]:
-        told += rb"(?>%b%b)" % (_LAZY[gap], _run(run))
-    for gap, run in later[-1:]:
-        told += gap + _run(run)
-    return told
-
-
-def _run(segments: Sequence[bytes]) -> bytes:
-    """What is between `**`, of segments between asterisks."""
-    first, *later = segments
-    # Not with `*?+` and the like: before 3.11.5 those match too much (python/cpython#106052).
-    between = [rb"(?>%b%b)" % (_LAZY[_WITHIN], segment) for segment in later[:-1]]
-    return b"".join([first, *between, *(_WITHIN + segment for segment in later[-1:])])
-
-
-def _pieces(glob: bytes, *, is_path: bool) -> list[bytes]:
-    """Regular expressions of one byte each, and those in `_LAZY`.
+    """Return the regular expression of a name or a path, read as git's wildmatch reads it.
 
     No wildcard matches a slash, but `**` in a path where no name has more to it.
     """
@@ -210,16 +161,16 @@ def _pieces(glob: bytes, *, is_path: bool) -> list[bytes]:
         byte = glob[position : position + 1]
         position += 1
         if byte == b"*":
-            # Git compares what is before the first wildcard by itself. So that is also a place
-            # where `**` is alone, though gitignore(5) says "considered regular asterisks".
+            # Git compares the part before the first wildcard by itself. So `**` behind that is
+            # alone, too, though gitignore(5) says "considered regular asterisks".
             alone = is_path and (plain or glob[position - 2 : position - 1] == b"/")
-            told, position = _stars(glob, position, alone=alone)
-            parts.append(told)
+            part, position = _stars(glob, position, alone=alone)
+            parts.append(part)
         elif byte == b"?":
             parts.append(rb"[^/]")
         elif byte == b"[":
-            told, position = _class(glob, position)
-            parts.append(told)
+            part, position = _class(glob, position)
+            parts.append(part)
         elif byte == b"\\":
             escaped = glob[position : position + 1]
             parts.append(re.escape(escaped) if escaped else _NOTHING)
@@ -227,11 +178,11 @@ def _pieces(glob: bytes, *, is_path: bool) -> list[bytes]:
         else:
             parts.append(re.escape(byte))
         plain = plain and byte not in b"*?[\\"
-    return parts
+    return b"".join(parts)
 
 
 def _stars(glob: bytes, position: int, *, alone: bool) -> tuple[bytes, int]:
-    """The asterisks of which the first is before `position`, and where they end."""
+    """Return the expression of asterisks, the first before `position`, and their end."""
     end = position
     while glob[end : end + 1] == b"*":
         end += 1
@@ -264,7 +215,7 @@ _NOTHING = rb"(?!)"
 
 
 def _class(glob: bytes, position: int) -> tuple[bytes, int]:
-    """The bracket expression after `[`, and where it ends; one that does not matches nothing."""
+    """Translate the bracket expression after `[`; return it and its end. Unclosed: no match."""
     negated = glob[position : position + 1] in (b"!", b"^")
     position += negated
     members: list[bytes] = []
