@@ -101,9 +101,9 @@ def _tell(
 ) -> None:
     if packed.skipped:
         context.report.warn(f"{request.key}: left out {_special(packed.skipped)}")
-    if packed.spared:
+    if packed.omitted_path:
         context.report.warn(
-            f"{request.key}: left out {os.fsdecode(packed.spared)}: it is the local store"
+            f"{request.key}: left out {os.fsdecode(packed.omitted_path)}: it is the local store"
         )
     if packed.vanished:
         vanished = counted(packed.vanished, "file")

@@ -10,9 +10,9 @@ import stat
 from collections.abc import Iterator, Mapping
 
 from cacher.replace.dir_attributes import DirAttributes
-from cacher.replace.undo_log import Node, Step, UndoLog, restore
+from cacher.replace.undo_log import Node, Step, UndoLog, restore_status
 from cacher.tree.dir_stack import DirStack
-from cacher.tree.remove import enter, open_up_fd
+from cacher.tree.remove import enter_any_mode, make_accessible_fd
 
 LIMIT = 20_000
 """Entries to link or make at most. Beyond that swapping takes longer than moving."""
@@ -74,7 +74,7 @@ class HardlinkFill:
     def _run(self) -> None:
         status = os.fstat(self._new)
         self._undo_log.note_status(Step.NEW_STATUS, self._undo_log.root, status)
-        open_up_fd(self._new)
+        make_accessible_fd(self._new)
         root = _Level(self._undo_log.root, status, self._entries(self._old), is_common=True)
         with DirStack(self._new, root) as news, DirStack[None](self._old, None) as olds:
             while True:
@@ -82,7 +82,7 @@ class HardlinkFill:
                 if self._link_entries(level, news, olds):
                     continue
                 if not news.depth:
-                    restore(news.fd, level.status)
+                    restore_status(news.fd, level.status)
                     return
                 directory = os.dup(news.fd)
                 try:
@@ -91,7 +91,7 @@ class HardlinkFill:
                     if level.is_common and level.status.st_ino in self._attributes:
                         self._attributes[level.status.st_ino].give(directory)
                     else:
-                        restore(directory, level.status)
+                        restore_status(directory, level.status)
                 finally:
                     os.close(directory)
 
@@ -134,7 +134,7 @@ class HardlinkFill:
         below = _Level(node, os.fstat(old), self._entries(old), is_common=common)
         if common:
             below.status = status
-        enter(news, name, below)
+        enter_any_mode(news, name, below)
         return True
 
     def _added(self, name: bytes, level: _Level) -> None:

@@ -10,7 +10,7 @@ import stat
 
 from cacher.errors import LocalError, UsageError
 from cacher.tree.dir_stack import DirStack
-from cacher.tree.remove import remove, status_of, unchanged
+from cacher.tree.remove import remove, status_of, unchanged_status
 
 
 class KeptDirectory:
@@ -40,7 +40,7 @@ class KeptDirectory:
             for depth, name in enumerate(above, 1):
                 status = status_of(name, stack.fd)
                 if status is None:
-                    with unchanged(stack.fd):
+                    with unchanged_status(stack.fd):
                         os.mkdir(name, 0o700, dir_fd=stack.fd)
                     made.append(b"/".join(above[:depth]))
                 elif not stat.S_ISDIR(status.st_mode):
@@ -52,7 +52,7 @@ class KeptDirectory:
                 stack.enter(name, None)
             if status_of(last, stack.fd) is not None:
                 self.is_in_archive = True
-                with unchanged(stack.fd):
+                with unchanged_status(stack.fd):
                     remove(last, stack.fd)
         return made
 

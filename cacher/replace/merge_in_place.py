@@ -16,10 +16,10 @@ from cacher.replace.dir_attributes import DirAttributes
 from cacher.replace.undo_log import Node, Step, UndoLog, number_name
 from cacher.tree.dir_stack import DirStack
 from cacher.tree.remove import (
-    enter,
-    is_closed,
+    enter_any_mode,
+    is_inaccessible,
+    make_accessible,
     names_in,
-    open_up,
     status_of,
 )
 
@@ -98,8 +98,8 @@ class InPlaceMerge:
         pair = _Pair(Node(name, news.payload.node), self._attributes_of(status))
         old_status = os.stat(name, dir_fd=olds.fd, follow_symlinks=False)
         self._undo_log.note_status(Step.OLD_STATUS, pair.node, old_status)
-        enter(news, name, pair)
-        enter(olds, name, None)
+        enter_any_mode(news, name, pair)
+        enter_any_mode(olds, name, None)
         self._begin(pair, news.fd, olds.fd)
 
     def _attributes_of(self, status: os.stat_result) -> DirAttributes:
@@ -144,7 +144,7 @@ class InPlaceMerge:
                         "restore into what is mounted there on its own",
                     ) from error
                 # To leave its parent a directory must be writable.
-                if error.errno != errno.EACCES or not is_directory or not is_closed(status):
+                if error.errno != errno.EACCES or not is_directory or not is_inaccessible(status):
                     raise
                 # Make an empty one instead, to move the entries of this one into it.
                 self._undo_log.note(Step.MADE, pair.node, name)
@@ -158,7 +158,7 @@ class InPlaceMerge:
             return
         below = Node(name, node)
         self._undo_log.note_status(Step.OLD_STATUS, below, status)
-        open_up(name, old, status)
+        make_accessible(name, old, status)
         try:
             self._rename_aside(node, name, old)
         except OSError:
@@ -172,25 +172,25 @@ class InPlaceMerge:
 
     def _dismantle(self, top: Node, parent: int) -> None:
         """Put aside the entries of a directory that cannot be renamed, and remove it."""
-        with DirStack(parent, (top, [top.name])) as descent:
+        with DirStack(parent, (top, [top.name])) as stack:
             while True:
-                node, names = descent.payload
+                node, names = stack.payload
                 if not names:
-                    if not descent.depth:
+                    if not stack.depth:
                         return
-                    descent.leave()
-                    self._remove_empty(node, descent.fd)
+                    stack.leave()
+                    self._remove_empty(node, stack.fd)
                     continue
                 name = names.pop()
-                status = os.stat(name, dir_fd=descent.fd, follow_symlinks=False)
+                status = os.stat(name, dir_fd=stack.fd, follow_symlinks=False)
                 if not stat.S_ISDIR(status.st_mode):
-                    self._rename_aside(node, name, descent.fd)
+                    self._rename_aside(node, name, stack.fd)
                     continue
-                below = Node(name, node) if descent.depth else top
+                below = Node(name, node) if stack.depth else top
                 if below is not top:
                     self._undo_log.note_status(Step.OLD_STATUS, below, status)
                 found: list[bytes] = []
-                found += names_in(enter(descent, name, (below, found)))
+                found += names_in(enter_any_mode(stack, name, (below, found)))
 
     def _remove_empty(self, node: Node, parent: int) -> None:
         above = node.parent or node  # it is never the root

@@ -19,7 +19,7 @@ from cacher.replace.mounts import is_mount_point
 from cacher.replace.move_into_place import StagedTree, TargetDir, move_into_place
 from cacher.replace.work_dirs import HANDLE, LockedDir, WorkDirs, prefix_for
 from cacher.tree.dir_stack import FLAGS
-from cacher.tree.modes_and_owners import denied_modes
+from cacher.tree.modes_and_owners import withheld_mode_bits
 from cacher.tree.own_work_names import MARK
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -52,7 +52,7 @@ class Staging:
         self._made: list[str] = []
         """Parents that were missing, innermost first."""
         self._all_dirs: list[WorkDirs] = []
-        self._move: StagedTree | None = None
+        self._staged: StagedTree | None = None
         self._parent = -1
         self._lock: tuple[WorkDirs, LockedDir] | None = None
         self._wait = wait
@@ -100,12 +100,12 @@ class Staging:
 
         Raises `LocalError`, and then the target is as it was.
         """
-        move = self._opened
+        staged = self._opened
         with self._translated():
-            mode = stat.S_IMODE(os.fstat(move.tree.fd).st_mode)
-            move.root_in_archive = root_in_archive or mode != self._first_mode
-            move.implicit = implicit
-            move_into_place(move, clean=clean)
+            mode = stat.S_IMODE(os.fstat(staged.tree.fd).st_mode)
+            staged.root_in_archive = root_in_archive or mode != self._first_mode
+            staged.implicit = implicit
+            move_into_place(staged, clean=clean)
         self._made = []
         self._remove_work_dirs()
 
@@ -118,9 +118,9 @@ class Staging:
             self._lock = None
         remove_directories(self._made)
         self._made = []
-        if self._move:
-            self._move.tree.close()
-            self._move = None
+        if self._staged:
+            self._staged.tree.close()
+            self._staged = None
         for dirs in self._all_dirs:
             dirs.close()
         self._all_dirs = []
@@ -136,9 +136,9 @@ class Staging:
 
     @property
     def _opened(self) -> StagedTree:
-        if self._move is None:
+        if self._staged is None:
             raise ValueError("the staging directory is closed")
-        return self._move
+        return self._staged
 
     def _open(self, path: str) -> None:
         self._require_directory(path)
@@ -156,11 +156,11 @@ class Staging:
         must_be_inside = old is not None and (
             _is_elsewhere(path, old, self._parent) or _has_working_directory(old)
         )
-        self._move = self._made_in(target, beside, inside, must_be_inside=must_be_inside)
+        self._staged = self._made_in(target, beside, inside, must_be_inside=must_be_inside)
         if self._keep is not None and old:
-            self._move.kept = find_kept_directory(old, self._keep)
+            self._staged.kept = find_kept_directory(old, self._keep)
         self._first_mode = stat.S_IMODE(os.fstat(self.fd).st_mode)
-        self._move.mode = 0o777 & ~denied_modes(self.fd) | self._first_mode & stat.S_ISGID
+        self._staged.mode = 0o777 & ~withheld_mode_bits(self.fd) | self._first_mode & stat.S_ISGID
 
     def _require_directory(self, path: str) -> os.stat_result | None:
         """Return the status of the target; None if it does not exist."""
@@ -219,10 +219,10 @@ class Staging:
 
     def _remove_work_dirs(self) -> None:
         """Remove the work directories of this run. The next run tries again those that stay."""
-        if self._move:
-            for name in self._move.to_delete:
+        if self._staged:
+            for name in self._staged.to_delete:
                 with suppress(OSError):
-                    self._move.dirs.remove(name)
+                    self._staged.dirs.remove(name)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -258,9 +258,9 @@ def _require_lockable(directory: str, dirs: WorkDirs) -> Iterator[None]:
 
 
 def _staged_tree(target: TargetDir, dirs: WorkDirs, tree: LockedDir) -> StagedTree:
-    move = StagedTree(target, dirs, tree)
-    move.to_delete.append(tree.name)
-    return move
+    staged = StagedTree(target, dirs, tree)
+    staged.to_delete.append(tree.name)
+    return staged
 
 
 def _resolved(target: str) -> str:

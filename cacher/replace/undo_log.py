@@ -11,7 +11,13 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from cacher.tree.dir_stack import DirStack
-from cacher.tree.remove import enter, give_back, open_up_fd, remove, status_of
+from cacher.tree.remove import (
+    enter_any_mode,
+    make_accessible_fd,
+    remove,
+    restore_mode_and_times,
+    status_of,
+)
 
 
 class Node:
@@ -41,27 +47,27 @@ class DirCursor:
     """A current directory in a tree, which moves to another on the shortest way."""
 
     def __init__(self, root: int, node: Node) -> None:
-        self._descent = DirStack[Node](root, node)
+        self._stack = DirStack[Node](root, node)
         if root >= 0:
-            open_up_fd(root)
+            make_accessible_fd(root)
 
     def go(self, node: Node) -> int:
         """Go to `node`, making directories accessible on the way; return its descriptor."""
-        descent = self._descent
+        stack = self._stack
         down: list[Node] = []
-        while node is not descent.payload:
-            if node.depth > descent.depth and node.parent:
+        while node is not stack.payload:
+            if node.depth > stack.depth and node.parent:
                 down.append(node)
                 node = node.parent
             else:
-                descent.leave()
+                stack.leave()
         for step in reversed(down):
-            enter(descent, step.name, step)
-        return descent.fd
+            enter_any_mode(stack, step.name, step)
+        return stack.fd
 
     def close(self) -> None:
         """Close all directories below the root."""
-        self._descent.close()
+        self._stack.close()
 
 
 class Step(Enum):
@@ -126,9 +132,9 @@ class UndoLog:
     ) -> None:
         to_new, to_old = go
         if step is Step.NEW_STATUS:
-            restore(to_new(node), self._statuses[number])
+            restore_status(to_new(node), self._statuses[number])
         elif step is Step.OLD_STATUS:
-            restore(to_old(node), self._statuses[number])
+            restore_status(to_old(node), self._statuses[number])
         elif step is Step.ADDED:
             remove(name, to_new(node))
         elif step is Step.MOVED:
@@ -155,9 +161,9 @@ def number_name(number: int) -> bytes:
     return b"%d" % number
 
 
-def restore(directory: int, status: os.stat_result) -> None:
+def restore_status(directory: int, status: os.stat_result) -> None:
     """Give a directory back its owner, mode and times."""
     now = os.fstat(directory)
     if not os.geteuid() and (now.st_uid, now.st_gid) != (status.st_uid, status.st_gid):
         os.fchown(directory, status.st_uid, status.st_gid)
-    give_back(directory, status)
+    restore_mode_and_times(directory, status)

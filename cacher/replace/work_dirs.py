@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from cacher.tree.dir_stack import FLAGS
 from cacher.tree.own_work_names import LOCK, MARK, is_reserved
-from cacher.tree.remove import open_up, remove, status_of, unchanged
+from cacher.tree.remove import make_accessible, remove, status_of, unchanged_status
 
 HANDLE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 """Flags to open a directory for access to what is in it, also one that cannot be listed."""
@@ -143,7 +143,7 @@ class WorkDirs:
 
     def changing(self) -> AbstractContextManager[None]:
         """Return a context in which a name is made or removed here."""
-        return unchanged(self.fd) if self.is_inside else nullcontext()
+        return unchanged_status(self.fd) if self.is_inside else nullcontext()
 
     def close(self) -> None:
         """Close the directory."""
@@ -190,7 +190,7 @@ class WorkDirs:
         try:
             return os.open(name, FLAGS, dir_fd=self.fd)
         except PermissionError:
-            open_up(name, self.fd, status)
+            make_accessible(name, self.fd, status)
             return os.open(name, FLAGS, dir_fd=self.fd)
 
     def _is_named(self, name: bytes, fd: int) -> bool:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Generic, Self, TypeVar
 
-OPEN = 64
+OPEN_LIMIT = 64
 """How many directories are kept open at most, however deep the way goes. A process may have 1024
 descriptors, or 256."""
 
@@ -75,7 +75,7 @@ class DirStack(Generic[Payload]):
         """Go down into the directory `name`, not through a link; its descriptor."""
         fd = os.open(name, FLAGS, dir_fd=self.fd)
         self._frames.append(_Frame(fd, name, payload))
-        if len(self._frames) - self._first_open > OPEN:
+        if len(self._frames) - self._first_open > OPEN_LIMIT:
             frame = self._frames[self._first_open]
             status = os.fstat(frame.fd)
             frame.identity = (status.st_dev, status.st_ino)

@@ -26,7 +26,7 @@ _IMPLICIT_LIMIT = 64 * 1024 * 1024
 11,000 levels leads through."""
 
 
-class _Told:
+class _DirState:
     """What a directory is to be like in the end."""
 
     __slots__ = ("member", "mode", "mtime_ns")
@@ -50,29 +50,29 @@ class ExtractDirs:
         self._root = root
         self._default = default
         self._give_owner = give_owner
-        self._told = _Told(_PRIVATE)
+        self._root_state = _DirState(_PRIVATE)
         """Of the root, which has what it has unless the archive says otherwise."""
-        self._descent: DirStack[_Told] = DirStack(root, self._told)
+        self._stack: DirStack[_DirState] = DirStack(root, self._root_state)
         self._parent = b""
         """The path of the current directory."""
-        self.raw = b""
+        self.parent_in_archive = b""
         """How the archive wrote the path of the current directory, where that is known."""
         self.implicit = {b""}
         """The directories that the archive has things in but does not tell of."""
         self._implicit_size = 0
-        self.folds = _folds(root)
+        self.ignores_case = _ignores_case(root)
 
     @property
     def fd(self) -> int:
         """The current directory."""
-        return self._descent.fd
+        return self._stack.fd
 
     def go(self, parent: bytes, member: Member) -> int:
         """Make `parent` the current directory, with all that are missing; its descriptor."""
         if parent == self._parent:
-            return self._descent.fd
+            return self._stack.fd
         wanted = parent.split(b"/") if parent else []
-        names = self._descent.names
+        names = self._stack.names
         common = 0
         while common < min(len(wanted), len(names)) and wanted[common] == names[common]:
             common += 1
@@ -82,7 +82,7 @@ class ExtractDirs:
             if self._enter(wanted[depth], member):
                 self._add_implicit(b"/".join(wanted[: depth + 1]), member)
         self._parent = parent
-        return self._descent.fd
+        return self._stack.fd
 
     def directory(self, path: bytes, member: Member) -> None:
         """A directory that is told of: made, if it is not there, and the current one."""
@@ -94,24 +94,24 @@ class ExtractDirs:
             self._enter(name, member)
             self._parent = path
         self.implicit.discard(path)
-        told = self._descent.payload
-        told.mode, told.mtime_ns, told.member = member.mode, member.mtime_ns, member
+        state = self._stack.payload
+        state.mode, state.mtime_ns, state.member = member.mode, member.mtime_ns, member
 
     def finish(self) -> None:
         """Leave all directories; the root gets what was told of it."""
-        for _ in range(self._descent.depth):
+        for _ in range(self._stack.depth):
             self._leave()
         self._parent = b""
         if b"" not in self.implicit:
-            self._give(self._root, self._told, b".")
+            self._give(self._root, self._root_state, b".")
 
     def close(self) -> None:
         """Close all directories but the root, wherever it is."""
-        self._descent.close()
+        self._stack.close()
 
     def existing(self, name: bytes, member: Member) -> os.stat_result:
         """The status of what is in the current directory under a member's name, and really so."""
-        if self.folds:
+        if self.ignores_case:
             self._require_exact(name, member)
         return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
 
@@ -152,9 +152,9 @@ class ExtractDirs:
         except FileExistsError:
             self._enter_existing(name, member)
             return False
-        told = _Told(self._default)
+        state = _DirState(self._default)
         # A directory takes this over from the one that it is made in.
-        told.mode |= os.fstat(self._descent.enter(name, told)).st_mode & stat.S_ISGID
+        state.mode |= os.fstat(self._stack.enter(name, state)).st_mode & stat.S_ISGID
         return True
 
     def _enter_existing(self, name: bytes, member: Member) -> None:
@@ -168,18 +168,18 @@ class ExtractDirs:
         if mode & _PRIVATE != _PRIVATE:
             # Nobody else is in here, so it is still the directory that was just looked at.
             os.chmod(name, mode | _PRIVATE, dir_fd=self.fd)
-        self._descent.enter(name, _Told(mode, status.st_mtime_ns))
+        self._stack.enter(name, _DirState(mode, status.st_mtime_ns))
 
     def _leave(self) -> None:
-        told, name = self._descent.payload, self._descent.name
-        self._descent.leave(lambda fd: self._give(fd, told, name))
+        state, name = self._stack.payload, self._stack.name
+        self._stack.leave(lambda fd: self._give(fd, state, name))
 
-    def _give(self, fd: int, told: _Told, name: bytes) -> None:
-        if told.member and self._give_owner:
-            self._give_owner(fd, told.member)
-        set_mode(fd, told.mode, told.member.name if told.member else name)
-        if told.mtime_ns is not None:
-            os.utime(fd, ns=(told.mtime_ns, told.mtime_ns))
+    def _give(self, fd: int, state: _DirState, name: bytes) -> None:
+        if state.member and self._give_owner:
+            self._give_owner(fd, state.member)
+        set_mode(fd, state.mode, state.member.name if state.member else name)
+        if state.mtime_ns is not None:
+            os.utime(fd, ns=(state.mtime_ns, state.mtime_ns))
 
     def _require_exact(self, name: bytes, member: Member) -> None:
         if name not in map(os.fsencode, os.listdir(self.fd)):
@@ -189,7 +189,7 @@ class ExtractDirs:
             )
 
 
-def _folds(root: int) -> bool:
+def _ignores_case(root: int) -> bool:
     """Whether names that differ by case or Unicode form are the same in the directory `root`."""
     made, others = "cacher-\u00e9", ("CACHER-\u00c9", "cacher-e\u0301", "cacher-\u00c9")
     try:

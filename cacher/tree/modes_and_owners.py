@@ -16,7 +16,7 @@ _ID_LIMIT = 2**32 - 1
 """Of users and groups on every system: this one means "as it is"."""
 
 
-def denied_modes(directory: int) -> int:
+def withheld_mode_bits(directory: int) -> int:
     """Find out which permission bits new files in an empty, private directory do not get.
 
     Those of the umask; or where the directory has a default ACL what that withholds, and the umask

@@ -18,7 +18,7 @@ from cacher.tree.walk import DIRECTORY, FILE, OPEN_FILE, SPECIAL, SYMLINK, Selec
 
 __all__ = ["Packed", "Selection", "pack"]
 
-BUFFER = 1024 * 1024
+BUFFER_SIZE = 1024 * 1024
 """Bytes, in whole blocks. One buffer, used again and again: fresh ones cost more in page faults
 than everything else together."""
 
@@ -34,7 +34,7 @@ _CHANGED_HINT = "store it once nothing writes to it any more; --changed warn sto
 class Packed:
     """What has been packed: `size` is bytes of file contents, hard links counted once."""
 
-    __slots__ = ("changed", "directories", "members", "size", "skipped", "spared", "vanished")
+    __slots__ = ("changed", "directories", "members", "omitted_path", "size", "skipped", "vanished")
 
     def __init__(self) -> None:
         self.members = 0
@@ -45,7 +45,7 @@ class Packed:
         """Sockets, FIFOs and devices, which were left out."""
         self.vanished = 0
         self.changed = 0
-        self.spared = b""
+        self.omitted_path = b""
         """The path of the directory that was spared, if it was met."""
 
     def files(self) -> int:
@@ -97,7 +97,7 @@ class _Packer:
         self._write = write
         self._keep_owner = keep_owner
         self._tolerates = tolerate_changes
-        self._view = memoryview(bytearray(BUFFER))
+        self._view = memoryview(bytearray(BUFFER_SIZE))
         self._used = 0
         self._links: dict[tuple[int, int], bytes] = {}
         """The first path of each file that has several."""
@@ -106,25 +106,25 @@ class _Packer:
         """All of it, and the end of the archive."""
         directory = self._named
         try:
-            walk = Walk(root, selection, self._lost)
+            walk = Walk(root, selection, self._unreadable)
         except OSError as error:
             raise LocalError(f"cannot read {directory}: {os_reason(error)}") from error
         try:
             self._walk(walk, root, selection)
         finally:
             walk.close()
-        self.packed.spared = walk.met_spared
+        self.packed.omitted_path = walk.omitted_path
         if missing := not selection.allow_missing and walk.unmatched():
             raise LocalError(f"nothing in {directory} matches {missing[0]}", self._missing_hint())
         if not self.packed.members:
-            left_out = self._missing_hint() if self.packed.spared else ""
+            left_out = self._missing_hint() if self.packed.omitted_path else ""
             raise LocalError(f"the patterns leave nothing of {directory} to store", left_out)
         self._put(end_of_archive())
         self._flush()
 
     def _missing_hint(self) -> str:
-        if self.packed.spared:
-            return f"the local store is left out: {os.fsdecode(self.packed.spared)}"
+        if self.packed.omitted_path:
+            return f"the local store is left out: {os.fsdecode(self.packed.omitted_path)}"
         if self.packed.members:
             return "--allow-missing stores what there is"
         return "a GLOB is a path below DIR; does the step that creates it run first?"
@@ -154,7 +154,7 @@ class _Packer:
             target = os.readlink(name, dir_fd=directory)
         except OSError as error:
             # EINVAL: it is no link any more.
-            self._lost(path, error)
+            self._unreadable(path, error)
             return
         if not self._is_linked(path, status):
             self._member(path, status, header_fields.SYMLINK, target)
@@ -163,7 +163,7 @@ class _Packer:
         try:
             mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
         except OSError as error:
-            self._lost(path, error)
+            self._unreadable(path, error)
             return
         if stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
             self._replaced(path)
@@ -174,7 +174,7 @@ class _Packer:
         try:
             fd = os.open(name, OPEN_FILE, dir_fd=directory)
         except OSError as error:
-            self._lost(path, error)
+            self._unreadable(path, error)
             return
         try:
             status = os.fstat(fd)
@@ -193,7 +193,7 @@ class _Packer:
         left = size = before.st_size
         view, used = self._view, self._used
         while left:
-            if used == BUFFER:
+            if used == BUFFER_SIZE:
                 self._used = used
                 self._flush()
                 used = 0
@@ -219,7 +219,7 @@ class _Packer:
     def _fill(self, count: int) -> None:
         """Zeros, for a file that became shorter."""
         while count:
-            piece = min(count, BUFFER - self._used)
+            piece = min(count, BUFFER_SIZE - self._used)
             if not piece:
                 self._flush()
                 continue
@@ -245,7 +245,7 @@ class _Packer:
         self.packed.directories += kind == header_fields.DIRECTORY
         used = self._used
         end = used + len(block)
-        if end <= BUFFER:
+        if end <= BUFFER_SIZE:
             self._view[used:end] = block
             self._used = end
         else:
@@ -264,10 +264,10 @@ class _Packer:
 
     def _put(self, data: bytes) -> None:
         used = self._used
-        if used + len(data) > BUFFER:
+        if used + len(data) > BUFFER_SIZE:
             self._flush()
             used = 0
-        if len(data) > BUFFER:
+        if len(data) > BUFFER_SIZE:
             # A name of a megabyte; it is not worth a thought.
             self._write(memoryview(data))
             return
@@ -278,7 +278,7 @@ class _Packer:
         self._write(self._view[: self._used])
         self._used = 0
 
-    def _lost(self, path: bytes, error: OSError) -> None:
+    def _unreadable(self, path: bytes, error: OSError) -> None:
         """What was there a moment ago cannot be opened."""
         if isinstance(error, FileNotFoundError):
             if not self._tolerates:

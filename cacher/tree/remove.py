@@ -33,49 +33,49 @@ def names_in(directory: int) -> list[bytes]:
     return [os.fsencode(name) for name in os.listdir(directory)]
 
 
-def is_closed(status: os.stat_result) -> bool:
+def is_inaccessible(status: os.stat_result) -> bool:
     """Whether a directory is ours and its mode yet keeps us from changing what is in it."""
     return status.st_mode & ACCESS != ACCESS and status.st_uid == os.geteuid()
 
 
-def open_up(name: bytes, parent: int, status: os.stat_result) -> None:
+def make_accessible(name: bytes, parent: int, status: os.stat_result) -> None:
     """Let its owner change the directory `name`, whose status was just told."""
-    if is_closed(status):
+    if is_inaccessible(status):
         # By name, as it may not be readable yet. Should it have been replaced by a link since,
         # then only by someone who may write here, and to something of ours that we can read then.
         os.chmod(name, stat.S_IMODE(status.st_mode) | ACCESS, dir_fd=parent)
 
 
-def open_up_fd(directory: int) -> os.stat_result:
+def make_accessible_fd(directory: int) -> os.stat_result:
     """Let its owner change an open directory; its status before."""
     status = os.fstat(directory)
-    if is_closed(status):
+    if is_inaccessible(status):
         os.fchmod(directory, stat.S_IMODE(status.st_mode) | ACCESS)
     return status
 
 
-def enter(descent: DirStack[Payload], name: bytes, payload: Payload) -> int:
+def enter_any_mode(stack: DirStack[Payload], name: bytes, payload: Payload) -> int:
     """Go down into a directory, which is opened up for that if it has to be; its descriptor."""
     try:
-        fd = descent.enter(name, payload)
+        fd = stack.enter(name, payload)
     except PermissionError:
-        open_up(name, descent.fd, os.stat(name, dir_fd=descent.fd, follow_symlinks=False))
-        return descent.enter(name, payload)
-    open_up_fd(fd)
+        make_accessible(name, stack.fd, os.stat(name, dir_fd=stack.fd, follow_symlinks=False))
+        return stack.enter(name, payload)
+    make_accessible_fd(fd)
     return fd
 
 
 @contextmanager
-def unchanged(directory: int) -> Iterator[None]:
+def unchanged_status(directory: int) -> Iterator[None]:
     """Let names in a directory be changed; it has its mode and times again afterwards."""
-    status = open_up_fd(directory)
+    status = make_accessible_fd(directory)
     try:
         yield
     finally:
-        give_back(directory, status)
+        restore_mode_and_times(directory, status)
 
 
-def give_back(directory: int, status: os.stat_result) -> None:
+def restore_mode_and_times(directory: int, status: os.stat_result) -> None:
     """Give a directory the mode and the times it had, where they are ours to give."""
     now = os.fstat(directory)
     if now.st_mode != status.st_mode:
@@ -99,24 +99,24 @@ def remove(name: bytes, parent: int) -> None:
     if not stat.S_ISDIR(status.st_mode):
         _unlink(name, parent)
         return
-    with DirStack[list[bytes]](parent, [name]) as descent:
+    with DirStack[list[bytes]](parent, [name]) as stack:
         while True:
-            if descent.payload:
-                _enter_and_clear(descent)
-            elif descent.depth:
-                descent.leave()
-                _rmdir(descent.payload.pop(), descent.fd)
+            if stack.payload:
+                _enter_and_unlink(stack)
+            elif stack.depth:
+                stack.leave()
+                _rmdir(stack.payload.pop(), stack.fd)
             else:
                 return
 
 
-def _enter_and_clear(descent: DirStack[list[bytes]]) -> None:
+def _enter_and_unlink(stack: DirStack[list[bytes]]) -> None:
     """Go into the last directory that is left, and leave only directories in it."""
     below: list[bytes] = []
     try:
-        directory = enter(descent, descent.payload[-1], below)
+        directory = enter_any_mode(stack, stack.payload[-1], below)
     except FileNotFoundError:
-        descent.payload.pop()
+        stack.payload.pop()
         return
     files = []
     with os.scandir(directory) as entries:

@@ -20,13 +20,13 @@ from cacher.tar.header_fields import printable
 from cacher.tar.reader import Member, TarReader
 from cacher.tree.extract_dirs import ExtractDirs
 from cacher.tree.file_content import CREATE, hard_link
-from cacher.tree.modes_and_owners import denied_modes, give_link_owner, give_owner, set_mode
+from cacher.tree.modes_and_owners import give_link_owner, give_owner, set_mode, withheld_mode_bits
 from cacher.tree.patterns import IncludePatterns
 
 _PATH_LIMIT = 64 * 1024
 """Bytes of a path: sixteen times what a system call takes. Each level of it costs time."""
 
-_NO_NAMES = (b"", b".", b"..")
+_NOT_NAMES = (b"", b".", b"..")
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -72,7 +72,7 @@ class Unpacked:
 def unpack(
     next_chunk: Callable[[], memoryview],
     root: int,
-    wanted: UnpackOptions,
+    options: UnpackOptions,
     unpacked: Unpacked | None = None,
 ) -> Unpacked:
     """Unpack a tar stream into the empty, private directory `root`.
@@ -82,29 +82,29 @@ def unpack(
     `LocalError`, and what `next_chunk` raises; then the caller throws the whole directory away.
     """
     try:
-        unpacker = _Unpacker(root, wanted, unpacked or Unpacked())
+        unpacker = _Unpacker(root, options, unpacked or Unpacked())
     except OSError as error:
         raise LocalError(f"writing a directory: {os_reason(error)}") from error
     try:
-        unpacker.run(TarReader(next_chunk, wanted.max_size))
+        unpacker.run(TarReader(next_chunk, options.max_size))
     finally:
-        unpacker.places.close()
+        unpacker.dirs.close()
     return unpacker.unpacked
 
 
 class _Unpacker:
-    def __init__(self, root: int, wanted: UnpackOptions, unpacked: Unpacked) -> None:
+    def __init__(self, root: int, options: UnpackOptions, unpacked: Unpacked) -> None:
         self.unpacked = unpacked
-        self._denied = denied_modes(root)
-        self._strip = wanted.strip
-        self._globs = IncludePatterns(wanted.only) if wanted.only else None
-        self._owner = give_owner if wanted.keep_owner else None
-        self.places = ExtractDirs(root, 0o777 & ~self._denied, self._owner)
+        self._withheld = withheld_mode_bits(root)
+        self._strip = options.strip
+        self._only = IncludePatterns(options.only) if options.only else None
+        self._give_owner = give_owner if options.keep_owner else None
+        self.dirs = ExtractDirs(root, 0o777 & ~self._withheld, self._give_owner)
 
     def run(self, archive: TarReader) -> None:
         """All members, to the proved end."""
-        unpacked, places, file = self.unpacked, self.places, self._file
-        is_plain = not self._strip and self._globs is None
+        unpacked, dirs, file = self.unpacked, self.dirs, self._file
+        is_plain = not self._strip and self._only is None
         while (member := archive.next()) is not None:
             unpacked.members += 1
             try:
@@ -113,22 +113,22 @@ class _Unpacker:
                     parent, slash, name = member.name.rpartition(b"/")
                     if (
                         is_plain
-                        and parent == places.raw
-                        and name not in _NO_NAMES
+                        and parent == dirs.parent_in_archive
+                        and name not in _NOT_NAMES
                         and (parent or not slash)
                     ):
                         # Most members are files beside the one before.
-                        file(archive, member, name, places.fd)
+                        file(archive, member, name, dirs.fd)
                         unpacked.restored += 1
                         continue
                 self._member(archive, member)
             except OSError as error:
                 raise _failed(error, member) from error
         try:
-            self.places.finish()
+            self.dirs.finish()
         except OSError as error:
             raise LocalError(f"writing a directory: {os_reason(error)}") from error
-        unpacked.implicit = self.places.implicit
+        unpacked.implicit = self.dirs.implicit
 
     def _member(self, archive: TarReader, member: Member) -> None:
         kind = member.kind
@@ -136,7 +136,7 @@ class _Unpacker:
         path = self._path(member.name, member)
         if kind in (header_fields.CHARACTER, header_fields.DEVICE):
             raise IntegrityError(f"{printable(member.name)}: it is a device, which is refused")
-        if path is None or (self._globs and not self._globs.matches(path)):
+        if path is None or (self._only and not self._only.matches(path)):
             archive.skip(member.size)
             return
         if kind == header_fields.FIFO:
@@ -144,15 +144,15 @@ class _Unpacker:
             return
         if kind == header_fields.DIRECTORY:
             archive.skip(member.size)
-            self.places.directory(path, member)
+            self.dirs.directory(path, member)
             self.unpacked.restored_directories += 1
-            self.places.raw = member.name.removesuffix(b"/") if path else b""
+            self.dirs.parent_in_archive = member.name.removesuffix(b"/") if path else b""
         else:
             parent, _, name = path.rpartition(b"/")
-            directory = self.places.go(parent, member)
+            directory = self.dirs.go(parent, member)
             before, _, last = member.name.rpartition(b"/")
             # "a/." is a file in the root: what begins with "a/" then is not beside it.
-            self.places.raw = before if last == name else parent
+            self.dirs.parent_in_archive = before if last == name else parent
             if not name:
                 raise IntegrityError(f"{printable(member.name)}: the root is not a directory")
             if kind == header_fields.FILE:
@@ -196,10 +196,10 @@ class _Unpacker:
                     write_all(fd, piece)
             elif size and (count := os.write(fd, content)) < size:
                 write_all(fd, content[count:])
-            if self._owner:
-                self._owner(fd, member)
+            if self._give_owner:
+                self._give_owner(fd, member)
                 set_mode(fd, mode, member.name)
-            elif mode & self._denied or mode & 0o7000:
+            elif mode & self._withheld or mode & 0o7000:
                 set_mode(fd, mode, member.name)
             os.utime(fd, ns=(member.mtime_ns, member.mtime_ns))
         finally:
@@ -207,7 +207,7 @@ class _Unpacker:
 
     def _make_way(self, name: bytes, directory: int, member: Member) -> None:
         """Remove an earlier member of the same name: the later one counts, as with tar."""
-        if stat.S_ISDIR(self.places.existing(name, member).st_mode):
+        if stat.S_ISDIR(self.dirs.existing(name, member).st_mode):
             raise IntegrityError(f"{printable(member.name)}: there is a directory of that name")
         os.unlink(name, dir_fd=directory)
 
@@ -219,21 +219,21 @@ class _Unpacker:
         except FileExistsError:
             self._make_way(name, directory, member)
             os.symlink(member.link, name, dir_fd=directory)
-        if self._owner:
+        if self._give_owner:
             give_link_owner(name, directory, member)
         times = (member.mtime_ns, member.mtime_ns)
         os.utime(name, ns=times, dir_fd=directory, follow_symlinks=False)
 
     def _hard_link(self, member: Member, path: bytes, name: bytes, directory: int) -> None:
         target = self._path(member.link, member)
-        if target is None or (self._globs and not self._globs.matches(target)):
+        if target is None or (self._only and not self._only.matches(target)):
             raise UsageError(
                 f"{printable(member.name)} is a hard link to {printable(member.link)}, "
                 "which is left out",
                 "restore both, or neither",
             )
         try:
-            there, other, is_ours = self.places.linked(target)
+            there, other, is_ours = self.dirs.linked(target)
         except (FileNotFoundError, NotADirectoryError):
             raise self._no_target(member) from None
         try:

@@ -35,7 +35,7 @@ class Selection(NamedTuple):
     exclude: Sequence[str] = ()
     exclude_caches: bool = False
     allow_missing: bool = False
-    spared: tuple[int, int] | None = None
+    omitted_dir: tuple[int, int] | None = None
     """Device and inode of a directory that is left out, wherever it is: the store that is written
     to."""
 
@@ -60,31 +60,31 @@ class Walk:
     def __init__(
         self, root: int, selection: Selection, on_vanished: Callable[[bytes, OSError], None]
     ) -> None:
-        self._globs = IncludePatterns(selection.include) if selection.include else None
-        self._ignore = GitignorePatterns(selection.exclude)
+        self._include = IncludePatterns(selection.include) if selection.include else None
+        self._exclude = GitignorePatterns(selection.exclude)
         self._exclude_caches = selection.exclude_caches
-        self._spared = selection.spared
-        self.met_spared = b""
+        self._omitted_dir = selection.omitted_dir
+        self.omitted_path = b""
         """The path of the directory that is left out, once it was met."""
         self._on_vanished = on_vanished
-        level = _Level(iter(()), b"", self._globs is None)
-        self._descent: DirStack[_Level] = DirStack(root, level)
+        level = _Level(iter(()), b"", self._include is None)
+        self._stack: DirStack[_Level] = DirStack(root, level)
         level.entries = self._wanted(root, level.selected)
 
     def unmatched(self) -> list[str]:
         """The globs that have matched nothing so far."""
-        return self._globs.unmatched() if self._globs else []
+        return self._include.unmatched() if self._include else []
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes, int, int]]:
         """Path, name and kind of each entry, a directory before what is in it.
 
         And a descriptor: of the directory, or of that which anything else is in.
         """
-        descent, globs = self._descent, self._globs
-        ignore = self._ignore if self._ignore else None
+        stack, globs = self._stack, self._include
+        ignore = self._exclude if self._exclude else None
         while True:
-            level = descent.payload
-            prefix, selected, directory = level.prefix, level.selected, descent.fd
+            level = stack.payload
+            prefix, selected, directory = level.prefix, level.selected, stack.fd
             for name, kind in level.entries:
                 path = prefix + name
                 if kind == DIRECTORY and is_reserved(name):
@@ -100,37 +100,37 @@ class Walk:
                     path, name, meant
                 ):
                     if meant:
-                        yield path, name, DIRECTORY, descent.fd
+                        yield path, name, DIRECTORY, stack.fd
                     break
             else:
-                if not descent.depth:
+                if not stack.depth:
                     return
                 self._leave(prefix)
 
     def close(self) -> None:
         """Close every directory but the root, at any point."""
-        self._descent.close()
+        self._stack.close()
 
     def _enter(self, path: bytes, name: bytes, meant: bool) -> bool:
         """Go into a directory; whether it is there."""
         level = _Level(iter(()), path + b"/", meant)
         try:
-            directory = self._descent.enter(name, level)
-            if self._spared and self._is_spared(directory):
-                self.met_spared = path
+            directory = self._stack.enter(name, level)
+            if self._omitted_dir and self._is_omitted(directory):
+                self.omitted_path = path
                 self._leave(path)
                 return False
             level.entries = self._wanted(directory, meant)
         except OSError as error:
-            if self._descent.payload is level:
+            if self._stack.payload is level:
                 self._leave(path)
             self._on_vanished(path, error)
             return False
         return True
 
-    def _is_spared(self, directory: int) -> bool:
+    def _is_omitted(self, directory: int) -> bool:
         status = os.fstat(directory)
-        return (status.st_dev, status.st_ino) == self._spared
+        return (status.st_dev, status.st_ino) == self._omitted_dir
 
     def _wanted(self, directory: int, meant: bool) -> Iterator[tuple[bytes, int]]:
         """What is in the current directory, which may be a cache and no more than its tag."""
@@ -141,7 +141,7 @@ class Walk:
 
     def _leave(self, prefix: bytes) -> None:
         try:
-            self._descent.leave()
+            self._stack.leave()
         except OSError as error:
             reason = os_reason(error)
             raise LocalError(

@@ -123,8 +123,8 @@ def test_a_kill_in_an_in_place_restore_leaves_whole_files(
             for path, found in look(Path("d")).items()
             if ".cacher-" not in path and Path("d", path).is_file()
         }
-        for path, found in now.items():
-            assert found in (trees[0].get(path), trees[1].get(path)), path
+        for name, found in now.items():
+            assert found in (trees[0].get(name), trees[1].get(name)), name
         states.add(frozenset(now.items()))
         with chdir("d"):
             assert cacher("dir", "download", "k1", ".", *flags).status == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cacher.tree.dir_stack import OPEN, DirStack
+from cacher.tree.dir_stack import OPEN_LIMIT, DirStack
 from tests.support.packed_trees import deep, descriptors, no_descriptor_more
 
 
@@ -45,11 +45,11 @@ def test_goes_down_and_up_again(root: Path) -> None:
     os.close(fd)
 
 
-@pytest.mark.parametrize("depth", [1, OPEN - 1, OPEN, OPEN + 1, 3 * OPEN, 1500])
+@pytest.mark.parametrize("depth", [1, *range(OPEN_LIMIT - 1, OPEN_LIMIT + 2), 3 * OPEN_LIMIT, 1500])
 def test_comes_back_from_any_depth_with_few_descriptors(root: Path, depth: int) -> None:
     with deep(root, b"d", depth):
         fd = opened(root)
-        few = len(descriptors()) + OPEN
+        few = len(descriptors()) + OPEN_LIMIT
         with no_descriptor_more(), DirStack(fd, 0) as descent:
             inodes = [inode(fd)]
             for number in range(depth):
@@ -66,10 +66,10 @@ def test_comes_back_from_any_depth_with_few_descriptors(root: Path, depth: int) 
 
 def test_goes_down_again_after_coming_back(root: Path) -> None:
     """Up and down across the frames that were closed: each way gives the right directory."""
-    depth = OPEN + 20
+    depth = OPEN_LIMIT + 20
     with deep(root, b"d", depth) as deepest:
         fd = opened(root)
-        few = len(descriptors()) + OPEN
+        few = len(descriptors()) + OPEN_LIMIT
         with no_descriptor_more(), DirStack(fd, None) as descent:
             for _ in range(4):
                 while descent.depth < depth:
@@ -112,10 +112,10 @@ def test_a_directory_moved_meanwhile_is_not_left_for_another(root: Path) -> None
     """Its `..` is another directory by then, which is outside."""
     (root / "tree").mkdir()
     (root / "outside").mkdir()
-    with deep(root / "tree", b"d", OPEN + 3):
+    with deep(root / "tree", b"d", OPEN_LIMIT + 3):
         fd = opened(root / "tree")
         with no_descriptor_more(), DirStack(fd, None) as descent:
-            for _ in range(OPEN + 3):
+            for _ in range(OPEN_LIMIT + 3):
                 descent.enter(b"d", None)
             (root / "tree/d/d/d/d").rename(root / "outside/d")
             try:
