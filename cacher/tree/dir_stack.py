@@ -1,7 +1,7 @@
-"""A way down into directories and back up, by descriptors alone.
+"""A stack of open directories, from a root down to the current one.
 
-Each is opened below its parent without following a link, so no path is too long and nothing
-outside can be reached. Knows directories; must not know what is done in them.
+Each is opened below its parent without following a link, so no path is too long and nothing outside
+the root can be reached. Knows directories; must not know why they are entered.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from collections.abc import Callable
 from typing import Generic, Self, TypeVar
 
 OPEN_LIMIT = 64
-"""How many directories are kept open at most, however deep the way goes. A process may have 1024
-descriptors, or 256."""
+"""Directories kept open at most, at any depth. A process may have 1024 descriptors, or 256."""
 
 FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -27,13 +26,13 @@ class _Frame(Generic[Payload]):
         self.name = name
         self.payload = payload
         self.identity: tuple[int, int] | None = None
-        """Device and inode, once `fd` was closed to spare descriptors."""
+        """Device and inode, once `fd` was closed to limit descriptors."""
 
 
 class DirStack(Generic[Payload]):
-    """A stack of directories, from `root`, which stays the caller's, to the current one.
+    """A stack of directories, from the caller's descriptor `root` to the current one.
 
-    `payload` is whatever belongs to a directory. Methods raise `OSError`.
+    `payload` is the caller's data about a directory. Methods raise `OSError`.
     """
 
     def __init__(self, root: int, payload: Payload) -> None:
@@ -43,22 +42,22 @@ class DirStack(Generic[Payload]):
 
     @property
     def fd(self) -> int:
-        """The current directory."""
+        """The descriptor of the current directory."""
         return self._frames[-1].fd
 
     @property
     def payload(self) -> Payload:
-        """What belongs to the current directory."""
+        """The payload of the current directory."""
         return self._frames[-1].payload
 
     @property
     def payloads(self) -> list[Payload]:
-        """What belongs to the directories from the root to the current one."""
+        """The payloads of the directories from the root to the current one."""
         return [frame.payload for frame in self._frames]
 
     @property
     def depth(self) -> int:
-        """How many directories below the root: 0 there."""
+        """The number of directories below the root; 0 at the root."""
         return len(self._frames) - 1
 
     @property
@@ -68,11 +67,11 @@ class DirStack(Generic[Payload]):
 
     @property
     def names(self) -> list[bytes]:
-        """The names from the root down."""
+        """The names from below the root to the current directory."""
         return [frame.name for frame in self._frames[1:]]
 
     def enter(self, name: bytes, payload: Payload) -> int:
-        """Go down into the directory `name`, not through a link; its descriptor."""
+        """Enter the directory `name`, not through a link; return its descriptor."""
         fd = os.open(name, FLAGS, dir_fd=self.fd)
         self._frames.append(_Frame(fd, name, payload))
         if len(self._frames) - self._first_open > OPEN_LIMIT:
@@ -85,9 +84,9 @@ class DirStack(Generic[Payload]):
         return fd
 
     def leave(self, finish: Callable[[int], None] | None = None) -> None:
-        """Go back up. Raises `OSError` if the directory above is not where it was.
+        """Go back to the parent. Raises `OSError` if the directory was moved to another.
 
-        `finish` is called with the directory's descriptor once nothing more is looked up in it.
+        `finish` is called with the directory's descriptor, after the last look-up in it.
         """
         frame = self._frames[-1]
         above = self._frames[-2]
@@ -107,7 +106,7 @@ class DirStack(Generic[Payload]):
             os.close(frame.fd)
 
     def close(self) -> None:
-        """Close all but the root, wherever the way is."""
+        """Close all directories but the root."""
         while len(self._frames) > 1:
             frame = self._frames.pop()
             if frame.fd >= 0:

@@ -1,8 +1,8 @@
-"""The directories of a restore: found or made below one descriptor, never through a link.
+"""The directories of an extraction: found or made below one descriptor, never through a link.
 
-What is told of a directory (mode, time, owner) is given to it when it is left, since
-what is made in it would change its time, and a read-only one takes nothing.
-Nothing is remembered of directories that were left: their status is on the disk.
+A directory gets its mode, time and owner when it is left, since new entries would change its time
+and a read-only one takes none. Nothing is remembered of directories that were left: their status is
+on the disk.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from cacher.tree.own_work_names import is_reserved
 _PRIVATE = 0o700
 
 _IMPLICIT_LIMIT = 64 * 1024 * 1024
-"""Bytes of the paths of directories without a member: half a million of them, or what one path of
-11,000 levels leads through."""
+"""Bytes of the paths of directories without a member: half a million short ones, or the 11,000
+above one path of as many levels."""
 
 
 class _DirState:
-    """What a directory is to be like in the end."""
+    """The attributes that a directory gets when it is left."""
 
     __slots__ = ("member", "mode", "mtime_ns")
 
@@ -38,10 +38,10 @@ class _DirState:
 
 
 class ExtractDirs:
-    """Where the next member goes. Methods raise `OSError`, and `IntegrityError` for unsafe paths.
+    """The current directory of an extraction, for the next member.
 
-    `default` is the mode of directories that the archive has no member for. `give_owner(fd,
-    member)` is called before a directory gets its mode.
+    `default` is the mode of directories without a member. `give_owner(fd, member)` is called before
+    a directory gets its mode. Methods raise `OSError`, and `IntegrityError` for unsafe paths.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class ExtractDirs:
         self._default = default
         self._give_owner = give_owner
         self._root_state = _DirState(_PRIVATE)
-        """Of the root, which has what it has unless the archive says otherwise."""
+        """The root keeps its attributes unless it has a member."""
         self._stack: DirStack[_DirState] = DirStack(root, self._root_state)
         self._parent = b""
         """The path of the current directory."""
         self.parent_in_archive = b""
-        """How the archive wrote the path of the current directory, where that is known."""
+        """The path of the current directory as the archive writes it, where that is known."""
         self.implicit = {b""}
-        """The directories that the archive has things in but does not tell of."""
+        """The paths of directories that have entries, but no member."""
         self._implicit_size = 0
         self.ignores_case = _ignores_case(root)
 
@@ -68,7 +68,7 @@ class ExtractDirs:
         return self._stack.fd
 
     def go(self, parent: bytes, member: Member) -> int:
-        """Make `parent` the current directory, with all that are missing; its descriptor."""
+        """Enter the directory `parent`, making those that are missing; return its descriptor."""
         if parent == self._parent:
             return self._stack.fd
         wanted = parent.split(b"/") if parent else []
@@ -85,7 +85,7 @@ class ExtractDirs:
         return self._stack.fd
 
     def directory(self, path: bytes, member: Member) -> None:
-        """A directory that is told of: made, if it is not there, and the current one."""
+        """Make the directory of a member, if it is missing, and enter it."""
         if not path:
             self.go(b"", member)
         else:
@@ -98,7 +98,7 @@ class ExtractDirs:
         state.mode, state.mtime_ns, state.member = member.mode, member.mtime_ns, member
 
     def finish(self) -> None:
-        """Leave all directories; the root gets what was told of it."""
+        """Leave all directories; give the root the attributes of its member."""
         for _ in range(self._stack.depth):
             self._leave()
         self._parent = b""
@@ -106,19 +106,19 @@ class ExtractDirs:
             self._give(self._root, self._root_state, b".")
 
     def close(self) -> None:
-        """Close all directories but the root, wherever it is."""
+        """Close all directories but the root."""
         self._stack.close()
 
     def existing(self, name: bytes, member: Member) -> os.stat_result:
-        """The status of what is in the current directory under a member's name, and really so."""
+        """Return the status of an entry of the current directory with exactly this name."""
         if self.ignores_case:
             self._require_exact(name, member)
         return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
 
     def linked(self, path: bytes) -> tuple[int, bytes, bool]:
-        """The directory and the name of an earlier member, and whether the first is to be closed.
+        """Return the directory and the name of an earlier member, and whether to close the first.
 
-        Raises `FileNotFoundError` or `NotADirectoryError` where there is none.
+        Raises `FileNotFoundError` or `NotADirectoryError` if there is no such directory.
         """
         parent, _, name = path.rpartition(b"/")
         if parent == self._parent:
@@ -141,7 +141,7 @@ class ExtractDirs:
             )
 
     def _enter(self, name: bytes, member: Member) -> bool:
-        """Go into a directory; whether it had to be made."""
+        """Enter a directory; return whether it had to be made."""
         if is_reserved(name):
             raise IntegrityError(
                 f"{printable(member.name)}: {printable(name)} is a name of cacher's own",
@@ -153,7 +153,7 @@ class ExtractDirs:
             self._enter_existing(name, member)
             return False
         state = _DirState(self._default)
-        # A directory takes this over from the one that it is made in.
+        # A directory inherits this bit from its parent.
         state.mode |= os.fstat(self._stack.enter(name, state)).st_mode & stat.S_ISGID
         return True
 
@@ -166,7 +166,7 @@ class ExtractDirs:
             )
         mode = stat.S_IMODE(status.st_mode)
         if mode & _PRIVATE != _PRIVATE:
-            # Nobody else is in here, so it is still the directory that was just looked at.
+            # Nobody else can enter the root, so it is still the same directory.
             os.chmod(name, mode | _PRIVATE, dir_fd=self.fd)
         self._stack.enter(name, _DirState(mode, status.st_mtime_ns))
 
@@ -190,12 +190,12 @@ class ExtractDirs:
 
 
 def _ignores_case(root: int) -> bool:
-    """Whether names that differ by case or Unicode form are the same in the directory `root`."""
+    """Return whether names that differ by case or Unicode form are the same in `root`."""
     made, others = "cacher-\u00e9", ("CACHER-\u00c9", "cacher-e\u0301", "cacher-\u00c9")
     try:
         os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600, dir_fd=root))
     except (OSError, UnicodeError):
-        return True  # whatever it does with names, it is not to be trusted
+        return True  # it may do anything with names, so check them all
     try:
         return any(_exists(other, root) for other in others)
     finally:

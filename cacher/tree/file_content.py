@@ -1,4 +1,4 @@
-"""What is in a file gets there: written, or shared with another name. By descriptors."""
+"""The content of an extracted file: how to create it, and how to share it with another name."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LINKS = frozenset(
     {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV}
 )
-"""How file systems without hard links refuse one, or the one too many; EXDEV, where a quota or a
-bind mount divides a file system (link(2))."""
+"""Errors of file systems without hard links, or of one link too many; EXDEV where a quota or a bind
+mount divides a file system (link(2))."""
 
 
 def hard_link(there: int, other: bytes, here: int, name: bytes) -> None:
-    """Give a file a second name; make a copy where the file system refuses that."""
+    """Give a file a second name, or copy it where the file system refuses. Raises `OSError`."""
     try:
         os.link(other, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Modes and owners of what is restored: who decides them, and what it means if they are refused.
+"""Modes and owners of extracted files and directories, and the errors where they are refused.
 
-Knows descriptors and members; must not know where these belong.
+Knows descriptors and members; must not know paths.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from cacher.tar.reader import Member
 from cacher.tree.file_content import CREATE
 
 _ID_LIMIT = 2**32 - 1
-"""Of users and groups on every system: this one means "as it is"."""
+"""The numbers of users and groups end below it; as an argument it means "unchanged"."""
 
 
 def withheld_mode_bits(directory: int) -> int:
-    """Find out which permission bits new files in an empty, private directory do not get.
+    """Return the permission bits that new files in an empty, private directory do not get.
 
-    Those of the umask; or where the directory has a default ACL what that withholds, and the umask
-    counts for nothing (acl(5)). Raises `OSError`.
+    Those of the umask; or, where the directory has a default ACL, those that the ACL withholds
+    instead of the umask (acl(5)). Raises `OSError`.
     """
     name = b"mode"
     fd = os.open(name, CREATE, 0o777, dir_fd=directory)
@@ -59,7 +59,10 @@ def give_owner(fd: int, member: Member) -> None:
 
 
 def give_link_owner(name: bytes, directory: int, member: Member) -> None:
-    """Give a symbolic link in an open directory as `give_owner` does a file."""
+    """Give a symbolic link in an open directory to the member's user and group.
+
+    Raises as `give_owner`.
+    """
     _require_owner(member)
     try:
         os.chown(name, member.uid, member.gid, dir_fd=directory, follow_symlinks=False)

@@ -1,6 +1,6 @@
-"""A directory becomes a tar stream, as it is read: nothing of it is kept but one buffer.
+"""Packs a directory as a tar stream, through one buffer.
 
-Knows files and tar headers; must not know what becomes of the stream.
+Knows files and tar headers; must not know where the stream goes.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from cacher.tree.walk import DIRECTORY, FILE, OPEN_FILE, SPECIAL, SYMLINK, Selec
 __all__ = ["Packed", "Selection", "pack"]
 
 BUFFER_SIZE = 1024 * 1024
-"""Bytes, in whole blocks. One buffer, used again and again: fresh ones cost more in page faults
-than everything else together."""
+"""Bytes, in whole blocks. One buffer is used again and again: new ones would cost more in page
+faults than everything else together."""
 
 _PADDING = [bytes(-size % BLOCK_SIZE) for size in range(BLOCK_SIZE)]
-"""By the size of what is padded, modulo `BLOCK_SIZE`."""
+"""The padding of a file, by its size modulo `BLOCK_SIZE`."""
 
 _TYPE = 0o170000
-"""The bits of a mode that say what it is (`S_IFMT`)."""
+"""The bits of a mode for the type of the file (`S_IFMT`)."""
 
 _CHANGED_HINT = "store it once nothing writes to it any more; --changed warn stores it as it was"
 
 
 class Packed:
-    """What has been packed: `size` is bytes of file contents, hard links counted once."""
+    """Counts of what was packed; `size` is the bytes of file contents, hard links counted once."""
 
     __slots__ = ("changed", "directories", "members", "omitted_path", "size", "skipped", "vanished")
 
     def __init__(self) -> None:
         self.members = 0
         self.directories = 0
-        """How many of the members are directories."""
+        """The members that are directories."""
         self.size = 0
         self.skipped = 0
         """Sockets, FIFOs and devices, which were left out."""
         self.vanished = 0
         self.changed = 0
         self.omitted_path = b""
-        """The path of the directory that was spared, if it was met."""
+        """The path of the directory that the selection omits, if the walk met it."""
 
     def files(self) -> int:
-        """The members that are not directories."""
+        """Return the number of members that are not directories."""
         return self.members - self.directories
 
 
@@ -62,11 +62,11 @@ def pack(
     tolerate_changes: bool = False,
     packed: Packed | None = None,
 ) -> Packed:
-    """Write a directory as a tar archive, in views of one buffer that `write` must be done with.
+    """Write a directory as a tar archive; `write` gets views of one buffer that is used again.
 
-    Without `keep_owner` everything belongs to 0. With `tolerate_changes` a file that changes is
-    filled up or cut to the size that it had, and one that vanishes is left out. What is counted is
-    in `packed` as it goes. Raises `LocalError` and `UsageError`, and what `write` raises.
+    Without `keep_owner` user and group are 0. With `tolerate_changes` a file that changes is padded
+    or cut to the size in its header, and one that vanishes is left out. `packed` counts as it goes.
+    Raises `LocalError`, `UsageError`, and the errors of `write`.
     """
     try:
         root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -103,7 +103,7 @@ class _Packer:
         """The first path of each file that has several."""
 
     def pack(self, root: int, selection: Selection) -> None:
-        """All of it, and the end of the archive."""
+        """Write all members and the end of the archive."""
         directory = self._named
         try:
             walk = Walk(root, selection, self._unreadable)
@@ -153,7 +153,7 @@ class _Packer:
             status = os.stat(name, dir_fd=directory, follow_symlinks=False)
             target = os.readlink(name, dir_fd=directory)
         except OSError as error:
-            # EINVAL: it is no link any more.
+            # EINVAL: it is not a link any more.
             self._unreadable(path, error)
             return
         if not self._is_linked(path, status):
@@ -189,7 +189,7 @@ class _Packer:
             os.close(fd)
 
     def _content(self, path: bytes, fd: int, before: os.stat_result) -> None:
-        """Exactly as many bytes as the header says, whatever the file has by now."""
+        """Write exactly as many bytes as the header says, even if the file has changed."""
         left = size = before.st_size
         view, used = self._view, self._used
         while left:
@@ -217,7 +217,7 @@ class _Packer:
         self.packed.size += size
 
     def _fill(self, count: int) -> None:
-        """Zeros, for a file that became shorter."""
+        """Write zeros for a file that became shorter."""
         while count:
             piece = min(count, BUFFER_SIZE - self._used)
             if not piece:
@@ -230,7 +230,7 @@ class _Packer:
     def _member(
         self, path: bytes, status: os.stat_result, kind: bytes, target: bytes = b""
     ) -> None:
-        """The header of a member."""
+        """Write the header of a member."""
         block = header(
             path,
             status.st_mode & 0o7777,
@@ -252,7 +252,7 @@ class _Packer:
             self._put(block)
 
     def _is_linked(self, path: bytes, status: os.stat_result) -> bool:
-        """Whether the file is stored already under another name: then that is said instead."""
+        """Write a hard link if the file was stored under another name; return whether it was."""
         if status.st_nlink == 1:
             return False
         identity = (status.st_dev, status.st_ino)
@@ -268,7 +268,7 @@ class _Packer:
             self._flush()
             used = 0
         if len(data) > BUFFER_SIZE:
-            # A name of a megabyte; it is not worth a thought.
+            # A header with a name of a megabyte.
             self._write(memoryview(data))
             return
         self._view[used : used + len(data)] = data
@@ -279,7 +279,7 @@ class _Packer:
         self._used = 0
 
     def _unreadable(self, path: bytes, error: OSError) -> None:
-        """What was there a moment ago cannot be opened."""
+        """Count an entry that cannot be opened, or raise `LocalError`."""
         if isinstance(error, FileNotFoundError):
             if not self._tolerates:
                 raise LocalError(
@@ -290,7 +290,7 @@ class _Packer:
         elif error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EINVAL):
             self._replaced(path)
         else:
-            # Another file would take its place as the one too many.
+            # With --exclude the next file would fail instead.
             is_limit = error.errno in (errno.EMFILE, errno.ENFILE)
             hint = "" if is_limit else "--exclude leaves it out"
             raise LocalError(
@@ -298,11 +298,11 @@ class _Packer:
             ) from error
 
     def _shown(self, path: bytes) -> str:
-        """The path as whoever named the directory would write it."""
+        """Return the path as the user would write it, who named the directory."""
         return os.path.join(self._named, os.fsdecode(path)).removeprefix("./")
 
     def _replaced(self, path: bytes) -> None:
-        """Something else has its name by now, so it has vanished as well."""
+        """Count an entry as vanished, since another has its name."""
         self._changed(path)
         self.packed.changed -= 1
         self.packed.vanished += 1

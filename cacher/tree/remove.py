@@ -1,6 +1,6 @@
-"""Removes trees by descriptors, whatever modes they hold, and opens what its owner closed.
+"""Removal of trees by descriptors, and access to directories whose modes deny it to their owner.
 
-Nothing is followed, no path is too long, and the stack does not grow with depth.
+No link is followed, no path is too long, and Python's stack does not grow with depth.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import TypeVar
 from cacher.tree.dir_stack import DirStack
 
 ACCESS = stat.S_IRWXU
-"""What its owner needs to list a directory and change what is in it."""
+"""The permissions that its owner needs to list and change a directory."""
 
 Payload = TypeVar("Payload")
 
 
 def status_of(name: bytes, parent: int) -> os.stat_result | None:
-    """What `name` in the directory `parent` is, a link not followed; None where nothing is."""
+    """Return the status of `name` in the directory `parent`, no link followed; None if missing."""
     try:
         return os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
@@ -28,26 +28,26 @@ def status_of(name: bytes, parent: int) -> os.stat_result | None:
 
 
 def names_in(directory: int) -> list[bytes]:
-    """The names in an open directory."""
-    # With a descriptor this gives text; undecodable bytes come back from it unharmed.
+    """Return the names in an open directory."""
+    # With a descriptor this gives text, which keeps undecodable bytes.
     return [os.fsencode(name) for name in os.listdir(directory)]
 
 
 def is_inaccessible(status: os.stat_result) -> bool:
-    """Whether a directory is ours and its mode yet keeps us from changing what is in it."""
+    """Return whether this user owns a directory whose mode denies access to it."""
     return status.st_mode & ACCESS != ACCESS and status.st_uid == os.geteuid()
 
 
 def make_accessible(name: bytes, parent: int, status: os.stat_result) -> None:
-    """Let its owner change the directory `name`, whose status was just told."""
+    """Give its owner access to the directory `name` of the given status."""
     if is_inaccessible(status):
-        # By name, as it may not be readable yet. Should it have been replaced by a link since,
-        # then only by someone who may write here, and to something of ours that we can read then.
+        # By name, as it may not be readable yet. Only who may write here could have replaced it by
+        # a link, and then this changes at most the mode of another directory of this user.
         os.chmod(name, stat.S_IMODE(status.st_mode) | ACCESS, dir_fd=parent)
 
 
 def make_accessible_fd(directory: int) -> os.stat_result:
-    """Let its owner change an open directory; its status before."""
+    """Give its owner access to an open directory; return its status before."""
     status = os.fstat(directory)
     if is_inaccessible(status):
         os.fchmod(directory, stat.S_IMODE(status.st_mode) | ACCESS)
@@ -55,7 +55,7 @@ def make_accessible_fd(directory: int) -> os.stat_result:
 
 
 def enter_any_mode(stack: DirStack[Payload], name: bytes, payload: Payload) -> int:
-    """Go down into a directory, which is opened up for that if it has to be; its descriptor."""
+    """Enter a directory, made accessible if necessary; return its descriptor."""
     try:
         fd = stack.enter(name, payload)
     except PermissionError:
@@ -67,7 +67,7 @@ def enter_any_mode(stack: DirStack[Payload], name: bytes, payload: Payload) -> i
 
 @contextmanager
 def unchanged_status(directory: int) -> Iterator[None]:
-    """Let names in a directory be changed; it has its mode and times again afterwards."""
+    """Allow changes of names in a directory; restore its mode and times afterwards."""
     status = make_accessible_fd(directory)
     try:
         yield
@@ -76,7 +76,7 @@ def unchanged_status(directory: int) -> Iterator[None]:
 
 
 def restore_mode_and_times(directory: int, status: os.stat_result) -> None:
-    """Give a directory the mode and the times it had, where they are ours to give."""
+    """Give a directory the mode and the times of `status`, if this user may."""
     now = os.fstat(directory)
     if now.st_mode != status.st_mode:
         os.fchmod(directory, stat.S_IMODE(status.st_mode))
@@ -84,14 +84,14 @@ def restore_mode_and_times(directory: int, status: os.stat_result) -> None:
         try:
             os.utime(directory, ns=(status.st_atime_ns, status.st_mtime_ns))
         except PermissionError:
-            pass  # somebody else's, in which we may write
+            pass  # a directory of another user, writable for this one
 
 
 def remove(name: bytes, parent: int) -> None:
-    """Remove `name` from the directory `parent`, with all below it; it need not be there.
+    """Remove `name` from the directory `parent`, with all below it; it may be missing.
 
-    The modes of directories below are no obstacle to their owner, that of `parent` is. Another may
-    be removing the same. Raises `OSError` at the first thing that stays.
+    The modes of directories below do not matter to their owner; that of `parent` does. Another
+    process may remove the same. Raises `OSError` for the first entry that stays.
     """
     status = status_of(name, parent)
     if status is None:
@@ -111,7 +111,7 @@ def remove(name: bytes, parent: int) -> None:
 
 
 def _enter_and_unlink(stack: DirStack[list[bytes]]) -> None:
-    """Go into the last directory that is left, and leave only directories in it."""
+    """Enter the last directory of the payload, and remove all of it but directories."""
     below: list[bytes] = []
     try:
         directory = enter_any_mode(stack, stack.payload[-1], below)

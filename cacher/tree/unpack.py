@@ -1,8 +1,8 @@
-"""A tar stream becomes files below one directory, and reaches nothing outside of it.
+"""Unpacks a tar stream below one directory, and reaches nothing outside of it.
 
 Every name is looked up by descriptors, from directories that this run has made, without following a
-link; what has no place there is refused. Knows members and files; must not know where the
-stream comes from, nor what becomes of the directory.
+link; a member that would need another place is refused. Knows members and files; must not know
+where the stream comes from, nor what the directory is for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cacher.tree.modes_and_owners import give_link_owner, give_owner, set_mode, 
 from cacher.tree.patterns import IncludePatterns
 
 _PATH_LIMIT = 64 * 1024
-"""Bytes of a path: sixteen times what a system call takes. Each level of it costs time."""
+"""Bytes of a path, sixteen times the limit of a system call. Each level of it costs time."""
 
 _NOT_NAMES = (b"", b".", b"..")
 
@@ -32,7 +32,7 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UnpackOptions(NamedTuple):
-    """What of an archive is wanted; `max_size` is bytes of the whole tar stream."""
+    """How to unpack an archive; `max_size` is the limit of the whole tar stream in bytes."""
 
     strip: int = 0
     only: Sequence[str] = ()
@@ -41,7 +41,7 @@ class UnpackOptions(NamedTuple):
 
 
 class Unpacked:
-    """What an archive has: `size` is bytes of file contents; `restored` members were wanted."""
+    """Counts of an archive; `size` is the bytes of file contents, `restored` counts members."""
 
     __slots__ = (
         *("directories", "implicit", "members", "restored", "restored_directories"),
@@ -51,21 +51,21 @@ class Unpacked:
     def __init__(self) -> None:
         self.members = 0
         self.directories = 0
-        """How many of the members are directories."""
+        """The members that are directories."""
         self.restored_directories = 0
         self.size = 0
         self.skipped = 0
-        """FIFOs, which were left out."""
+        """FIFOs, which are left out."""
         self.restored = 0
         self.implicit: set[bytes] = set()
-        """The directories that the archive has things in but does not tell of; the root is b""."""
+        """The paths of directories that have entries, but no member; the root is b""."""
 
     def files(self) -> int:
-        """The members that are not directories."""
+        """Return the number of members that are not directories."""
         return self.members - self.directories
 
     def restored_files(self) -> int:
-        """Those of them that were wanted."""
+        """Return the number of restored members that are not directories."""
         return self.restored - self.restored_directories
 
 
@@ -77,9 +77,9 @@ def unpack(
 ) -> Unpacked:
     """Unpack a tar stream into the empty, private directory `root`.
 
-    `next_chunk` gives the next piece of the stream, an empty one at its end. `unpacked` counts as
+    `next_chunk` returns the next piece of the stream, an empty one at its end. `unpacked` counts as
     members are restored. Raises `IntegrityError` for an archive that is damaged or unsafe,
-    `LocalError`, and what `next_chunk` raises; then the caller throws the whole directory away.
+    `LocalError`, and the errors of `next_chunk`; then the caller must remove the whole directory.
     """
     try:
         unpacker = _Unpacker(root, options, unpacked or Unpacked())
@@ -102,7 +102,7 @@ class _Unpacker:
         self.dirs = ExtractDirs(root, 0o777 & ~self._withheld, self._give_owner)
 
     def run(self, archive: TarReader) -> None:
-        """All members, to the proved end."""
+        """Unpack all members, to the proved end of the archive."""
         unpacked, dirs, file = self.unpacked, self.dirs, self._file
         is_plain = not self._strip and self._only is None
         while (member := archive.next()) is not None:
@@ -117,7 +117,7 @@ class _Unpacker:
                         and name not in _NOT_NAMES
                         and (parent or not slash)
                     ):
-                        # Most members are files beside the one before.
+                        # Most members are files in the directory of the one before.
                         file(archive, member, name, dirs.fd)
                         unpacked.restored += 1
                         continue
@@ -151,7 +151,7 @@ class _Unpacker:
             parent, _, name = path.rpartition(b"/")
             directory = self.dirs.go(parent, member)
             before, _, last = member.name.rpartition(b"/")
-            # "a/." is a file in the root: what begins with "a/" then is not beside it.
+            # "a/." is a file in the root, so a next member "a/b" is not in the same directory.
             self.dirs.parent_in_archive = before if last == name else parent
             if not name:
                 raise IntegrityError(f"{printable(member.name)}: the root is not a directory")
@@ -166,17 +166,17 @@ class _Unpacker:
         self.unpacked.restored += 1
 
     def _path(self, name: bytes, member: Member) -> bytes | None:
-        """Where a name of the archive belongs; None where `strip` leaves nothing of it."""
+        """Return the path of a name in the archive; None if `strip` leaves nothing of it."""
         if len(name) > _PATH_LIMIT:
-            raise IntegrityError(f"{_about(name, member)} is a path of {len(name)} bytes")
+            raise IntegrityError(f"{_described(name, member)} is a path of {len(name)} bytes")
         parts = name.split(b"/")
         if b"" in parts or b"." in parts or b".." in parts:
             if not name:
                 raise IntegrityError(f"{printable(member.name)}: an empty path")
             if parts[0] == b"":
-                raise IntegrityError(f"{_about(name, member)} is an absolute path")
+                raise IntegrityError(f"{_described(name, member)} is an absolute path")
             if b".." in parts:
-                raise IntegrityError(f"{_about(name, member)} leads upwards")
+                raise IntegrityError(f"{_described(name, member)} leads upwards")
             parts = [part for part in parts if part not in (b"", b".")]
         if not self._strip:
             return b"/".join(parts)
@@ -187,7 +187,7 @@ class _Unpacker:
         try:
             fd = os.open(name, CREATE, mode & 0o777, dir_fd=directory)
         except FileExistsError:
-            self._make_way(name, directory, member)
+            self._remove_earlier(name, directory, member)
             fd = os.open(name, CREATE, mode & 0o777, dir_fd=directory)
         try:
             content = archive.contiguous(size)
@@ -205,8 +205,8 @@ class _Unpacker:
         finally:
             os.close(fd)
 
-    def _make_way(self, name: bytes, directory: int, member: Member) -> None:
-        """Remove an earlier member of the same name: the later one counts, as with tar."""
+    def _remove_earlier(self, name: bytes, directory: int, member: Member) -> None:
+        """Remove an earlier member of the same name: the later one wins, as with tar."""
         if stat.S_ISDIR(self.dirs.existing(name, member).st_mode):
             raise IntegrityError(f"{printable(member.name)}: there is a directory of that name")
         os.unlink(name, dir_fd=directory)
@@ -217,7 +217,7 @@ class _Unpacker:
         try:
             os.symlink(member.link, name, dir_fd=directory)
         except FileExistsError:
-            self._make_way(name, directory, member)
+            self._remove_earlier(name, directory, member)
             os.symlink(member.link, name, dir_fd=directory)
         if self._give_owner:
             give_link_owner(name, directory, member)
@@ -233,7 +233,7 @@ class _Unpacker:
                 "restore both, or neither",
             )
         try:
-            there, other, is_ours = self.dirs.linked(target)
+            there, other, must_close = self.dirs.linked(target)
         except (FileNotFoundError, NotADirectoryError):
             raise self._no_target(member) from None
         try:
@@ -241,7 +241,7 @@ class _Unpacker:
             if target != path:  # `tar c a a` may store the second `a` as a link to itself
                 self._link(there, other, directory, name, member)
         finally:
-            if is_ours:
+            if must_close:
                 os.close(there)
 
     def _require_file(self, there: int, other: bytes, member: Member) -> None:
@@ -256,7 +256,7 @@ class _Unpacker:
         try:
             hard_link(there, other, here, name)
         except FileExistsError:
-            self._make_way(name, here, member)
+            self._remove_earlier(name, here, member)
             hard_link(there, other, here, name)
 
     def _no_target(self, member: Member) -> IntegrityError:
@@ -266,8 +266,8 @@ class _Unpacker:
         )
 
 
-def _about(name: bytes, member: Member) -> str:
-    """The member, and the name that it gives, if that is another one."""
+def _described(name: bytes, member: Member) -> str:
+    """Return the member's name for a message, and the name that it contains, if that differs."""
     return f"{printable(member.name)}: {'it' if name == member.name else printable(name)}"
 
 

@@ -1,6 +1,6 @@
-"""A directory tree in C order: what is in it, less what is left out.
+"""A walk through a directory tree in C order, which leaves out what a selection excludes.
 
-Knows directories and patterns; must not know what becomes of what it finds.
+Knows directories and patterns; must not know what its caller does with the entries.
 """
 
 from __future__ import annotations
@@ -18,30 +18,29 @@ from cacher.tree.patterns import GitignorePatterns, IncludePatterns
 FILE, DIRECTORY, SYMLINK, SPECIAL = range(4)
 
 OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""What was a file a moment ago may be a link or a FIFO: neither is followed or waited for."""
+"""A link or a FIFO that replaced the file a moment ago is not followed, nor waited for."""
 
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
-"""For what `os.fsencode` does, in a quarter of its time."""
+"""For encoding as `os.fsencode` does, in a quarter of its time."""
 
 _TAG = b"CACHEDIR.TAG"
 _SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
-"""What the tag of a cache directory begins with (Cache Directory Tagging Specification)."""
+"""The start of the tag of a cache directory (Cache Directory Tagging Specification)."""
 
 
 class Selection(NamedTuple):
-    """What of a directory is meant: globs to include, lines of a .gitignore to exclude."""
+    """The entries of a directory to pack: globs to include, lines of a .gitignore to exclude."""
 
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     exclude_caches: bool = False
     allow_missing: bool = False
     omitted_dir: tuple[int, int] | None = None
-    """Device and inode of a directory that is left out, wherever it is: the store that is written
-    to."""
+    """Device and inode of a directory to leave out at any path: the local store that is written."""
 
 
 class _Level:
-    """What is left to visit of one directory."""
+    """The entries of one directory still to visit."""
 
     __slots__ = ("entries", "prefix", "selected")
 
@@ -52,9 +51,9 @@ class _Level:
 
 
 class Walk:
-    """Visits what is below `root`, a descriptor, in C order of the names of each directory.
+    """An iterator over the entries below the descriptor `root`, each directory in C order.
 
-    `on_vanished(path, error)` is told of a directory that cannot be entered; it may raise.
+    `on_vanished(path, error)` is called for a directory that cannot be entered; it may raise.
     """
 
     def __init__(
@@ -65,23 +64,23 @@ class Walk:
         self._exclude_caches = selection.exclude_caches
         self._omitted_dir = selection.omitted_dir
         self.omitted_path = b""
-        """The path of the directory that is left out, once it was met."""
+        """The path of the directory that is left out, once the walk met it."""
         self._on_vanished = on_vanished
         level = _Level(iter(()), b"", self._include is None)
         self._stack: DirStack[_Level] = DirStack(root, level)
-        level.entries = self._wanted(root, level.selected)
+        level.entries = self._entries_to_visit(root, level.selected)
 
     def unmatched(self) -> list[str]:
-        """The globs that have matched nothing so far."""
+        """Return the globs that have matched nothing so far."""
         return self._include.unmatched() if self._include else []
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes, int, int]]:
-        """Path, name and kind of each entry, a directory before what is in it.
+        """Yield path, name and kind of each entry, a directory before its entries.
 
-        And a descriptor: of the directory, or of that which anything else is in.
+        And a descriptor: of a directory itself, of the parent for any other entry.
         """
-        stack, globs = self._stack, self._include
-        ignore = self._exclude if self._exclude else None
+        stack, include = self._stack, self._include
+        exclude = self._exclude if self._exclude else None
         while True:
             level = stack.payload
             prefix, selected, directory = level.prefix, level.selected, stack.fd
@@ -89,17 +88,17 @@ class Walk:
                 path = prefix + name
                 if kind == DIRECTORY and is_reserved(name):
                     continue
-                if ignore and ignore.ignores(path, is_directory=kind == DIRECTORY):
+                if exclude and exclude.ignores(path, is_directory=kind == DIRECTORY):
                     continue
-                # Asked below what is selected, too: each glob is to know whether it matched.
-                meant = (globs is not None and globs.matches(path)) or selected
+                # Also below a selected directory: each glob records whether it matched.
+                is_selected = (include is not None and include.matches(path)) or selected
                 if kind != DIRECTORY:
-                    if meant:
+                    if is_selected:
                         yield path, name, kind, directory
-                elif (meant or (globs and globs.may_contain(path))) and self._enter(
-                    path, name, meant
+                elif (is_selected or (include and include.may_contain(path))) and self._enter(
+                    path, name, is_selected
                 ):
-                    if meant:
+                    if is_selected:
                         yield path, name, DIRECTORY, stack.fd
                     break
             else:
@@ -108,19 +107,19 @@ class Walk:
                 self._leave(prefix)
 
     def close(self) -> None:
-        """Close every directory but the root, at any point."""
+        """Close all directories but the root."""
         self._stack.close()
 
-    def _enter(self, path: bytes, name: bytes, meant: bool) -> bool:
-        """Go into a directory; whether it is there."""
-        level = _Level(iter(()), path + b"/", meant)
+    def _enter(self, path: bytes, name: bytes, is_selected: bool) -> bool:
+        """Enter a directory; return whether it is to be visited."""
+        level = _Level(iter(()), path + b"/", is_selected)
         try:
             directory = self._stack.enter(name, level)
             if self._omitted_dir and self._is_omitted(directory):
                 self.omitted_path = path
                 self._leave(path)
                 return False
-            level.entries = self._wanted(directory, meant)
+            level.entries = self._entries_to_visit(directory, is_selected)
         except OSError as error:
             if self._stack.payload is level:
                 self._leave(path)
@@ -132,10 +131,10 @@ class Walk:
         status = os.fstat(directory)
         return (status.st_dev, status.st_ino) == self._omitted_dir
 
-    def _wanted(self, directory: int, meant: bool) -> Iterator[tuple[bytes, int]]:
-        """What is in the current directory, which may be a cache and no more than its tag."""
+    def _entries_to_visit(self, directory: int, is_selected: bool) -> Iterator[tuple[bytes, int]]:
+        """Return the entries of a directory; only the tag, if it is an excluded cache."""
         entries = _entries(directory)
-        if meant and self._exclude_caches and _is_tagged(directory, entries):
+        if is_selected and self._exclude_caches and _is_tagged(directory, entries):
             entries = [entry for entry in entries if entry[0] == _TAG]
         return iter(entries)
 
@@ -155,7 +154,7 @@ def _is_tagged(directory: int, entries: list[tuple[bytes, int]]) -> bool:
     try:
         fd = os.open(_TAG, OPEN_FILE, dir_fd=directory)
     except OSError:
-        # It is to be packed as well, and what is wrong is told then.
+        # The error shows when the tag is packed.
         return False
     try:
         return os.read(fd, len(_SIGNATURE)) == _SIGNATURE
@@ -166,7 +165,7 @@ def _is_tagged(directory: int, entries: list[tuple[bytes, int]]) -> bool:
 
 
 def _entries(directory: int) -> list[tuple[bytes, int]]:
-    """Name and kind of what is in a directory, in C order."""
+    """Return name and kind of the entries of a directory, in C order."""
     found = []
     with os.scandir(directory) as entries:
         for entry in entries:

@@ -28,19 +28,19 @@ def inode(fd: int) -> int:
 def test_goes_down_and_up_again(root: Path) -> None:
     (root / "a/b").mkdir(parents=True)
     fd = opened(root)
-    with no_descriptor_more(), DirStack(fd, "top") as descent:
-        assert (descent.depth, descent.names, descent.payload) == (0, [], "top")
-        assert descent.fd == fd
-        assert descent.enter(b"a", "first") == descent.fd
-        descent.enter(b"b", "second")
-        assert inode(descent.fd) == (root / "a/b").stat().st_ino
-        assert (descent.depth, descent.name, descent.names) == (2, b"b", [b"a", b"b"])
-        assert descent.payloads == ["top", "first", "second"]
-        descent.leave()
-        assert inode(descent.fd) == (root / "a").stat().st_ino
-        assert (descent.depth, descent.payload) == (1, "first")
-        descent.leave()
-        assert descent.fd == fd
+    with no_descriptor_more(), DirStack(fd, "top") as stack:
+        assert (stack.depth, stack.names, stack.payload) == (0, [], "top")
+        assert stack.fd == fd
+        assert stack.enter(b"a", "first") == stack.fd
+        stack.enter(b"b", "second")
+        assert inode(stack.fd) == (root / "a/b").stat().st_ino
+        assert (stack.depth, stack.name, stack.names) == (2, b"b", [b"a", b"b"])
+        assert stack.payloads == ["top", "first", "second"]
+        stack.leave()
+        assert inode(stack.fd) == (root / "a").stat().st_ino
+        assert (stack.depth, stack.payload) == (1, "first")
+        stack.leave()
+        assert stack.fd == fd
     os.fstat(fd)  # The root stays the caller's.
     os.close(fd)
 
@@ -50,17 +50,17 @@ def test_comes_back_from_any_depth_with_few_descriptors(root: Path, depth: int) 
     with deep(root, b"d", depth):
         fd = opened(root)
         few = len(descriptors()) + OPEN_LIMIT
-        with no_descriptor_more(), DirStack(fd, 0) as descent:
+        with no_descriptor_more(), DirStack(fd, 0) as stack:
             inodes = [inode(fd)]
             for number in range(depth):
-                descent.enter(b"d", number + 1)
-                inodes.append(inode(descent.fd))
+                stack.enter(b"d", number + 1)
+                inodes.append(inode(stack.fd))
             assert len(descriptors()) <= few
             for number in range(depth, 0, -1):
-                assert (descent.depth, descent.payload) == (number, number)
-                assert inode(descent.fd) == inodes[number]
-                descent.leave()
-            assert descent.fd == fd
+                assert (stack.depth, stack.payload) == (number, number)
+                assert inode(stack.fd) == inodes[number]
+                stack.leave()
+            assert stack.fd == fd
         os.close(fd)
 
 
@@ -70,25 +70,25 @@ def test_goes_down_again_after_coming_back(root: Path) -> None:
     with deep(root, b"d", depth) as deepest:
         fd = opened(root)
         few = len(descriptors()) + OPEN_LIMIT
-        with no_descriptor_more(), DirStack(fd, None) as descent:
+        with no_descriptor_more(), DirStack(fd, None) as stack:
             for _ in range(4):
-                while descent.depth < depth:
-                    descent.enter(b"d", None)
+                while stack.depth < depth:
+                    stack.enter(b"d", None)
                     assert len(descriptors()) <= few
-                assert inode(descent.fd) == inode(deepest)
-                while descent.depth > 5:
-                    descent.leave()
+                assert inode(stack.fd) == inode(deepest)
+                while stack.depth > 5:
+                    stack.leave()
         os.close(fd)
 
 
 def test_paths_beyond_what_the_system_takes(root: Path) -> None:
     with deep(root, b"n" * 255, 40) as deepest:
         fd = opened(root)
-        with DirStack(fd, None) as descent:
+        with DirStack(fd, None) as stack:
             for _ in range(40):
-                descent.enter(b"n" * 255, None)
-            assert sum(map(len, descent.names)) > os.pathconf(root, "PC_PATH_MAX")
-            assert inode(descent.fd) == inode(deepest)
+                stack.enter(b"n" * 255, None)
+            assert sum(map(len, stack.names)) > os.pathconf(root, "PC_PATH_MAX")
+            assert inode(stack.fd) == inode(deepest)
         os.close(fd)
 
 
@@ -98,13 +98,13 @@ def test_only_directories_are_entered(root: Path, kind: str) -> None:
     (root / "link").symlink_to("real")
     (root / "file").touch()
     fd = opened(root)
-    with no_descriptor_more(), DirStack(fd, None) as descent:
+    with no_descriptor_more(), DirStack(fd, None) as stack:
         with pytest.raises(OSError) as caught:
-            descent.enter(kind.encode(), None)
+            stack.enter(kind.encode(), None)
         assert caught.value.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENOENT)
-        assert (descent.depth, descent.fd) == (0, fd)
-        descent.enter(b"real", None)
-        assert descent.depth == 1
+        assert (stack.depth, stack.fd) == (0, fd)
+        stack.enter(b"real", None)
+        assert stack.depth == 1
     os.close(fd)
 
 
@@ -114,16 +114,16 @@ def test_a_directory_moved_meanwhile_is_not_left_for_another(root: Path) -> None
     (root / "outside").mkdir()
     with deep(root / "tree", b"d", OPEN_LIMIT + 3):
         fd = opened(root / "tree")
-        with no_descriptor_more(), DirStack(fd, None) as descent:
+        with no_descriptor_more(), DirStack(fd, None) as stack:
             for _ in range(OPEN_LIMIT + 3):
-                descent.enter(b"d", None)
+                stack.enter(b"d", None)
             (root / "tree/d/d/d/d").rename(root / "outside/d")
             try:
                 with pytest.raises(OSError, match="d was moved meanwhile"):
-                    while descent.depth:
-                        descent.leave()
-                assert descent.depth == 4
-                assert inode(descent.fd) == (root / "outside/d").stat().st_ino
+                    while stack.depth:
+                        stack.leave()
+                assert stack.depth == 4
+                assert inode(stack.fd) == (root / "outside/d").stat().st_ino
             finally:
                 (root / "outside/d").rename(root / "tree/d/d/d/d")
         os.close(fd)
@@ -132,17 +132,17 @@ def test_a_directory_moved_meanwhile_is_not_left_for_another(root: Path) -> None
 def test_finish_gets_the_directory_that_is_left(root: Path) -> None:
     (root / "a").mkdir()
     fd = opened(root)
-    with no_descriptor_more(), DirStack(fd, None) as descent:
-        descent.enter(b"a", None)
+    with no_descriptor_more(), DirStack(fd, None) as stack:
+        stack.enter(b"a", None)
         found: list[int] = []
-        descent.leave(lambda left: found.append(inode(left)))
+        stack.leave(lambda left: found.append(inode(left)))
         assert found == [(root / "a").stat().st_ino]
 
         def fail(left: int) -> None:
             raise PermissionError
 
-        descent.enter(b"a", None)
+        stack.enter(b"a", None)
         with pytest.raises(PermissionError):
-            descent.leave(fail)
-        assert descent.depth == 0
+            stack.leave(fail)
+        assert stack.depth == 0
     os.close(fd)
