@@ -28,7 +28,7 @@ class KeptDirectory:
         """Return its path below the target."""
         return os.fsdecode(b"/".join(self._names))
 
-    def lead_to(self, tree: int) -> list[bytes]:
+    def make_parents_in(self, tree: int) -> list[bytes]:
         """Make the directories in the staged tree that lead to it; remove an entry in its place.
 
         Return the paths of the directories that it made. Raises `LocalError` where a file of the

@@ -248,7 +248,7 @@ def _final_attributes(
     root = DirAttributes.of(new) if staged.root_in_archive else DirAttributes.untimed(old)
     implicit = [] if clean else [*staged.implicit]
     if staged.kept:
-        implicit += staged.kept.lead_to(staged.tree.fd)
+        implicit += staged.kept.make_parents_in(staged.tree.fd)
     return {new.st_ino: root, **attributes_to_keep(implicit, staged.tree.fd, target)}
 
 

@@ -156,7 +156,7 @@ class Staging:
         must_be_inside = old is not None and (
             _is_elsewhere(path, old, self._parent) or _has_working_directory(old)
         )
-        self._staged = self._made_in(target, beside, inside, must_be_inside=must_be_inside)
+        self._staged = self._make_staging_dir(target, beside, inside, must_be_inside=must_be_inside)
         if self._keep is not None and old:
             self._staged.kept = find_kept_directory(old, self._keep)
         self._first_mode = stat.S_IMODE(os.fstat(self.fd).st_mode)
@@ -203,7 +203,7 @@ class Staging:
         return self._all_dirs[-1]
 
     @staticmethod
-    def _made_in(
+    def _make_staging_dir(
         target: TargetDir, beside: WorkDirs | None, inside: WorkDirs | None, *, must_be_inside: bool
     ) -> StagedTree:
         """Make the staging directory, beside the target if possible."""

@@ -51,7 +51,7 @@ class DirCursor:
         if root >= 0:
             make_accessible_fd(root)
 
-    def go(self, node: Node) -> int:
+    def go_to(self, node: Node) -> int:
         """Go to `node`, making directories accessible on the way; return its descriptor."""
         stack = self._stack
         down: list[Node] = []
@@ -115,7 +115,7 @@ class UndoLog:
         try:
             while self._steps:
                 step, node, name, number = self._steps[-1]
-                self._undo_one(step, (trees[0].go, trees[1].go), node, name, number, aside)
+                self._undo_one(step, (trees[0].go_to, trees[1].go_to), node, name, number, aside)
                 self._steps.pop()
         finally:
             for cursor in trees:

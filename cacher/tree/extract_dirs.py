@@ -67,7 +67,7 @@ class ExtractDirs:
         """The current directory."""
         return self._stack.fd
 
-    def go(self, parent: bytes, member: Member) -> int:
+    def go_to(self, parent: bytes, member: Member) -> int:
         """Enter the directory `parent`, making those that are missing; return its descriptor."""
         if parent == self._parent:
             return self._stack.fd
@@ -84,13 +84,13 @@ class ExtractDirs:
         self._parent = parent
         return self._stack.fd
 
-    def directory(self, path: bytes, member: Member) -> None:
+    def make_directory(self, path: bytes, member: Member) -> None:
         """Make the directory of a member, if it is missing, and enter it."""
         if not path:
-            self.go(b"", member)
+            self.go_to(b"", member)
         else:
             parent, _, name = path.rpartition(b"/")
-            self.go(parent, member)
+            self.go_to(parent, member)
             self._enter(name, member)
             self._parent = path
         self.implicit.discard(path)
@@ -109,13 +109,13 @@ class ExtractDirs:
         """Close all directories but the root."""
         self._stack.close()
 
-    def existing(self, name: bytes, member: Member) -> os.stat_result:
+    def existing_status(self, name: bytes, member: Member) -> os.stat_result:
         """Return the status of an entry of the current directory with exactly this name."""
         if self.ignores_case:
             self._require_exact(name, member)
         return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
 
-    def linked(self, path: bytes) -> tuple[int, bytes, bool]:
+    def find_earlier(self, path: bytes) -> tuple[int, bytes, bool]:
         """Return the directory and the name of an earlier member, and whether to close the first.
 
         Raises `FileNotFoundError` or `NotADirectoryError` if there is no such directory.
@@ -158,7 +158,7 @@ class ExtractDirs:
         return True
 
     def _enter_existing(self, name: bytes, member: Member) -> None:
-        status = self.existing(name, member)
+        status = self.existing_status(name, member)
         if not stat.S_ISDIR(status.st_mode):
             raise IntegrityError(
                 f"{printable(member.name)}: {printable(name)} is not a directory, "

@@ -144,12 +144,12 @@ class _Unpacker:
             return
         if kind == header_fields.DIRECTORY:
             archive.skip(member.size)
-            self.dirs.directory(path, member)
+            self.dirs.make_directory(path, member)
             self.unpacked.restored_directories += 1
             self.dirs.parent_in_archive = member.name.removesuffix(b"/") if path else b""
         else:
             parent, _, name = path.rpartition(b"/")
-            directory = self.dirs.go(parent, member)
+            directory = self.dirs.go_to(parent, member)
             before, _, last = member.name.rpartition(b"/")
             # "a/." is a file in the root, so a next member "a/b" is not in the same directory.
             self.dirs.parent_in_archive = before if last == name else parent
@@ -207,7 +207,7 @@ class _Unpacker:
 
     def _remove_earlier(self, name: bytes, directory: int, member: Member) -> None:
         """Remove an earlier member of the same name: the later one wins, as with tar."""
-        if stat.S_ISDIR(self.dirs.existing(name, member).st_mode):
+        if stat.S_ISDIR(self.dirs.existing_status(name, member).st_mode):
             raise IntegrityError(f"{printable(member.name)}: there is a directory of that name")
         os.unlink(name, dir_fd=directory)
 
@@ -233,7 +233,7 @@ class _Unpacker:
                 "restore both, or neither",
             )
         try:
-            there, other, must_close = self.dirs.linked(target)
+            there, other, must_close = self.dirs.find_earlier(target)
         except (FileNotFoundError, NotADirectoryError):
             raise self._no_target(member) from None
         try:

@@ -32,7 +32,7 @@ def grow(root: Path, seed: int, count: int = 150) -> None:
 
 
 def ended_with(process: subprocess.Popen[bytes], number: int) -> str:
-    """Stop a process; what it said."""
+    """Stop a process; return its stderr."""
     process.send_signal(number)
     _, err = process.communicate(timeout=SOON)
     assert process.returncode == 128 + number
@@ -178,8 +178,8 @@ class TestSignals:
             assert time.monotonic() < end
             time.sleep(0.01)
         time.sleep(0.3)
-        said = ended_with(process, number)
-        assert said == f"cacher: stopped by {signal.Signals(number).name}\n"
+        err = ended_with(process, number)
+        assert err == f"cacher: stopped by {signal.Signals(number).name}\n"
         assert sorted(look(Path("d"))) == [".", "old"]
         assert temporary_names(Path()) == []
 

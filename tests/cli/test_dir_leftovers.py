@@ -1,4 +1,4 @@
-"""Restores into one directory: what killed ones left goes with the next, and live ones wait."""
+"""Restores into one directory: the next removes what killed ones left, and live ones wait."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SOON = 100.0
 
 @pytest.fixture(autouse=True)
 def _nothing_stays() -> Iterator[None]:
-    """What a test has left on purpose must not be there in the end."""
+    """Remove work directories that a test left on purpose."""
     yield
     for path in temporary_names(Path()):
         fell(Path(path))

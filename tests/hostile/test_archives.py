@@ -133,8 +133,8 @@ def test_a_file_that_ends_in_a_slash_is_a_directory_on_the_short_way_too(tmp_pat
 
 
 def test_members_after_the_size_of_a_directory_are_not_lost(tmp_path: Path) -> None:
-    sized = member(b"a/", kind=evil_archives.DIRECTORY, size=b"%011o\0" % 512, mode=0o755)
-    data = BEFORE + TIME + sized + member(b"f", b"x") + member(b"g", b"y") + END
+    with_size = member(b"a/", kind=evil_archives.DIRECTORY, size=b"%011o\0" % 512, mode=0o755)
+    data = BEFORE + TIME + with_size + member(b"f", b"x") + member(b"g", b"y") + END
     restore(data, tmp_path / "root")
     assert contents(tmp_path / "root") == {b"f": b"x", b"g": b"y", b"z": b"z"}
 
@@ -239,7 +239,7 @@ def test_memory_does_not_grow_with_an_archive(
 
 @pytest.fixture
 def folding(monkeypatch: pytest.MonkeyPatch) -> FoldingOs:
-    """What the unpacking reaches of the system, on a file system that folds names."""
+    """The system as the unpacking sees it, on a file system that ignores case."""
     fake = FoldingOs()
     for room in ("file_content", "unpack", "extract_dirs", "dir_stack"):
         monkeypatch.setattr(f"cacher.tree.{room}.os", fake)

@@ -27,7 +27,7 @@ NOBODY = 65534
 DAY = 86_400 * 10**9
 
 Seen = tuple[str, int, int, bytes]
-"""What a name is, its mode, its time in ns and its content: all of it that is restored."""
+"""Type, mode, time in ns and content of an entry: all that is restored."""
 
 Spec = dict[str, "bytes | str | int"]
 """By path: bytes make a file, text a link to it, a number a directory of that mode. Parents that
@@ -93,7 +93,7 @@ def listable(place: Path, mode: int) -> Iterator[None]:
 
 
 def merged(old: dict[str, Seen], new: dict[str, Seen]) -> dict[str, Seen]:
-    """What a merge is to give: the new, and of the old what the new neither has nor hides."""
+    """The result of a merge: the new tree, and entries of the old that it neither has nor hides."""
     result = dict(old)
     for path, (kind, *_) in new.items():
         replaced = path in old and (kind != "directory" or old[path][0] != "directory")
@@ -160,7 +160,7 @@ def where(staging: Staging) -> Path:
 
 
 def expected(spec: Spec, age: int, scratch: Path) -> dict[str, Seen]:
-    """What a tree looks like, once built."""
+    """Build a tree in `scratch`, and return how it looks."""
     scratch.mkdir()
     build(scratch, spec, age)
     found = seen(scratch)
@@ -181,7 +181,7 @@ def clear(path: Path) -> None:
 def old_and_new(
     here: Path, old: Spec, new: Spec, *, clean: bool
 ) -> tuple[dict[str, Seen], dict[str, Seen]]:
-    """What the target `here/target` is, and what it is to be."""
+    """Return the target `here/target` before and after a restore."""
     before = expected(old, 1, here / "scratch")
     after = expected(new, 2, here / "scratch")
     return before, after if clean or not old else merged(before, after)
@@ -239,7 +239,7 @@ CALLS = (
     *("chmod", "fchmod", "fchown", "fstat", "link", "listdir", "mkdir", "open", "rename"),
     *("rmdir", "scandir", "stat", "unlink", "utime", "write"),
 )
-"""What of `os` may fail."""
+"""Functions of `os` that may fail."""
 
 
 class Faults:

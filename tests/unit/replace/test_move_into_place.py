@@ -287,11 +287,11 @@ def test_a_root_in_a_directory_with_a_default_acl(here: Path, user: str) -> None
         with Staging(str(here / "silent")) as staging:
             (where(staging) / "a").write_bytes(b"a")
             staging.commit(clean=False)
-        with Staging(str(here / "told")) as staging:
+        with Staging(str(here / "given")) as staging:
             os.fchmod(staging.fd, 0o755)
             staging.commit(clean=False, root_in_archive=True)
-        silent, told = (here / "silent").stat(), (here / "told").stat()
-        return silent.st_mode & 0o7777, told.st_mode & 0o7777
+        silent, given = (here / "silent").stat(), (here / "given").stat()
+        return silent.st_mode & 0o7777, given.st_mode & 0o7777
 
     assert as_user(user, act) == (0o750, 0o755)
 
@@ -305,7 +305,7 @@ def test_other_directories_of_which_it_says_nothing(
         target = make(here, {"": 0o755, "a": 0o700, "a/b": 0o711, "a/b/old": b"o", "link": "a"})
         before = seen(target)
         with playing(way), Staging(str(target)) as staging:
-            build(where(staging), {"a/b/new": b"n", "a/told": 0o750, "link/b": 0o755, "n": 0o755})
+            build(where(staging), {"a/b/new": b"n", "a/given": 0o750, "link/b": 0o755, "n": 0o755})
             staging.commit(clean=clean, implicit={b"", b"a", b"a/b", b"link", b"link/b", b"n"})
         now = seen(target)
         modes = {path: mode for path, (kind, mode, *_) in now.items() if kind == "directory"}
@@ -314,7 +314,7 @@ def test_other_directories_of_which_it_says_nothing(
             "": modes[""],
             "a": private,
             "a/b": crossed,
-            "a/told": 0o750,
+            "a/given": 0o750,
             "link": 0o755,
             "link/b": 0o755,
             "n": 0o755,
@@ -338,10 +338,10 @@ def test_a_root_that_is_to_be_private(here: Path, old: Spec) -> None:
 DAYS = 100 * 86_400 * 10**9 + 1
 
 
-# --- somebody else's -----------------------------------------------------------------------------
+# --- another user's -----------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not is_root(), reason="only root can make what is somebody else's: run as root")
+@pytest.mark.skipif(not is_root(), reason="only root can make files of another user: run as root")
 class TestForeign:
     @pytest.mark.parametrize("clean", BOTH)
     def test_a_directory_that_all_may_write_to(self, clean: bool) -> None:

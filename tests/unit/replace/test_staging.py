@@ -1,4 +1,4 @@
-"""Staging: where it is made, what it leaves, and what it does about what others left."""
+"""Staging: where the directory is made, what stays of it, and stale ones of other runs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def here(user: str) -> Iterator[Path]:
 
 
 def stage_and_fail(target: Path) -> Path:
-    """Where the tree was staged of a run that then failed."""
+    """Return where a run staged its tree that then failed."""
     with pytest.raises(KeyError), Staging(str(target)) as staging:
         place = where(staging)
         build(place, {"": 0o555, "read-only/a": b"a", "read-only": 0o555, "closed": 0})
@@ -126,7 +126,7 @@ def test_a_link_stays_a_link(here: Path, dangling: bool) -> None:
 
 
 @pytest.mark.parametrize("name", ["file", "link to file", "file/below", "fifo", ""])
-def test_what_is_no_directory_is_refused(here: Path, name: str) -> None:
+def test_a_target_that_is_not_a_directory_is_refused(here: Path, name: str) -> None:
     (here / "file").write_bytes(b"f")
     (here / "link to file").symlink_to("file")
     os.mkfifo(here / "fifo")
@@ -258,7 +258,7 @@ def test_a_removed_working_directory(here: Path) -> None:
     assert os.listdir(here) == ["absolute"]
 
 
-# --- leftovers -----------------------------------------------------------------------------------
+# --- stale directories -----------------------------------------------------------------------------
 
 
 def leave(target: Path) -> Path:
@@ -282,7 +282,7 @@ def leave(target: Path) -> Path:
 
 @pytest.mark.parametrize("first", ["beside", "inside"])
 @pytest.mark.parametrize("then", ["beside", "inside"])
-def test_leftovers_are_removed(here: Path, user: str, first: str, then: str) -> None:
+def test_stale_directories_are_removed(here: Path, user: str, first: str, then: str) -> None:
     def act() -> None:
         target = here / "target"
         build(here, {"target/old": b"o"})
@@ -315,7 +315,7 @@ def test_what_is_alive_or_another_targets_stays(here: Path) -> None:
     assert sorted(os.listdir(here / "one")) == ["a"]
 
 
-def test_leftovers_that_stay_are_no_failure(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stale_directories_may_stay(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = leave(here / "one")
 
     def refuse(name: bytes, parent: int) -> None:
@@ -333,7 +333,7 @@ def test_leftovers_that_stay_are_no_failure(here: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.skipif(not is_root(), reason="needs two users: run as root")
-def test_leftovers_of_others_stay() -> None:
+def test_stale_directories_of_other_users_stay() -> None:
     with ground("nobody", "tmpfs") as here:
         (here / ".one.cacher-01234567").mkdir(mode=0o700)
         as_user("nobody", lambda: restore(here / "one", {"a": b"a"}))
@@ -341,7 +341,7 @@ def test_leftovers_of_others_stay() -> None:
 
 
 @pytest.mark.parametrize("how", ["removes it", "locks it"])
-def test_another_run_that_takes_ours_for_a_leftover(
+def test_another_run_that_takes_a_new_directory_for_stale(
     here: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between making it and locking it there is a moment."""
@@ -386,7 +386,7 @@ def test_a_file_system_without_locks(here: Path, monkeypatch: pytest.MonkeyPatch
     assert os.listdir(here) == ["one"]
 
 
-# --- turns ---------------------------------------------------------------------------------------
+# --- locks ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["missing", "full", "working directory", "mount point", "closed parent"])
@@ -412,7 +412,7 @@ def shared(
         target.parent.chmod(0o755)
 
 
-def test_runs_for_one_target_take_turns(shared: Path, user: str) -> None:
+def test_runs_for_one_target_wait_for_each_other(shared: Path, user: str) -> None:
     def act() -> None:
         waited: list[list[str]] = []
         first = Staging(str(shared))
@@ -434,7 +434,7 @@ def test_runs_for_one_target_take_turns(shared: Path, user: str) -> None:
     as_user(user, act)
 
 
-def test_whoever_may_not_wait_is_told(here: Path) -> None:
+def test_without_waiting_a_second_run_fails(here: Path) -> None:
     with Staging(str(here / "one")):
         before = sorted(os.listdir(here))
         with pytest.raises(LocalError, match="resource temporarily unavailable"):
@@ -461,7 +461,7 @@ def test_a_wait_that_is_interrupted_leaves_nothing(shared: Path, user: str) -> N
     as_user(user, act)
 
 
-def test_the_turn_of_a_killed_run_is_the_next_ones(shared: Path, user: str) -> None:
+def test_the_lock_of_a_killed_run_is_taken_over(shared: Path, user: str) -> None:
     def act() -> None:
         child = os.fork()
         if not child:

@@ -1,4 +1,4 @@
-"""Packing: what is kept, told by independent readers, and in which order and pieces."""
+"""Packing: what independent readers find in the archive, and its order and pieces."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_pieces_are_views_of_one_full_buffer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("left", [0, 1, 2, 3])
 @pytest.mark.parametrize("more", [-1, 0, 1])
 def test_any_place_in_the_buffer(tmp_path: Path, left: int, more: int) -> None:
-    """What follows a file begins where the buffer is full, nearly so, or new."""
+    """The member after a file begins where the buffer is full, nearly full, or new."""
     root = tmp_path / "root"
     write(root / "a", os.urandom(BUFFER_SIZE - (left + 2) * BLOCK_SIZE + more))
     write(root / "b", os.urandom(3 * BLOCK_SIZE))

@@ -99,7 +99,7 @@ def test_a_file_that_changes(
     ):
         pack(str(root), target.write, Selection())
     assert "--changed warn" in caught.value.hint
-    # What was given away is no whole archive: the end is missing.
+    # The stream so far is not a whole archive: its end is missing.
     assert bytes(1024) not in bytes(target.data[-1024:])
 
     target = sink(lambda: change(kept / "b"))

@@ -30,7 +30,7 @@ BLOCK = 512
 
 
 def plain_tree(root: Path) -> None:
-    """What every format can tell of."""
+    """A tree that every format can store."""
     root.mkdir()
     for number, size in enumerate((0, 1, 511, 512, 513, 5000)):
         put(root / f"file{number}", os.urandom(size), 0o600 + number)
@@ -56,7 +56,7 @@ def plain_tree(root: Path) -> None:
 
 
 def full_tree(root: Path) -> None:
-    """What takes GNU's or PAX's ways to tell."""
+    """A tree that needs extensions of GNU or PAX."""
     plain_tree(root)
     put(root / ("n" * 150), b"x", 0o644)
     deep = root / "/".join(["directory" * 10] * 8)
@@ -143,7 +143,7 @@ EVERY = pytest.mark.parametrize(
 
 
 def extracted(data: bytes, root: Path, program: str = "tar") -> None:
-    """What GNU tar makes of it, or bsdtar."""
+    """The tree as GNU tar or bsdtar extracts it."""
     root.mkdir()
     run(program, "-C", str(root), "-xpf", "-", "--no-same-owner", data=data)
 
@@ -160,7 +160,9 @@ def test_an_archive_becomes_what_tar_makes_of_it(
         # GNU tar loses the times of directories in the order in which bsdtar stores them.
         extracted(data, tmp_path / "bsdtar's", "bsdtar")
         assert files(tmp_path / "bsdtar's") == files(tmp_path / "theirs")
-        theirs = snapshot(tmp_path / "bsdtar's") | {b"": as_told(tmp_path / "tree", theirs)}
+        theirs = snapshot(tmp_path / "bsdtar's") | {
+            b"": as_bsdtar_leaves_root(tmp_path / "tree", theirs)
+        }
     assert len(theirs) >= 25
     for step in (1 << 20, BLOCK, 997):
         unpacked = restore(data, tmp_path / f"ours{step}", step=step)
@@ -169,7 +171,7 @@ def test_an_archive_becomes_what_tar_makes_of_it(
         assert unpacked.skipped == 0
 
 
-def as_told(tree: Path, theirs: Tree) -> tuple[object, ...]:
+def as_bsdtar_leaves_root(tree: Path, theirs: Tree) -> tuple[object, ...]:
     """The root, which bsdtar gives no time: what it was, as exactly as the archive tells."""
     kind, mode, mtime_ns = snapshot(tree)[b""]
     assert isinstance(mtime_ns, int)
@@ -283,13 +285,13 @@ def test_modes_are_the_archives_and_the_umask_counts_for_the_rest(
     umask: int, tmp_path: Path
 ) -> None:
     modes = (0o000, 0o400, 0o644, 0o666, 0o777, 0o1644, 0o2755, 0o4711, 0o7777)
-    data = b"".join(member(b"told/f%o" % mode, b"x", mode=mode) for mode in modes)
+    data = b"".join(member(b"implicit/f%o" % mode, b"x", mode=mode) for mode in modes)
     data += b"".join(directory(b"d%o/" % mode, mode) for mode in modes)
     restore(data + END, tmp_path / "root")
     for mode in modes:
-        for name in (f"told/f{mode:o}", f"d{mode:o}"):
+        for name in (f"implicit/f{mode:o}", f"d{mode:o}"):
             assert stat.S_IMODE((tmp_path / "root" / name).stat().st_mode) == mode
-    assert stat.S_IMODE((tmp_path / "root/told").stat().st_mode) == 0o777 & ~umask
+    assert stat.S_IMODE((tmp_path / "root/implicit").stat().st_mode) == 0o777 & ~umask
     assert stat.S_IMODE((tmp_path / "root").stat().st_mode) == 0o700
 
 
@@ -298,7 +300,7 @@ def test_modes_are_the_archives_whatever_a_default_acl_says(
     acl: tuple[int, int, int], umask: int, tmp_path: Path
 ) -> None:
     modes = (0o000, 0o600, 0o644, 0o755, 0o777, 0o2755, 0o4711)
-    data = b"".join(member(b"told/f%o" % mode, b"x", mode=mode) for mode in modes)
+    data = b"".join(member(b"implicit/f%o" % mode, b"x", mode=mode) for mode in modes)
     data += b"".join(directory(b"d%o/" % mode, mode) for mode in modes)
     data += b"".join(member(b"d755/f%o" % mode, b"x", mode=mode) for mode in modes)
     (tmp_path / "root").mkdir(mode=0o700)
@@ -307,11 +309,11 @@ def test_modes_are_the_archives_whatever_a_default_acl_says(
     unpack(pieces(data + END), root, UnpackOptions())
     os.close(root)
     for mode in modes:
-        for name in (f"told/f{mode:o}", f"d755/f{mode:o}", f"d{mode:o}"):
+        for name in (f"implicit/f{mode:o}", f"d755/f{mode:o}", f"d{mode:o}"):
             assert stat.S_IMODE((tmp_path / "root" / name).stat().st_mode) == mode
     # What the archive says nothing about is made as anything here is.
-    told = stat.S_IMODE((tmp_path / "root/told").stat().st_mode)
-    assert told == acl[0] << 6 | acl[1] << 3 | acl[2]
+    implicit = stat.S_IMODE((tmp_path / "root/implicit").stat().st_mode)
+    assert implicit == acl[0] << 6 | acl[1] << 3 | acl[2]
 
 
 def test_the_root_is_what_the_archive_says(tmp_path: Path) -> None:
@@ -338,7 +340,7 @@ def test_a_directory_keeps_mode_and_time_however_often_it_is_entered(tmp_path: P
     assert sorted(os.listdir(tmp_path / "root/a")) == ["f", "g", "h"]
 
 
-def test_a_directory_that_is_told_of_again_gets_the_later_mode(tmp_path: Path) -> None:
+def test_the_later_of_two_members_decides_the_mode_of_a_directory(tmp_path: Path) -> None:
     data = directory(b"a/", 0o555) + member(b"a/f") + directory(b"a/", 0o711) + END
     restore(data, tmp_path / "root")
     assert stat.S_IMODE((tmp_path / "root/a").stat().st_mode) == 0o711
