@@ -258,7 +258,7 @@ def test_a_removed_working_directory(here: Path) -> None:
     assert os.listdir(here) == ["absolute"]
 
 
-# --- stale directories -----------------------------------------------------------------------------
+# --- stale directories --------------------------------------------------------------------------
 
 
 def leave(target: Path) -> Path:

@@ -160,9 +160,7 @@ def test_an_archive_becomes_what_tar_makes_of_it(
         # GNU tar loses the times of directories in the order in which bsdtar stores them.
         extracted(data, tmp_path / "bsdtar's", "bsdtar")
         assert files(tmp_path / "bsdtar's") == files(tmp_path / "theirs")
-        theirs = snapshot(tmp_path / "bsdtar's") | {
-            b"": as_bsdtar_leaves_root(tmp_path / "tree", theirs)
-        }
+        theirs = snapshot(tmp_path / "bsdtar's") | {b"": stored_root(tmp_path / "tree", theirs)}
     assert len(theirs) >= 25
     for step in (1 << 20, BLOCK, 997):
         unpacked = restore(data, tmp_path / f"ours{step}", step=step)
@@ -171,8 +169,8 @@ def test_an_archive_becomes_what_tar_makes_of_it(
         assert unpacked.skipped == 0
 
 
-def as_bsdtar_leaves_root(tree: Path, theirs: Tree) -> tuple[object, ...]:
-    """The root, which bsdtar gives no time: what it was, as exactly as the archive tells."""
+def stored_root(tree: Path, theirs: Tree) -> tuple[object, ...]:
+    """Return the root as the archive stores it, whose time bsdtar does not restore."""
     kind, mode, mtime_ns = snapshot(tree)[b""]
     assert isinstance(mtime_ns, int)
     times = [what[2] for what in theirs.values() if what[0] != stat.S_IFDIR]
