@@ -18,7 +18,7 @@ from cacher.tree.walk import DIRECTORY, FILE, OPEN_FILE, SPECIAL, SYMLINK, Selec
 
 __all__ = ["Packed", "Selection", "pack"]
 
-BUFFER_SIZE = 1024 * 1024
+CHUNK_SIZE = 1024 * 1024
 """Bytes, in whole blocks. One buffer is used again and again: new ones would cost more in page
 faults than everything else together."""
 
@@ -97,7 +97,7 @@ class _Packer:
         self._write = write
         self._keep_owner = keep_owner
         self._tolerates = tolerate_changes
-        self._view = memoryview(bytearray(BUFFER_SIZE))
+        self._view = memoryview(bytearray(CHUNK_SIZE))
         self._used = 0
         self._links: dict[tuple[int, int], bytes] = {}
         """The first path of each file that has several."""
@@ -193,7 +193,7 @@ class _Packer:
         left = size = before.st_size
         view, used = self._view, self._used
         while left:
-            if used == BUFFER_SIZE:
+            if used == CHUNK_SIZE:
                 self._used = used
                 self._flush()
                 used = 0
@@ -219,7 +219,7 @@ class _Packer:
     def _fill(self, count: int) -> None:
         """Write zeros for a file that became shorter."""
         while count:
-            piece = min(count, BUFFER_SIZE - self._used)
+            piece = min(count, CHUNK_SIZE - self._used)
             if not piece:
                 self._flush()
                 continue
@@ -245,7 +245,7 @@ class _Packer:
         self.packed.directories += kind == header_fields.DIRECTORY
         used = self._used
         end = used + len(block)
-        if end <= BUFFER_SIZE:
+        if end <= CHUNK_SIZE:
             self._view[used:end] = block
             self._used = end
         else:
@@ -264,10 +264,10 @@ class _Packer:
 
     def _put(self, data: bytes) -> None:
         used = self._used
-        if used + len(data) > BUFFER_SIZE:
+        if used + len(data) > CHUNK_SIZE:
             self._flush()
             used = 0
-        if len(data) > BUFFER_SIZE:
+        if len(data) > CHUNK_SIZE:
             # A header with a name of a megabyte.
             self._write(memoryview(data))
             return

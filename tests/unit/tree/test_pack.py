@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cacher.errors import LocalError, UsageError
 from cacher.tar.header_fields import BLOCK_SIZE
-from cacher.tree.pack import BUFFER_SIZE, Selection, pack
+from cacher.tree.pack import CHUNK_SIZE, Selection, pack
 from tests.support.local_store_helpers import in_child
 from tests.support.packed_trees import (
     PROGRAMS,
@@ -55,7 +55,7 @@ def varied(root: Path) -> None:
     write(root / "epoch", b"", mtime_ns=0)
     write(root / "block", b"b" * BLOCK_SIZE)
     write(root / "more", b"m" * (BLOCK_SIZE + 1))
-    write(root / "large", os.urandom(3 * BUFFER_SIZE + 17))
+    write(root / "large", os.urandom(3 * CHUNK_SIZE + 17))
     write(root / os.fsdecode(b"\xff\xfe latin"), b"1")
     write(root / "new\nline", b"2")
     write(root / " -rf", b"3")
@@ -155,7 +155,7 @@ def test_pieces_are_views_of_one_full_buffer(tmp_path: Path) -> None:
     assert len(buffers) == 1
     assert len(sizes) > 3
     # A header that no longer fits begins the next one.
-    assert all(BUFFER_SIZE - 4 * BLOCK_SIZE < size <= BUFFER_SIZE for size in sizes[:-1])
+    assert all(CHUNK_SIZE - 4 * BLOCK_SIZE < size <= CHUNK_SIZE for size in sizes[:-1])
     assert all(size % BLOCK_SIZE == 0 for size in sizes)
 
 
@@ -164,7 +164,7 @@ def test_pieces_are_views_of_one_full_buffer(tmp_path: Path) -> None:
 def test_any_place_in_the_buffer(tmp_path: Path, left: int, more: int) -> None:
     """The member after a file begins where the buffer is full, nearly full, or new."""
     root = tmp_path / "root"
-    write(root / "a", os.urandom(BUFFER_SIZE - (left + 2) * BLOCK_SIZE + more))
+    write(root / "a", os.urandom(CHUNK_SIZE - (left + 2) * BLOCK_SIZE + more))
     write(root / "b", os.urandom(3 * BLOCK_SIZE))
     write(root / "c", mtime_ns=10**18 + 1)
     os.utime(root, ns=(10**18, 10**18))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cacher.errors import LocalError, UsageError
-from cacher.tree.pack import BUFFER_SIZE, Selection, pack
+from cacher.tree.pack import CHUNK_SIZE, Selection, pack
 from tests.support.packed_trees import (
     Sink,
     by_tarfile,
@@ -23,7 +23,7 @@ from tests.support.packed_trees import (
     packed,
 )
 
-SIZE = 3 * BUFFER_SIZE
+SIZE = 3 * CHUNK_SIZE
 
 TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# by a test"
 
@@ -64,7 +64,7 @@ def lengthen(path: Path) -> None:
 
 
 def shorten(path: Path) -> None:
-    os.truncate(path, BUFFER_SIZE + 5)
+    os.truncate(path, CHUNK_SIZE + 5)
     os.utime(path, ns=(10**18, 10**18))
 
 
@@ -80,7 +80,7 @@ def rewrite(path: Path) -> None:
     ("change", "content"),
     [
         (lengthen, b"b" * SIZE),
-        (shorten, b"b" * (BUFFER_SIZE + 5) + bytes(SIZE - BUFFER_SIZE - 5)),
+        (shorten, b"b" * (CHUNK_SIZE + 5) + bytes(SIZE - CHUNK_SIZE - 5)),
         (lambda path: os.truncate(path, 0), None),
         (rewrite, b"b" * (SIZE - 1) + b"x"),
     ],
