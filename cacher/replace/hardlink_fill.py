@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator, Mapping
 
 from cacher.replace.dir_attributes import DirAttributes
-from cacher.replace.undo_log import Node, Step, UndoLog, restore_status
+from cacher.replace.undo_log import Node, Step, UndoLog
 from cacher.tree.dir_stack import DirStack
 from cacher.tree.remove import enter_any_mode, make_accessible_fd
 
@@ -25,18 +25,18 @@ class _Impossible(Exception):
 class _Level:
     """A directory that both trees have by then."""
 
-    __slots__ = ("entries", "is_common", "node", "status")
+    __slots__ = ("attributes", "entries", "is_common", "node")
 
     def __init__(
         self,
         node: Node,
-        status: os.stat_result,
+        attributes: DirAttributes,
         entries: Iterator[os.DirEntry[str]],
         *,
         is_common: bool,
     ) -> None:
         self.node = node
-        self.status = status
+        self.attributes = attributes
         """The attributes of the new directory in the end."""
         self.entries = entries
         """The entries of the old one still to link."""
@@ -75,23 +75,25 @@ class HardlinkFill:
         status = os.fstat(self._new)
         self._undo_log.note_status(Step.NEW_STATUS, self._undo_log.root, status)
         make_accessible_fd(self._new)
-        root = _Level(self._undo_log.root, status, self._entries(self._old), is_common=True)
+        root = _Level(
+            self._undo_log.root,
+            DirAttributes.of(status),
+            self._entries(self._old),
+            is_common=True,
+        )
         with DirStack(self._new, root) as news, DirStack[None](self._old, None) as olds:
             while True:
                 level = news.payload
                 if self._link_entries(level, news, olds):
                     continue
                 if not news.depth:
-                    restore_status(news.fd, level.status)
+                    level.attributes.give(news.fd)
                     return
                 directory = os.dup(news.fd)
                 try:
                     news.leave()
                     olds.leave()
-                    if level.is_common and level.status.st_ino in self._attributes:
-                        self._attributes[level.status.st_ino].give(directory)
-                    else:
-                        restore_status(directory, level.status)
+                    level.attributes.give(directory)
                 finally:
                     os.close(directory)
 
@@ -119,6 +121,7 @@ class HardlinkFill:
     ) -> bool:
         """Enter a directory in both trees; return False if the new one has something else there."""
         node = Node(name, level.node)
+        attributes = None
         try:
             os.mkdir(name, 0o700, dir_fd=news.fd)
         except FileExistsError:
@@ -126,14 +129,16 @@ class HardlinkFill:
             if not stat.S_ISDIR(status.st_mode):
                 return False
             self._undo_log.note_status(Step.NEW_STATUS, node, status)
-            common = True
+            attributes = self._attributes.get(status.st_ino) or DirAttributes.of(status)
         else:
             self._added(name, level)
-            common = False
         old = olds.enter(name, None)
-        below = _Level(node, os.fstat(old), self._entries(old), is_common=common)
-        if common:
-            below.status = status
+        below = _Level(
+            node,
+            attributes or DirAttributes.of(os.fstat(old)),
+            self._entries(old),
+            is_common=attributes is not None,
+        )
         enter_any_mode(news, name, below)
         return True
 
