@@ -1,6 +1,6 @@
-"""Small things that many modules do with descriptors and threads: each is written once, here.
+"""Helpers for descriptors, directories and threads that many modules share.
 
-Knows no setting, and nothing of what is in a file.
+Knows no setting and no format of a file.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 BUFFER_SIZE = 256 * 1024
 """Bytes of a buffer that is filled again and again: small enough to stay in a core's cache."""
 
+_CANCEL_INTERVAL = 0.1
+
 
 def read_small(path: str, limit: int) -> bytes:
     """Read up to `limit` bytes of a file, or of a pipe: `<(command)` in a shell.
@@ -27,7 +29,7 @@ def read_small(path: str, limit: int) -> bytes:
     Raises `OSError`, also for a directory, and for a FIFO that nobody writes to, instead of waiting
     for somebody.
     """
-    # Opened without waiting, then read with waiting: the command may take its time.
+    # Open without waiting, then read with waiting: the command may take its time.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         mode = os.fstat(fd).st_mode
@@ -44,7 +46,7 @@ def read_small(path: str, limit: int) -> bytes:
 
 
 def read_full(read: Callable[[memoryview], int], buffer: memoryview) -> int:
-    """Fill `buffer`, wholly unless the end comes first; return the number of bytes, 0 at the end.
+    """Fill `buffer`, unless the end comes first; return the number of bytes, 0 at the end.
 
     `read(buffer)` fills the front of a buffer and returns how many bytes, 0 at the end.
     """
@@ -109,7 +111,7 @@ def require_space(fd: int, size: int, name: str) -> None:
 
 
 def start_thread(thread: Thread, *, jobs: int = 1) -> None:
-    """Start a thread, the first of so many `jobs`.
+    """Start a thread, the first of `jobs`.
 
     Raises `OutOfThreads` where the system has no more, and a signal's exception as it is.
     """
@@ -117,3 +119,16 @@ def start_thread(thread: Thread, *, jobs: int = 1) -> None:
         thread.start()
     except RuntimeError as error:
         raise OutOfThreads.meant_by(error, jobs=jobs) from None
+
+
+def stop_thread(thread: Thread, cancel: Callable[[], None], seconds: float) -> None:
+    """Call `cancel` every 0.1 s until `thread` has ended, for at most `seconds`.
+
+    A thread that is still alive is left behind: it waits for something out of reach, such as a name
+    server.
+    """
+    for _ in range(round(seconds / _CANCEL_INTERVAL)):
+        if not thread.is_alive():
+            return
+        cancel()
+        thread.join(_CANCEL_INTERVAL)

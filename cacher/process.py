@@ -1,8 +1,8 @@
-"""A program that runs beside us, and its pipes. The only starter of processes.
+"""Child processes and their pipes. The only importer of subprocess.
 
-Knows pipes, exit statuses and how a program is stopped; must not know what program it is. What a
-program says on a pipe that nobody reads is read all the same, and its end is kept: a full pipe
-would stop it, and what it said last tells why it failed.
+Knows pipes, exit statuses and how a program is stopped; must not know which program it is. Output
+that nobody wants is read all the same, and the last of it is kept: a full pipe would stop the
+program, and its last words say why it failed.
 """
 
 from __future__ import annotations
@@ -18,36 +18,37 @@ from contextlib import suppress
 from typing import IO, Self
 
 from cacher.errors import LocalError, os_reason
-from cacher.fileio import start_thread
+from cacher.fileio import read_full, start_thread, write_all
 
-KEPT = 1024 * 1024
-"""Bytes of what a program says that are kept, from its end: what it tells of a hundred images."""
+KEPT_OUTPUT = 1024 * 1024
+"""Bytes kept of a program's output, from its end: enough to describe a hundred images."""
 
-PIPE = 1024 * 1024
-"""Bytes in a pipe, where the system lets us choose: Linux's 64 KiB make two programs wait for each
-other. It is also the most that Linux grants by default (fs.pipe-max-size)."""
+PIPE_SIZE = 1024 * 1024
+"""Bytes in a pipe, where a program can choose: with the 64 KiB of Linux two programs wait for each
+other. Linux grants no more than this by default (fs.pipe-max-size)."""
 
-GRACE = 1.0
-"""Seconds between SIGTERM and SIGKILL. podman uses them to clean up; docker's client of version 28
-does not end by a signal as long as it moves an image, and has nothing to clean up."""
+STOP_GRACE = 1.0
+"""Seconds between SIGTERM and SIGKILL. podman cleans up in this time; docker's client of version
+28 ignores signals as long as it moves an image, and has nothing to clean up."""
 
-_LAST_WORDS = 1.0
-"""Seconds to read what is left of a program's words. Whatever it started may hold its pipes."""
+DRAIN_TIME = 1.0
+"""Seconds to read the rest of a program's output. Programs that it started may hold its pipes."""
 
-_USELESS = 64 * 1024 * 1024
-"""Bytes that are read of a program that gives something useless, to see whether it ends."""
+_DISCARD_LIMIT = 64 * 1024 * 1024
+"""Bytes of useless output that are read to see whether the program ends."""
 
 
 class InputClosed(Exception):
-    """The program reads no more of what it is given."""
+    """The program has closed its stdin."""
 
 
 class Child:
-    """A program, from its start to its end; to be used in a `with` block, which stops it.
+    """A child process; use it in a `with` block, which starts and stops it.
 
-    It has a process group of its own: Ctrl-C on a terminal reaches us alone, and we stop it. With
-    `feeds` its stdin is ours to write, else it is empty; with `gives` its stdout is ours to read,
-    else that is kept like stderr. Raises `LocalError` if it cannot be started.
+    It has a process group of its own: Ctrl-C on a terminal does not reach it, `stop` does. With
+    `pipe_stdin` the owner writes its stdin, else that is empty; with `pipe_stdout` the owner reads
+    its stdout, else the last of it is kept, as of stderr. Entering raises `LocalError` if it cannot
+    be started.
     """
 
     def __init__(
@@ -55,13 +56,13 @@ class Child:
         argv: Sequence[str],
         environ: Mapping[str, str],
         *,
-        feeds: bool = False,
-        gives: bool = False,
+        pipe_stdin: bool = False,
+        pipe_stdout: bool = False,
     ) -> None:
         self._argv = list(argv)
         self._environ = environ
-        self._feeds = feeds
-        self._gives = gives
+        self._pipe_stdin = pipe_stdin
+        self._pipe_stdout = pipe_stdout
         self._process: subprocess.Popen[bytes] | None = None
         self._kept = {name: bytearray() for name in ("stdout", "stderr")}
         self._threads: list[threading.Thread] = []
@@ -71,7 +72,7 @@ class Child:
             self._process = subprocess.Popen(  # noqa: S603 - no shell; names cannot be options
                 self._argv,
                 bufsize=0,
-                stdin=subprocess.PIPE if self._feeds else subprocess.DEVNULL,
+                stdin=subprocess.PIPE if self._pipe_stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=dict(self._environ),
@@ -81,7 +82,7 @@ class Child:
             reason = os_reason(error)
             raise LocalError(f"cannot run {self._argv[0]}: {reason}") from error
         try:
-            self._begin(self._process)
+            self._start_readers(self._process)
         except BaseException:
             self.stop()
             raise
@@ -90,13 +91,13 @@ class Child:
     def __exit__(self, *_exc: object) -> None:
         self.stop()
 
-    def _begin(self, process: subprocess.Popen[bytes]) -> None:
+    def _start_readers(self, process: subprocess.Popen[bytes]) -> None:
         for pipe in (process.stdin, process.stdout):
             if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
-                with suppress(OSError):  # more than this user may have
-                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
+                with suppress(OSError):  # above the user's limit
+                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         for name, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
-            if pipe is None or (self._gives and name == "stdout"):
+            if pipe is None or (self._pipe_stdout and name == "stdout"):
                 continue
             thread = threading.Thread(target=_keep, args=(pipe, self._kept[name]), daemon=True)
             start_thread(thread)
@@ -108,65 +109,63 @@ class Child:
         return self._process
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill `buffer` from its stdout, wholly unless the end comes first; 0 at the end."""
-        pipe, filled = self._running.stdout, 0
-        assert pipe is not None  # noqa: S101 - it was made by `gives`
-        while filled < len(buffer) and (count := os.readv(pipe.fileno(), [buffer[filled:]])):
-            filled += count
-        return filled
-
-    def ends(self) -> bool:
-        """Whether the end of its stdout comes soon; what it still gives is thrown away."""
+        """Fill `buffer` from its stdout, unless the end comes first; 0 at the end."""
         pipe = self._running.stdout
-        assert pipe is not None  # noqa: S101 - it was made by `gives`
+        assert pipe is not None  # noqa: S101 - it was made by `pipe_stdout`
+        fd = pipe.fileno()
+        return read_full(lambda rest: os.readv(fd, [rest]), buffer)
+
+    def discard_output(self) -> bool:
+        """Read and discard the rest of its stdout; return whether its end came soon."""
+        pipe = self._running.stdout
+        assert pipe is not None  # noqa: S101 - it was made by `pipe_stdout`
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
-            left = _USELESS
-            while left > 0 and selector.select(_LAST_WORDS):
-                count = len(os.read(pipe.fileno(), PIPE))
+            left = _DISCARD_LIMIT
+            while left > 0 and selector.select(DRAIN_TIME):
+                count = len(os.read(pipe.fileno(), PIPE_SIZE))
                 if not count:
                     return True
                 left -= count
         return False
 
     def write(self, data: memoryview) -> None:
-        """Give it all of `data`. Raises `InputClosed`."""
+        """Write all of `data` to its stdin. Raises `InputClosed`."""
         pipe = self._running.stdin
-        assert pipe is not None  # noqa: S101 - it was made by `feeds`
+        assert pipe is not None  # noqa: S101 - it was made by `pipe_stdin`
         try:
-            while data:
-                data = data[os.write(pipe.fileno(), data) :]
+            write_all(pipe.fileno(), data)
         except BrokenPipeError as error:
             raise InputClosed from error
 
     def end_input(self) -> None:
-        """Let it know that it was given all there is."""
+        """Close its stdin."""
         _close(self._running.stdin)
 
     def wait(self, seconds: float | None = None) -> int | None:
-        """Its exit status once it has ended, -N for signal N; None if that takes too long."""
+        """Wait for its end; return the exit status, -N for signal N, None after `seconds`."""
         try:
             status = self._running.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
         for thread in self._threads:
-            thread.join(_LAST_WORDS)
+            thread.join(DRAIN_TIME)
         return status
 
     @property
     def output(self) -> bytes:
-        """What it said on stdout: the last of it, once it has ended."""
+        """The last of its stdout, once it has ended."""
         return bytes(self._kept["stdout"])
 
     @property
-    def complaint(self) -> str:
-        """What it said on stderr: the last of it, once it has ended."""
+    def error_output(self) -> str:
+        """The last of its stderr, once it has ended."""
         return bytes(self._kept["stderr"]).decode(errors="replace").strip()
 
     def stop(self) -> None:
-        """Make it end, if it has not: it is stopped before its input ends, so that it is not done.
+        """Stop it, if it still runs, with all programs in its process group.
 
-        With all that it started and that is still in its process group.
+        Its input ends after that, so that it does not take the end for success.
         """
         process = self._process
         if process is None:
@@ -175,27 +174,27 @@ class Child:
             if process.poll() is None:
                 _signal(process.pid, signal.SIGTERM)
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(GRACE)
-                # What it started may have stayed, deaf to that, and would take our end for its
-                # input's. Its group is still there then.
+                    process.wait(STOP_GRACE)
+                # A program that it started may ignore SIGTERM, and would take the closed pipe for
+                # the end of its input. The group still exists then.
                 _signal(process.pid, signal.SIGKILL)
         finally:
             if process.poll() is None:
                 _signal(process.pid, signal.SIGKILL)
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(GRACE)
-            # One that runs as somebody else, as by sudo, cannot be killed: its pipes end then.
+                    process.wait(STOP_GRACE)
+            # One that runs as another user, as by sudo, cannot be killed, but its pipes end.
             _close(process.stdin)
-            if self._gives:
+            if self._pipe_stdout:
                 _close(process.stdout)
             if process.poll() is None:
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(GRACE)
-            # Of one that stays nobody waits for the words: the upload that it was for is aborted
-            # after this, and that must not come too late.
+                    process.wait(STOP_GRACE)
+            # Do not wait for the output of one that still runs: the upload that it was for is
+            # aborted after this, and that must not come too late.
             if process.poll() is not None:
                 for thread in self._threads:
-                    thread.join(_LAST_WORDS)
+                    thread.join(DRAIN_TIME)
 
 
 def _signal(group: int, number: signal.Signals) -> None:
@@ -204,12 +203,12 @@ def _signal(group: int, number: signal.Signals) -> None:
 
 
 def _keep(pipe: IO[bytes], kept: bytearray) -> None:
-    """Read a pipe to its end, and keep the last of it."""
+    """Read a pipe to its end, and keep the last bytes."""
     with pipe:
         while piece := os.read(pipe.fileno(), 64 * 1024):
             kept += piece
-            if len(kept) > 2 * KEPT:
-                del kept[:-KEPT]
+            if len(kept) > 2 * KEPT_OUTPUT:
+                del kept[:-KEPT_OUTPUT]
 
 
 def _close(pipe: IO[bytes] | None) -> None:

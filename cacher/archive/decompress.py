@@ -1,4 +1,4 @@
-"""Archives as the world wraps them: tar as it is, in gzip or in zstd. Told apart by their bytes."""
+"""The decompression of archives that other programs made: plain tar, or tar in gzip or zstd."""
 
 from __future__ import annotations
 
@@ -6,56 +6,49 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from cacher.archive.detect_format import BZIP2, GZIP, HEAD_SIZE, LZ4, XZ, ZIP, ZSTD, detect_format
 from cacher.archive.sealed_stream import SealedReader
 from cacher.errors import IntegrityError
-from cacher.fileio import BUFFER_SIZE
+from cacher.fileio import BUFFER_SIZE, read_full
 from cacher.tar.header_fields import verify_checksum
 
 Read = Callable[[memoryview], int]
-"""Fills the front of a buffer; 0 is the end."""
-
-_MAGIC = 512
-"""Bytes that tell: a tar header."""
+"""Fills the front of a buffer and returns the number of bytes; 0 at the end."""
 
 _GZIP_WINDOW = 31
-"""What zlib calls "gzip alone, with any window"."""
+"""zlib's number for "gzip alone, with any window"."""
 
-_OTHERS = {
-    b"\xfd7zXZ\x00": "xz",
-    b"BZh": "bzip2",
-    b"\x04\x22\x4d\x18": "lz4",
-    b"PK\x03\x04": "zip",
-}
+_REFUSED = {XZ: "xz", BZIP2: "bzip2", LZ4: "lz4", ZIP: "zip"}
 
 
 @contextmanager
-def unwrapped(read: Read, clock: Callable[[], float]) -> Iterator[Read]:
-    """What is in the wrapping, whatever it is; each read fills its buffer, or is the last.
+def open_decompressed(read: Read, clock: Callable[[], float]) -> Iterator[Read]:
+    """Give a function that reads a tar stream, decompressed if need be.
 
-    Raises `IntegrityError`: for an unknown wrapping, and for one that is damaged or cut off.
+    Each of its calls fills the buffer, unless the end comes first. Opening and reading raise
+    `IntegrityError` for an unknown format, and for a stream that is damaged or cut off.
     """
-    stream = _Peeked(read)
-    head = stream.head
-    for magic, name in _OTHERS.items():
-        if head.startswith(magic):
-            raise IntegrityError(f"it is compressed by {name}", "tar, gzip and zstd are read")
-    if head.startswith(b"\x1f\x8b"):
-        yield _Gunzip(stream.readinto).readinto
-    elif head[:4] == b"\x28\xb5\x2f\xfd" or (head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5):
+    stream = _PeekedStream(read)
+    name = detect_format(stream.head)
+    if name in _REFUSED:
+        raise IntegrityError(f"it is compressed by {_REFUSED[name]}", "tar, gzip and zstd are read")
+    if name == GZIP:
+        yield _GzipReader(stream.readinto).readinto
+    elif name == ZSTD:
         with SealedReader(stream.readinto, clock) as reader:
             yield reader.readinto
     else:
-        _require_tar(head)
-        yield _Whole(stream.readinto).readinto
+        _require_tar(stream.head)
+        yield lambda buffer: read_full(stream.readinto, buffer)
 
 
 def _require_tar(head: bytes) -> None:
-    """Raises `IntegrityError` unless it begins as a tar archive does."""
+    """Raise `IntegrityError` unless a stream begins as a tar archive does, of any age."""
     if not head:
         raise IntegrityError("it is empty")
-    if len(head) == _MAGIC:
+    if len(head) == HEAD_SIZE:
         try:
-            verify_checksum(head)  # of any age: "ustar" came later than tar
+            verify_checksum(head)  # "ustar" came later than tar
         except IntegrityError:
             pass
         else:
@@ -63,16 +56,13 @@ def _require_tar(head: bytes) -> None:
     raise IntegrityError("it is not a tar archive, nor one in gzip or zstd")
 
 
-class _Peeked:
-    """A stream whose first bytes were looked at."""
+class _PeekedStream:
+    """A stream whose first bytes, `head`, are known before they are read."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
-        self._buffer = memoryview(bytearray(_MAGIC))
-        filled = 0
-        while filled < _MAGIC and (count := read(self._buffer[filled:])):
-            filled += count
-        self._left = self._buffer[:filled]
+        buffer = memoryview(bytearray(HEAD_SIZE))
+        self._left = buffer[: read_full(read, buffer)]
         self.head = bytes(self._left)
 
     def readinto(self, buffer: memoryview) -> int:
@@ -83,20 +73,7 @@ class _Peeked:
         return len(piece)
 
 
-class _Whole:
-    """A stream in buffers that are full."""
-
-    def __init__(self, read: Read) -> None:
-        self._read = read
-
-    def readinto(self, buffer: memoryview) -> int:
-        filled = 0
-        while filled < len(buffer) and (count := self._read(buffer[filled:])):
-            filled += count
-        return filled
-
-
-class _Gunzip:
+class _GzipReader:
     """The content of a gzip file, which may have several members (RFC 1952, section 2.2)."""
 
     def __init__(self, read: Read) -> None:
@@ -106,37 +83,34 @@ class _Gunzip:
         self._left: bytes | memoryview = b""
 
     def readinto(self, buffer: memoryview) -> int:
-        filled = 0
-        while filled < len(buffer) and (piece := self._some(len(buffer) - filled)):
-            buffer[filled : filled + len(piece)] = piece
-            filled += len(piece)
-        return filled
+        return read_full(self._inflate, buffer)
 
-    def _some(self, limit: int) -> bytes:
-        """At most `limit` more bytes; none at the end."""
+    def _inflate(self, buffer: memoryview) -> int:
+        """Fill the front of `buffer`; 0 at the end."""
         while True:
             if self._inflater.eof and not self._begin_member():
-                return b""
-            data = self._left or self._more()
+                return 0
+            data = self._left or self._next_input()
             if not data:
                 raise IntegrityError("the gzip stream is cut off")
             try:
-                piece = self._inflater.decompress(data, limit)
+                piece = self._inflater.decompress(data, len(buffer))
             except zlib.error as error:
                 raise IntegrityError(f"the gzip stream is damaged: {error}") from error
             self._left = self._inflater.unconsumed_tail
             if piece:
-                return piece
+                buffer[: len(piece)] = piece
+                return len(piece)
 
     def _begin_member(self) -> bool:
-        """Go on to the next member, if there is one. Padding with zeros is none, as for gzip."""
+        """Go on to the next member, if there is one; as gzip does, skip zeros after the last."""
         rest: bytes | memoryview = self._inflater.unused_data
         while not (rest := bytes(rest).lstrip(b"\0")):
-            if not (rest := self._more()):
+            if not (rest := self._next_input()):
                 return False
         self._inflater = zlib.decompressobj(_GZIP_WINDOW)
         self._left = rest
         return True
 
-    def _more(self) -> memoryview:
+    def _next_input(self) -> memoryview:
         return self._buffer[: self._read(self._buffer)]

@@ -1,59 +1,67 @@
-"""The format of a stream that is not zstd, by its first bytes: for people who stored it so."""
+"""The format of a stream by its first bytes: zstd, another compression, or an archive.
+
+The one place for magic numbers of formats; those of zstd are in `zstd_frames.py`.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from cacher.archive.zstd_frames import MAGIC, SKIPPABLE
+from cacher.archive.zstd_frames import ZSTD_MAGIC, is_skippable
 from cacher.errors import IntegrityError
 
-HEAD = 512
-"""Bytes that are enough to tell: a tar header."""
+HEAD_SIZE = 512
+"""Bytes that are enough to detect every format: a tar header."""
 
-_STORE = "`cacher dir upload` stores it as zstd, under another KEY"
+ZSTD, GZIP, XZ, BZIP2, LZ4, ZIP = "zstd", "gzip", "xz", "bzip2", "lz4", "a zip archive"
+_EMPTY_ZIP, _SEVEN_ZIP = "an empty zip archive", "a 7z archive"
+_TAR = "a tar archive without compression"
 
-
-class _Format(NamedTuple):
-    name: str
-    magic: bytes
-    unpack: str
-    """How to unpack it if it holds a directory."""
-    offset: int = 0
-
-
-def _tar(flag: str) -> str:
-    return f"if it has a directory, `cacher download KEY - | tar x{flag} -C DIR` unpacks it"
-
-
-_FILE = "`cacher download KEY FILE` fetches it, to be unpacked in DIR"
-
-_FORMATS = (
-    _Format("gzip", b"\x1f\x8b", _tar("z")),
-    _Format("xz", b"\xfd7zXZ\0", _tar("J")),
-    _Format("bzip2", b"BZh", _tar("j")),
-    _Format("lz4", b"\x04\x22\x4d\x18", _FILE),
-    _Format("a zip archive", b"PK\x03\x04", _FILE),
-    _Format("an empty zip archive", b"PK\x05\x06", _FILE),
-    _Format("a 7z archive", b"7z\xbc\xaf\x27\x1c", _FILE),
+_MAGICS = (
+    (b"\x1f\x8b", 0, GZIP),
+    (b"\xfd7zXZ\0", 0, XZ),
+    (b"BZh", 0, BZIP2),
+    (b"\x04\x22\x4d\x18", 0, LZ4),
+    (b"PK\x03\x04", 0, ZIP),
+    (b"PK\x05\x06", 0, _EMPTY_ZIP),
+    (b"7z\xbc\xaf\x27\x1c", 0, _SEVEN_ZIP),
     # POSIX ustar and pax, and GNU's: both begin so.
-    _Format("a tar archive without compression", b"ustar", _tar(""), offset=257),
+    (b"ustar", 257, _TAR),
 )
+
+_TAR_FLAGS = {GZIP: "z", XZ: "J", BZIP2: "j", _TAR: ""}
+"""How tar is called to unpack a directory in that format."""
+
+
+def detect_format(head: bytes) -> str | None:
+    """Return the name of a stream's format, None for one that is not known here.
+
+    `head` is its first `HEAD_SIZE` bytes, or all of a shorter stream. A tar archive older than
+    POSIX has no magic number and is not recognised.
+    """
+    magic = int.from_bytes(head[:4], "little")
+    if len(head) >= 4 and (magic == ZSTD_MAGIC or is_skippable(magic)):
+        return ZSTD
+    return next((name for magic, start, name in _MAGICS if head.startswith(magic, start)), None)
 
 
 def require_zstd(head: bytes) -> None:
-    """Raises `IntegrityError` for a stream that does not begin as zstd does.
+    """Raise `IntegrityError`, with a hint how to unpack it, unless a stream begins as zstd does.
 
-    `head` is its first `HEAD` bytes, fewer if it has no more.
+    `head` is its first `HEAD_SIZE` bytes, or all of a shorter stream.
     """
     if not head:
         raise IntegrityError("it is empty")
-    magic = int.from_bytes(head[:4], "little")
     # A stream that is cut off within the first four bytes is for the decoder to refuse.
-    if len(head) < 4 or magic == MAGIC or magic & ~0xF == SKIPPABLE:
+    if len(head) < 4 or (name := detect_format(head)) == ZSTD:
         return
-    for form in _FORMATS:
-        if head.startswith(form.magic, form.offset):
-            raise IntegrityError(f"it is {form.name}, not zstd", f"{form.unpack}; {_STORE}")
+    if name is None:
+        raise IntegrityError(
+            "it is not a zstd stream", "`cacher download KEY FILE` fetches it as it is"
+        )
+    if (flag := _TAR_FLAGS.get(name)) is not None:
+        unpack = f"if it has a directory, `cacher download KEY - | tar x{flag} -C DIR` unpacks it"
+    else:
+        unpack = "`cacher download KEY FILE` fetches it, to be unpacked in DIR"
     raise IntegrityError(
-        "it is not a zstd stream", "`cacher download KEY FILE` fetches it as it is"
+        f"it is {name}, not zstd",
+        f"{unpack}; `cacher dir upload` stores it as zstd, under another KEY",
     )

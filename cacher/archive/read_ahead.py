@@ -1,37 +1,30 @@
-"""A thread that fills a few buffers, over and over, while another empties them."""
+"""A thread that fills a few buffers, again and again, while another uses their content."""
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Self
 
-from cacher.fileio import start_thread
+from cacher.fileio import start_thread, stop_thread
 from cacher.time_limits import LIMITS
 
-BUFFER = 1024 * 1024
-"""Bytes in a buffer. Of 512, so that a tar header never lies across two."""
+READ_AHEAD_SIZE = 1024 * 1024
+"""Bytes in a buffer: a multiple of 512, so that no tar header lies across two."""
 
-COUNT = 8
-
-_AGAIN = 0.1
-"""Seconds after which a thread that has not ended is cancelled again."""
-
-_TIMES = math.ceil(LIMITS.undo / _AGAIN)
-"""How often, before it is left behind: what it waits for is out of reach, as a name server is."""
+READ_AHEAD_COUNT = 8
 
 _EMPTY = memoryview(b"")
 
 
 class ReadAhead:
-    """Runs `fill` ahead in a thread of its own. `fill(buffer)` fills all of it, or less at the end.
+    """Buffers that `fill` fills in a thread of its own.
 
-    `cancel` must make a `fill` that waits for something end soon; it is called until it has.
-    Only the owner's thread may call the methods. `clock` gives seconds. Of what was handed out,
-    `keep` buffers stay good besides the last.
+    `fill(buffer)` fills all of it, or less at the end, and returns the number of bytes. `cancel`
+    must make a `fill` that waits end soon; it is called until it has. `clock` gives seconds. Only
+    the owner's thread may call the methods. `keep` views before the last one stay valid.
     """
 
     def __init__(
@@ -48,23 +41,23 @@ class ReadAhead:
         self._clock = clock
         self._free: SimpleQueue[memoryview | None] = SimpleQueue()
         self._full: SimpleQueue[tuple[memoryview, memoryview] | BaseException] = SimpleQueue()
-        self._given: deque[memoryview] = deque()
+        self._in_use: deque[memoryview] = deque()
         self._is_over = False
         self.filling = 0.0
         """Seconds in `fill`."""
         self.waiting = 0.0
-        """Seconds that the owner had to wait for a full buffer."""
+        """Seconds that the owner waited for a full buffer."""
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     def next(self) -> memoryview:
-        """What the next buffer holds, while an earlier one is given back; empty at the end.
+        """Return the content of the next buffer, empty at the end; an earlier one is reused.
 
-        Raises what `fill` raised.
+        Raises the errors of `fill`.
         """
         if self._is_over:
             return _EMPTY
-        if len(self._given) > self._keep:
-            self._free.put(self._given.popleft())
+        if len(self._in_use) > self._keep:
+            self._free.put(self._in_use.popleft())
         start = self._clock()
         filled = self._full.get()
         self.waiting += self._clock() - start
@@ -72,23 +65,22 @@ class ReadAhead:
             self._is_over = True
             raise filled
         buffer, content = filled
-        self._given.append(buffer)
+        self._in_use.append(buffer)
         self._is_over = not content
         return content
 
     def close(self) -> None:
-        """Stop the thread, wherever it is, and return once it has ended, or after a few seconds."""
+        """Stop the thread and wait for its end, at most a few seconds."""
         self._free.put(None)
-        for _ in range(_TIMES):
-            if not self._thread.is_alive():
-                return
-            if not self._is_over:
-                self._cancel()
-            self._thread.join(_AGAIN)
+        stop_thread(self._thread, self._cancel_fill, LIMITS.undo)
+
+    def _cancel_fill(self) -> None:
+        if not self._is_over:
+            self._cancel()
 
     def __enter__(self) -> Self:
-        for _ in range(COUNT):
-            self._free.put(memoryview(bytearray(BUFFER)))
+        for _ in range(READ_AHEAD_COUNT):
+            self._free.put(memoryview(bytearray(READ_AHEAD_SIZE)))
         start_thread(self._thread)
         return self
 

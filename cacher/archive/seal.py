@@ -1,7 +1,7 @@
-"""The seal: a last frame that proves a stream whole, and that no other zstd tool looks at.
+"""The seal: a last frame that proves a stream complete, and that other zstd tools ignore.
 
-One skippable frame of exactly 512 bytes (docs/formats.md), so that the end of an object is all it
-takes to read it. Knows bytes; must not know where they are kept.
+One skippable frame of exactly 512 bytes (docs/formats.md), so that reading the end of an object is
+enough. Knows bytes; must not know where they are stored.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from typing import Any, NamedTuple
 
 from cacher.errors import IntegrityError
 
-SIZE = 512
+SEAL_SIZE = 512
 """Bytes of the whole frame, header included, in every version of the format."""
 
-MAGIC = 0x184D2A5C
+SEAL_MAGIC = 0x184D2A5C
 """One of the sixteen that zstd skips (RFC 8878, section 3.1.2); pzstd uses 0x184D2A50."""
 
-FORMAT = 1
+SEAL_VERSION = 1
 
-_HEADER = MAGIC.to_bytes(4, "little") + (SIZE - 8).to_bytes(4, "little")
+_HEADER = SEAL_MAGIC.to_bytes(4, "little") + (SEAL_SIZE - 8).to_bytes(4, "little")
 _SIGNATURE = b"cacher-seal "
 
 
 class Seal(NamedTuple):
-    """What was stored: `size` bytes, before they were compressed, of a `kind` of archive.
+    """The record of a stream: `size` bytes before compression, of an archive of that `kind`.
 
-    It has so many `members` (files, directories, links), with `content` bytes in the files.
-    `sha256` is the hex digest of all the bytes before the seal; `created` is POSIX seconds.
+    It has `members` (files, directories, links), and `content` bytes in its files. `sha256` is the
+    hex digest of all bytes before the seal; `created` is POSIX seconds.
     """
 
     kind: str
@@ -38,8 +38,8 @@ class Seal(NamedTuple):
     created: int
 
     def frame(self) -> bytes:
-        """The seal as it ends a stream."""
-        told = {
+        """Return the frame that ends a stream."""
+        fields = {
             "kind": self.kind,
             "members": self.members,
             "content": self.content,
@@ -47,28 +47,28 @@ class Seal(NamedTuple):
             "sha256": self.sha256,
             "created": self.created,
         }
-        text = b"%b%d %b\n" % (_SIGNATURE, FORMAT, json.dumps(told).encode("ascii"))
-        return _HEADER + text.ljust(SIZE - len(_HEADER))
+        text = b"%b%d %b\n" % (_SIGNATURE, SEAL_VERSION, json.dumps(fields).encode("ascii"))
+        return _HEADER + text.ljust(SEAL_SIZE - len(_HEADER))
 
 
-def may_be(frame: bytes) -> bool:
-    """Whether these bytes, the whole of a skippable frame, are a seal of any version."""
+def is_seal(frame: bytes) -> bool:
+    """Whether a whole skippable frame is a seal, of any version."""
     return frame[:4] == _HEADER[:4] and frame[8:].startswith(_SIGNATURE)
 
 
-def parse(frame: bytes) -> Seal:
-    """The seal that a frame is; raises `IntegrityError` for one that cannot be understood."""
+def parse_seal(frame: bytes) -> Seal:
+    """Return the seal in a frame. Raises `IntegrityError` if it is damaged or too new."""
     version, _, text = frame[8 + len(_SIGNATURE) :].partition(b" ")
     if not version.isdigit():
         raise _damaged()
-    if int(version) != FORMAT:
+    if int(version) != SEAL_VERSION:
         raise IntegrityError(
             f"its seal has version {int(version)}, which this cacher does not know",
             "a newer cacher reads it",
         )
     try:
-        told: Any = json.loads(text)
-        seal = Seal(**{name: told[name] for name in Seal._fields})
+        fields: Any = json.loads(text)
+        seal = Seal(**{name: fields[name] for name in Seal._fields})
     except (ValueError, KeyError, TypeError, RecursionError):
         raise _damaged() from None
     counts = (seal.members, seal.content, seal.size, seal.created)
@@ -79,10 +79,10 @@ def parse(frame: bytes) -> Seal:
     return seal
 
 
-def find(tail: bytes) -> Seal | None:
-    """The seal at the end of a stream whose last bytes these are, if it has one."""
-    frame = tail[-SIZE:]
-    return parse(frame) if len(frame) == SIZE and may_be(frame) else None
+def find_seal(tail: bytes) -> Seal | None:
+    """Return the seal of a stream that ends with these bytes, None if it has none."""
+    frame = tail[-SEAL_SIZE:]
+    return parse_seal(frame) if len(frame) == SEAL_SIZE and is_seal(frame) else None
 
 
 def _damaged() -> IntegrityError:

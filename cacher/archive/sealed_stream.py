@@ -1,4 +1,4 @@
-"""A sealed zstd stream, written and read: what is in it is tar, or whatever else.
+"""A writer and a reader of sealed zstd streams, whatever they contain.
 
 Knows frames, digests and the seal; must not know where the bytes go to or come from.
 """
@@ -9,20 +9,19 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol, Self
 
-from cacher.archive import seal as seals
 from cacher.archive.background_hash import BackgroundSha256
-from cacher.archive.seal import Seal
+from cacher.archive.seal import SEAL_SIZE, Seal, is_seal, parse_seal
 from cacher.archive.zstd import Compressor, Decompressor
 from cacher.archive.zstd_frames import FrameScanner, Segment
 from cacher.errors import IntegrityError
 from cacher.fileio import BUFFER_SIZE, read_full
 
 BUFFERS = 6
-"""How many of them: hashing may be behind by as many, less the one that is filled."""
+"""Hashing may be behind by as many buffers, less the one that is being filled."""
 
 
 class ByteWriter(Protocol):
-    """Where a stream goes to."""
+    """The destination of a stream."""
 
     def write(self, data: bytes) -> None:
         """Take all of `data`."""
@@ -30,10 +29,10 @@ class ByteWriter(Protocol):
 
 
 class SealedWriter:
-    """Compresses what is written, and ends it with a seal. It publishes nothing: `target` does.
+    """A compressor that ends its stream with a seal. It commits nothing: `target` does.
 
-    `clock` gives seconds: those that pass in compressing and in `target.write` are counted. To be
-    used in a `with` block, which ends its thread.
+    `clock` gives seconds: those in compressing and in `target.write` are counted. Use it in a
+    `with` block, which ends its thread.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class SealedWriter:
         self.compressing = 0.0
         self.storing = 0.0
         self.size = 0
-        """Bytes that were written, before compression."""
+        """Bytes written, before compression."""
 
     def __enter__(self) -> Self:
         self._digest.__enter__()
@@ -57,17 +56,17 @@ class SealedWriter:
 
     def write(self, data: memoryview) -> None:
         """Take all of `data`, which may be reused at once."""
-        self._put_all(self._compressor.compress(data))
+        self._write_all(self._compressor.compress(data))
         self.size += data.nbytes
 
     def finish(self, kind: str, *, members: int, content: int, created: int) -> Seal:
-        """End the stream with its seal."""
-        self._put_all(self._compressor.finish())
+        """End the stream with its seal, and return it."""
+        self._write_all(self._compressor.finish())
         seal = Seal(kind, members, content, self.size, self._digest.hexdigest(), created)
         self._target.write(seal.frame())
         return seal
 
-    def _put_all(self, outputs: Iterator[bytes]) -> None:
+    def _write_all(self, outputs: Iterator[bytes]) -> None:
         clock = self._clock
         before = clock()
         for output in outputs:
@@ -81,10 +80,10 @@ class SealedWriter:
 
 
 class SealedReader:
-    """What was compressed, and whether it is all: the end is a proved one.
+    """A decompressor that verifies the frames and the seal, so that the end is a proved one.
 
-    `read` fills the front of a buffer with the next bytes of the stream; 0 is its end. The
-    seconds that pass in it are counted in `fetching`. To be used in a `with` block, which ends its
+    `read` fills the front of a buffer with the next bytes of the stream and returns how many, 0 at
+    the end. The seconds in it are counted in `fetching`. Use it in a `with` block, which ends its
     thread.
     """
 
@@ -92,18 +91,18 @@ class SealedReader:
         self._read = read
         self._clock = clock
         self._buffers = [(memoryview(bytearray(BUFFER_SIZE)), 0) for _ in range(BUFFERS)]
-        """With the number of the last piece of each that is being hashed."""
+        """Each with the number of its last piece that was given to be hashed."""
         self._buffer, self._last = self._buffers.pop()
         self._frames = FrameScanner()
         self._segments: deque[Segment] = deque()
         self._digest = BackgroundSha256()
-        self._before = ""
-        self._frame = bytearray()
-        self._decompressor = Decompressor(self._more)
+        self._digest_before = ""
+        self._skippable = bytearray()
+        self._decompressor = Decompressor(self._next_data)
         self.fetching = 0.0
         self._size = 0
         self.seal: Seal | None = None
-        """What ended the stream, once all was read; None if nothing did."""
+        """The seal of the stream, once all was read; None if it has none."""
 
     def __enter__(self) -> Self:
         self._digest.__enter__()
@@ -111,13 +110,13 @@ class SealedReader:
 
     def __exit__(self, *_exc: object) -> None:
         self._digest.close()
-        # It knows us and we know it: together they would keep their buffers for long.
+        # A reference cycle would keep the buffers for long.
         del self._decompressor
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill `buffer`, wholly unless the end comes first; 0 at the end.
 
-        Raises `IntegrityError` for a stream that is cut off, damaged, or not what its seal says.
+        Raises `IntegrityError` for a stream that is cut off, damaged, or differs from its seal.
         """
         filled = read_full(self._decompressor.readinto, buffer)
         self._size += filled
@@ -125,14 +124,14 @@ class SealedReader:
             raise IntegrityError("its seal records another size")
         return filled
 
-    def _more(self) -> memoryview:
-        """The next bytes of data frames; an empty view at the proved end of the stream."""
+    def _next_data(self) -> memoryview:
+        """Return the next bytes of data frames; an empty view at the proved end of the stream."""
         while True:
             while self._segments:
                 segment = self._segments.popleft()
-                if self._take(segment):
+                if self._verify(segment):
                     return segment.view
-            self._turn()
+            self._switch_buffer()
             start = self._clock()
             count = self._read(self._buffer)
             self.fetching += self._clock() - start
@@ -143,27 +142,27 @@ class SealedReader:
             raise IntegrityError("the zstd stream is cut off")
         return self._buffer[:0]
 
-    def _turn(self) -> None:
-        """Go on to the next buffer, once nobody reads what it holds."""
+    def _switch_buffer(self) -> None:
+        """Go on to the next buffer, once its content has been hashed."""
         self._buffers.append((self._buffer, self._last))
         self._buffer, last = self._buffers.pop(0)
         self._digest.wait(last)
 
-    def _take(self, segment: Segment) -> bool:
-        """Account for a segment; whether it is to be decompressed."""
+    def _verify(self, segment: Segment) -> bool:
+        """Hash a segment and verify a seal; return whether it is to be decompressed."""
         if self.seal is not None:
             raise IntegrityError("something follows its seal")
         if segment.is_data:
             self._last = self._digest.update(segment.view)
             return True
         if segment.begins:
-            self._frame = bytearray()
-            self._before = self._digest.hexdigest()
+            self._skippable = bytearray()
+            self._digest_before = self._digest.hexdigest()
         self._last = self._digest.update(segment.view)
-        if len(self._frame) < seals.SIZE:
-            self._frame += segment.view[: seals.SIZE]
-        if segment.ends and seals.may_be(frame := bytes(self._frame)):
-            self.seal = seals.parse(frame)
-            if self.seal.sha256 != self._before:
+        if len(self._skippable) < SEAL_SIZE:
+            self._skippable += segment.view[:SEAL_SIZE]
+        if segment.ends and is_seal(frame := bytes(self._skippable)):
+            self.seal = parse_seal(frame)
+            if self.seal.sha256 != self._digest_before:
                 raise IntegrityError("its bytes are not those that were sealed")
         return False

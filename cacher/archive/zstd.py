@@ -1,6 +1,6 @@
-"""zstd, compressed and decompressed. The only importer of zstandard.
+"""The zstd compressor and decompressor. The only importer of zstandard.
 
-Where there is none for this Python, Python 3.14's own does the same: `zstd_stdlib.py`.
+Where zstandard is missing, Python 3.14's own zstd does the same: `zstd_stdlib.py`.
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from cacher.archive.zstd_settings import (
-    CHUNK,
     LEVEL,
     LEVELS,
-    THREADS,
-    WINDOW,
+    MAX_WINDOW,
+    OUTPUT_SIZE,
     check_level,
-    damage,
-    failure,
+    compression_error,
+    decompression_error,
+    default_threads,
     job_size,
-    shortage,
-    threads,
+    out_of_memory,
 )
 from cacher.errors import CacherError, LocalError
 from cacher.fileio import BUFFER_SIZE
 
-__all__ = ["LEVEL", "LEVELS", "LIBRARY", "THREADS", "Compressor", "Decompressor", "threads"]
+__all__ = ["LEVEL", "LEVELS", "LIBRARY", "Compressor", "Decompressor"]
 
 _MISSING: ImportError | None = None
 try:
@@ -35,10 +34,10 @@ except ImportError as _error:
 
 
 class Compressor:
-    """One frame, with a checksum. What it gives depends on the data and the level alone.
+    """A compressor of one frame, with a checksum.
 
-    Not on the number of threads: even with one it works as with many, since the
-    single-threaded mode would give other bytes.
+    Its output depends on the data and the level, not on the number of threads: one thread works in
+    the mode for many, since the single-threaded mode gives other bytes.
     """
 
     def __init__(self, level: int = LEVEL, workers: int | None = None) -> None:
@@ -46,52 +45,52 @@ class Compressor:
         try:
             parameters = zstandard.ZstdCompressionParameters.from_level(
                 level,
-                threads=workers or threads(),
+                threads=workers or default_threads(),
                 job_size=job_size(level),
                 write_checksum=True,
                 write_content_size=False,
             )
             compressor = zstandard.ZstdCompressor(compression_params=parameters)
-            self._chunker = compressor.chunker(chunk_size=CHUNK)
+            self._chunker = compressor.chunker(chunk_size=OUTPUT_SIZE)
         except (MemoryError, zstandard.ZstdError) as error:
             raise _failed(error) from error
 
     def compress(self, data: memoryview) -> Iterator[bytes]:
-        """Take `data`, which may be reused once all output there is was asked for.
+        """Yield the output there is; `data` may be reused once all of it was yielded.
 
         Raises `LocalError` where there is not enough memory, as `finish` does.
         """
-        return _guarded(lambda: self._chunker.compress(data))
+        return _translate_errors(lambda: self._chunker.compress(data))
 
     def finish(self) -> Iterator[bytes]:
-        """The rest of the frame, which ends here."""
-        return _guarded(self._chunker.finish)
+        """Yield the rest of the frame, and end it."""
+        return _translate_errors(self._chunker.finish)
 
 
-def _guarded(ask: Callable[[], Iterable[bytes]]) -> Iterator[bytes]:
+def _translate_errors(call: Callable[[], Iterable[bytes]]) -> Iterator[bytes]:
     try:
-        yield from ask()
+        yield from call()
     except (MemoryError, zstandard.ZstdError) as error:
         raise _failed(error) from error
 
 
 def _failed(error: Exception) -> CacherError:
     if isinstance(error, MemoryError):
-        return failure("not enough memory")
-    return failure(str(error).rpartition("error: ")[2])
+        return compression_error("not enough memory")
+    return compression_error(str(error).rpartition("error: ")[2])
 
 
 class Decompressor:
     """The content of data frames.
 
-    `more` gives the next bytes of the frames, an empty view at their end, which it must have
-    proved: zstandard's reader takes a frame that is cut off for the end.
+    `next_data` returns the next bytes of the frames, an empty view at their end, which it must
+    have proved: zstandard's reader takes a frame that is cut off for the end.
     """
 
-    def __init__(self, more: Callable[[], memoryview]) -> None:
-        decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW)
+    def __init__(self, next_data: Callable[[], memoryview]) -> None:
+        decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
         self._reader = decompressor.stream_reader(
-            _Source(more),  # type: ignore[arg-type]
+            _Source(next_data),  # type: ignore[arg-type]
             read_size=BUFFER_SIZE,
             read_across_frames=True,
         )
@@ -99,25 +98,25 @@ class Decompressor:
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer`; 0 at the end.
 
-        Raises `IntegrityError`, and what `more` raises.
+        Raises `IntegrityError`, and the errors of `next_data`.
         """
         try:
             return self._reader.readinto(buffer)
         except zstandard.ZstdError as error:
-            raise damage(str(error).removeprefix("zstd decompress error: ")) from error
+            raise decompression_error(str(error).removeprefix("zstd decompress error: ")) from error
         except MemoryError as error:
-            raise shortage() from error
+            raise out_of_memory() from error
 
 
 class _Source:
-    """A file, as far as zstandard's reader wants one."""
+    """The part of a file that zstandard's reader uses."""
 
-    def __init__(self, more: Callable[[], memoryview]) -> None:
-        self._more = more
+    def __init__(self, next_data: Callable[[], memoryview]) -> None:
+        self._next_data = next_data
 
     def read(self, _size: int) -> memoryview:
-        """Not what was asked for, but what there is: the reader takes any size."""
-        return self._more()
+        """Return the bytes there are, not as many as asked for: the reader takes any size."""
+        return self._next_data()
 
 
 if _MISSING:
@@ -136,4 +135,4 @@ if _MISSING:
     Decompressor = zstd_stdlib.Decompressor  # type: ignore[assignment,misc]
 else:
     LIBRARY = f"{'.'.join(map(str, zstandard.ZSTD_VERSION))} of zstandard {zstandard.__version__}"
-"""What does the work, for people to read."""
+"""The library in use, for people."""

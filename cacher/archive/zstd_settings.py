@@ -1,4 +1,4 @@
-"""How we compress and what we decompress, whichever library does it, and what damage is called."""
+"""The settings and the errors of zstd, whichever library is used."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ LEVEL = 3
 """zstd's own default."""
 
 LEVELS = range(1, 20)
-"""Of `zstd` without --ultra: the higher ones need more memory to be decompressed."""
+"""Those of `zstd` without --ultra: higher ones need more memory to be decompressed."""
 
-THREADS = 8
-"""At most so many: each takes some 20 MiB, and eight outrun any disk."""
+MAX_THREADS = 8
+"""Each takes some 20 MiB, and eight are faster than any disk."""
 
-JOB = 4 * 1024 * 1024
+JOB_SIZE = 4 * 1024 * 1024
 """Bytes that a thread compresses at a time. zstd's own choice is 8 MiB, which takes 7 % longer on a
 npm tree, and 67 MiB in place of 40; this one makes it 0.5 % larger."""
 
-CHUNK = 256 * 1024
-"""Bytes of output at a time. Threads that end together would else give 12 MiB at once."""
+OUTPUT_SIZE = 256 * 1024
+"""Bytes of output at a time. Threads that end together would otherwise give 12 MiB at once."""
 
-SLOW = 10
-"""From this level on the window is larger, and so zstd's choice of a job is kept."""
+SLOW_LEVEL = 10
+"""From this level on the window is larger, so zstd chooses the size of a job."""
 
-WINDOW_LOG = 27
+MAX_WINDOW_LOG = 27
 
-WINDOW = 1 << WINDOW_LOG
-"""Bytes: what `zstd -d` accepts at its defaults (128 MiB)."""
+MAX_WINDOW = 1 << MAX_WINDOW_LOG
+"""Bytes: the limit of `zstd -d` at its defaults (128 MiB)."""
 
 
-def threads() -> int:
-    """How many threads this machine gives us, within reason."""
+def default_threads() -> int:
+    """Return how many threads compress: as many as the machine has, at most `MAX_THREADS`."""
     if sys.platform == "linux":
         available = len(os.sched_getaffinity(0))
     else:
         available = os.cpu_count() or 1
-    return min(available, THREADS)
+    return min(available, MAX_THREADS)
 
 
 def check_level(level: int) -> None:
-    """Raises `UsageError`."""
+    """Raise `UsageError` unless `level` is one of `LEVELS`."""
     if level not in LEVELS:
         raise UsageError(f"--level {level}: not from {LEVELS[0]} to {LEVELS[-1]}")
 
 
 def job_size(level: int) -> int:
-    """Bytes; 0 is zstd's choice."""
-    return JOB if level < SLOW else 0
+    """Return the bytes of a job; 0 lets zstd choose."""
+    return JOB_SIZE if level < SLOW_LEVEL else 0
 
 
-def damage(complaint: str) -> CacherError:
-    """What a library's complaint about a stream means."""
-    reason = complaint.lower()
+def decompression_error(message: str) -> CacherError:
+    """Return the error for a library's message about a stream."""
+    reason = message.lower()
     if "requires too much memory" in reason:
         return IntegrityError(
             "its zstd window is larger than 128 MiB",
@@ -63,9 +63,9 @@ def damage(complaint: str) -> CacherError:
     return IntegrityError(f"the zstd stream is damaged: {reason}")
 
 
-def failure(complaint: str) -> CacherError:
-    """What it means that a library cannot compress: the data cannot be the reason."""
-    reason = complaint.lower()
+def compression_error(message: str) -> CacherError:
+    """Return the error for a library that cannot compress: the data is never the reason."""
+    reason = message.lower()
     if "not enough memory" in reason or "allocation" in reason:
         # zstd says the same where it cannot start its threads.
         return LocalError(
@@ -75,6 +75,6 @@ def failure(complaint: str) -> CacherError:
     return LocalError(f"compressing: {reason}")
 
 
-def shortage() -> CacherError:
-    """There is no memory for what a stream asks for."""
+def out_of_memory() -> CacherError:
+    """Return the error for a stream that needs more memory than there is."""
     return IntegrityError("its zstd window takes more memory than there is")

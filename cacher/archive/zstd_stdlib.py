@@ -1,6 +1,6 @@
-"""zstd by Python's own `compression.zstd`, 3.14 and newer: what `zstd.py` does with zstandard.
+"""`zstd.py` with Python's own `compression.zstd` (3.14 and newer) in place of zstandard.
 
-Importing it raises `ImportError` where Python has none.
+Importing it raises `ImportError` where Python has no zstd.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from typing import TypeVar
 from compression import zstd  # type: ignore[import-not-found, unused-ignore]
 
 from cacher.archive.zstd_settings import (
-    CHUNK,
     LEVEL,
-    WINDOW_LOG,
+    MAX_WINDOW_LOG,
+    OUTPUT_SIZE,
     check_level,
-    damage,
-    failure,
+    compression_error,
+    decompression_error,
+    default_threads,
     job_size,
-    shortage,
-    threads,
+    out_of_memory,
 )
 
 LIBRARY = f"{zstd.zstd_version} of this Python"
 
 _SLICE = 16 * 1024
-"""Bytes given to a decompressor at a time: of each frame's end it copies the rest of them."""
+"""Bytes given to a decompressor at a time: at each frame's end it copies the rest of them."""
 
 
 class Compressor:
@@ -33,72 +33,72 @@ class Compressor:
 
     def __init__(self, level: int = LEVEL, workers: int | None = None) -> None:
         check_level(level)
-        wanted = zstd.CompressionParameter
+        parameter = zstd.CompressionParameter
         options = {
-            wanted.compression_level: level,
-            wanted.checksum_flag: 1,
-            wanted.content_size_flag: 0,
+            parameter.compression_level: level,
+            parameter.checksum_flag: 1,
+            parameter.content_size_flag: 0,
         }
-        # A zstd that was built without threads refuses to hear of them.
-        most = wanted.nb_workers.bounds()[1]
-        if most:
-            options[wanted.nb_workers] = min(workers or threads(), most)
-            options[wanted.job_size] = job_size(level)
-        self._compressor = _tried(lambda: zstd.ZstdCompressor(options=options))
+        # A zstd that was built without threads refuses the parameter.
+        limit = parameter.nb_workers.bounds()[1]
+        if limit:
+            options[parameter.nb_workers] = min(workers or default_threads(), limit)
+            options[parameter.job_size] = job_size(level)
+        self._compressor = _translate_errors(lambda: zstd.ZstdCompressor(options=options))
 
     def compress(self, data: memoryview) -> Iterator[bytes]:
-        """Take `data`, which may be reused once all output there is was asked for.
+        """Yield the output there is; `data` may be reused once all of it was yielded.
 
         Raises `LocalError` where there is not enough memory, as `finish` does.
         """
-        return _chunks(_tried(lambda: self._compressor.compress(data)))
+        return _chunks(_translate_errors(lambda: self._compressor.compress(data)))
 
     def finish(self) -> Iterator[bytes]:
-        """The rest of the frame, which ends here."""
+        """Yield the rest of the frame, and end it."""
         last = zstd.ZstdCompressor.FLUSH_FRAME
-        return _chunks(_tried(lambda: self._compressor.flush(last)))
+        return _chunks(_translate_errors(lambda: self._compressor.flush(last)))
 
 
-_Made = TypeVar("_Made")
+_Result = TypeVar("_Result")
 
 
-def _tried(make: Callable[[], _Made]) -> _Made:
+def _translate_errors(call: Callable[[], _Result]) -> _Result:
     try:
-        return make()
+        return call()
     except MemoryError as error:
-        raise failure("not enough memory") from error
+        raise compression_error("not enough memory") from error
     except zstd.ZstdError as error:
-        raise failure(str(error).rpartition(": ")[2]) from error
+        raise compression_error(str(error).rpartition(": ")[2]) from error
 
 
 class Decompressor:
-    """As `zstd.Decompressor`, which `more` has to be for, too."""
+    """As `zstd.Decompressor`, with the same `next_data`."""
 
-    def __init__(self, more: Callable[[], memoryview]) -> None:
-        self._more = more
-        self._options = {zstd.DecompressionParameter.window_log_max: WINDOW_LOG}
+    def __init__(self, next_data: Callable[[], memoryview]) -> None:
+        self._next_data = next_data
+        self._options = {zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG}
         self._frame = zstd.ZstdDecompressor(options=self._options)
         self._rest = memoryview(b"")
-        """Of what `more` gave last."""
+        """The rest of the last bytes of `next_data`."""
         self._unused = b""
-        """Of the piece in which a frame ended."""
+        """The rest of the piece in which a frame ended."""
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer`; 0 at the end.
 
-        Raises `IntegrityError`, and what `more` raises.
+        Raises `IntegrityError`, and the errors of `next_data`.
         """
         while True:
-            hungry = self._frame.needs_input
-            piece = self._next() if hungry else b""
-            if hungry and not piece:
+            needs_input = self._frame.needs_input
+            piece = self._next_piece() if needs_input else b""
+            if needs_input and not piece:
                 return 0
             try:
                 content = self._frame.decompress(piece, len(buffer))
             except zstd.ZstdError as error:
-                raise damage(str(error).rpartition(": ")[2]) from error
+                raise decompression_error(str(error).rpartition(": ")[2]) from error
             except MemoryError as error:
-                raise shortage() from error
+                raise out_of_memory() from error
             if self._frame.eof:
                 self._unused = self._frame.unused_data
                 self._frame = zstd.ZstdDecompressor(options=self._options)
@@ -106,16 +106,16 @@ class Decompressor:
                 buffer[: len(content)] = content
                 return len(content)
 
-    def _next(self) -> memoryview | bytes:
-        """The next bytes of the frames; none at their end."""
+    def _next_piece(self) -> memoryview | bytes:
+        """Return the next bytes of the frames, none at their end."""
         if self._unused:
             piece, self._unused = self._unused, b""
             return piece
         if not self._rest:
-            self._rest = self._more()
+            self._rest = self._next_data()
         given, self._rest = self._rest[:_SLICE], self._rest[_SLICE:]
         return given
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:
-    return (data[start : start + CHUNK] for start in range(0, len(data), CHUNK))
+    return (data[start : start + OUTPUT_SIZE] for start in range(0, len(data), OUTPUT_SIZE))

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Callable
 
-from cacher.archive.detect_format import HEAD, require_zstd
+from cacher.archive.detect_format import HEAD_SIZE, require_zstd
 from cacher.archive.read_ahead import ReadAhead
 from cacher.archive.seal import Seal
 from cacher.archive.sealed_stream import SealedReader
@@ -17,6 +17,7 @@ from cacher.commands.context import Context
 from cacher.commands.open_sealed_entry import OpenedEntry
 from cacher.commands.requests import DirDownloadRequest
 from cacher.errors import IntegrityError, Miss, UsageError
+from cacher.fileio import read_full
 from cacher.replace.staging import Staging
 from cacher.replace.work_dirs import remove_stale
 from cacher.report import Progress, counted, size_text, unpacked_text
@@ -159,10 +160,8 @@ class _Recognised:
     def readinto(self, buffer: memoryview) -> int:
         if self._is_known:
             return self._read(buffer)
-        filled = 0
-        while filled < HEAD and (count := self._read(buffer[filled:])):
-            filled += count
-        require_zstd(bytes(buffer[: min(filled, HEAD)]))
+        filled = read_full(self._read, buffer)
+        require_zstd(bytes(buffer[: min(filled, HEAD_SIZE)]))
         self._is_known = True
         return filled
 

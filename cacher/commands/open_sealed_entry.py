@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
-from cacher.archive import seal as seals
 from cacher.archive.read_ahead import ReadAhead
-from cacher.archive.seal import Seal
+from cacher.archive.seal import SEAL_SIZE, Seal, find_seal
 from cacher.archive.sealed_stream import SealedReader
 from cacher.commands.context import Context
 from cacher.commands.read_again import read_again
@@ -67,9 +66,9 @@ def open_entry(reader: Reader, kind: str) -> OpenedEntry:
     check_kind(entry, kind)
     if entry.size <= SMALL:
         data = _load(reader, entry.size)
-        opened = OpenedEntry(entry, seals.find(data), _Memory(data).readinto, lambda: None)
+        opened = OpenedEntry(entry, find_seal(data), _Memory(data).readinto, lambda: None)
     else:
-        seal = seals.find(reader.tail(seals.SIZE))
+        seal = find_seal(reader.tail(SEAL_SIZE))
         opened = OpenedEntry(entry, seal, reader.readinto, reader.cancel)
     if opened.seal:
         _require(entry.key, kind, opened.seal.kind)

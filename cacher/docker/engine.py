@@ -1,6 +1,6 @@
-"""docker, podman or nerdctl: images told of, saved, loaded and pulled by a program.
+"""Container engines: docker, podman or nerdctl inspects, saves, loads and pulls images.
 
-Knows these programs' words; must not know where an image's bytes go to or come from.
+Knows these programs' arguments and output; must not know where an image's bytes go to or come from.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from cacher.docker.image_names import ID, Image
@@ -19,10 +18,10 @@ from cacher.errors import LocalError, SourceError
 from cacher.process import Child, InputClosed
 
 PROGRAMS = ("docker", "podman", "nerdctl")
-"""What is looked for on PATH, in this order."""
+"""Programs searched on PATH, in this order."""
 
-PATIENCE = 60.0
-"""Seconds that a program may take to tell of an image. A daemon that hangs never does."""
+ANSWER_TIMEOUT = 60.0
+"""Seconds that a program may take to inspect an image. A daemon that hangs never answers."""
 
 _MISSING = re.compile(r"no such (image|object)|image not known|image not found", re.IGNORECASE)
 """docker: "No such image: x"; podman: "x: image not known"; nerdctl: "no such object"."""
@@ -50,48 +49,50 @@ class Engine:
     """One of the programs. Methods raise `LocalError` if it, or its daemon, cannot be used."""
 
     def __init__(
-        self, program: str, environ: Mapping[str, str], patience: float = PATIENCE
+        self, program: str, environ: Mapping[str, str], answer_timeout: float = ANSWER_TIMEOUT
     ) -> None:
         self._program = program
         self._environ = environ
-        self._patience = patience
+        self._answer_timeout = answer_timeout
         self.name = os.path.basename(program)
 
     def inspect(self, names: Sequence[str]) -> list[Image | None]:
-        """The images of these names, None for one that is not there."""
-        with self.ask(names) as inquiry:
-            return inquiry.images()
+        """Return the images with these names, None for one that is not there."""
+        with self.start_inspect(names) as pending:
+            return pending.images()
 
-    def ask(self, names: Sequence[str]) -> Inquiry:
-        """Ask for these images, to look at the answer later; to be used in a `with` block."""
-        return Inquiry(self, names, self._child(["image", "inspect", *names]))
+    def start_inspect(self, names: Sequence[str]) -> PendingInspect:
+        """Return a started `image inspect` of these images; use it in a `with` block."""
+        return PendingInspect(self, names, self._child(["image", "inspect", *names]))
 
-    def told(self, names: Sequence[str], child: Child) -> list[Image] | None:
-        """All of these images, as `image inspect` tells, or None where any of them is missing."""
-        status = child.wait(self._patience)
+    def inspected(self, names: Sequence[str], child: Child) -> list[Image] | None:
+        """Return the images that `image inspect` describes, None if any of them is missing."""
+        status = child.wait(self._answer_timeout)
         if status == 0:
-            return _parsed(child.output, len(names), self.name)
-        if status is not None and _MISSING.search(child.complaint):
+            return _parse_images(child.output, len(names), self.name)
+        if status is not None and _MISSING.search(child.error_output):
             return None
         raise self._unusable(child, status)
 
     def require(self) -> None:
-        """Raises `LocalError` unless the program works, its daemon included."""
+        """Raise `LocalError` unless the program works, its daemon included."""
         # Not `info`, which succeeds without a daemon.
         with self._child(["version", "--format", "{{json .}}"]) as child:
-            status = child.wait(self._patience)
+            status = child.wait(self._answer_timeout)
             if status != 0:
                 raise self._unusable(child, status)
 
-    def save(self, names: Sequence[str]) -> Saving:
-        """The archive of these images, as it is made; to be used in a `with` block."""
-        # podman would save the first image alone, with the tags of all, and call that a success.
+    def save(self, names: Sequence[str]) -> SaveProcess:
+        """Return a `docker save` of these images; use it in a `with` block."""
+        # podman would save the first image alone, with the tags of all, and succeed.
         many = ["--multi-image-archive"] if names[1:] and self._is_podman() else []
-        return Saving(self._child(["save", *many, *names], gives=True), f"{self.name} save")
+        return SaveProcess(
+            self._child(["save", *many, *names], pipe_stdout=True), f"{self.name} save"
+        )
 
-    def load(self) -> Loading:
-        """What takes an archive; to be used in a `with` block, which stops it."""
-        return Loading(self._child(["load"], feeds=True), f"{self.name} load")
+    def load(self) -> LoadProcess:
+        """Return a `docker load`; use it in a `with` block, which stops it."""
+        return LoadProcess(self._child(["load"], pipe_stdin=True), f"{self.name} load")
 
     def pull(self, name: str) -> None:
         """Get an image from its registry. Raises `SourceError`."""
@@ -103,29 +104,33 @@ class Engine:
     def tag(self, image: str, name: str) -> None:
         """Give an image one more name. Raises `SourceError`."""
         with self._child(["tag", image, name]) as child:
-            status = child.wait(self._patience)
+            status = child.wait(self._answer_timeout)
             if status != 0:
                 raise _failed(f"{self.name} tag {image} {name}", child, status)
 
     def _is_podman(self) -> bool:
-        """Whatever it is called: podman-docker installs it as `docker`."""
+        """Whether it is podman, whatever its name: podman-docker installs it as `docker`."""
         with self._child(["--version"]) as child:
-            return child.wait(self._patience) == 0 and b"podman" in child.output.lower()
+            return child.wait(self._answer_timeout) == 0 and b"podman" in child.output.lower()
 
-    def _child(self, argv: Sequence[str], *, feeds: bool = False, gives: bool = False) -> Child:
-        return Child([self._program, *argv], self._environ, feeds=feeds, gives=gives)
+    def _child(
+        self, argv: Sequence[str], *, pipe_stdin: bool = False, pipe_stdout: bool = False
+    ) -> Child:
+        return Child(
+            [self._program, *argv], self._environ, pipe_stdin=pipe_stdin, pipe_stdout=pipe_stdout
+        )
 
     def _unusable(self, child: Child, status: int | None) -> LocalError:
         if status is None:
-            reason = f"it has not answered for {self._patience:g} s"
+            reason = f"it has not answered for {self._answer_timeout:g} s"
         else:
             reason = _reason(child, status)
-        hint = _hint(child.complaint) or "does its daemon run? DOCKER_HOST says where it listens"
+        hint = _hint(child.error_output) or "does its daemon run? DOCKER_HOST says where it listens"
         return LocalError(f"{self.name} cannot be used: {reason}", hint)
 
 
-class Inquiry:
-    """A question that an engine was asked, while something else was done."""
+class PendingInspect:
+    """An `image inspect` that runs while its owner does something else."""
 
     def __init__(self, engine: Engine, names: Sequence[str], child: Child) -> None:
         self._engine = engine
@@ -140,15 +145,15 @@ class Inquiry:
         self._child.__exit__(*exc)
 
     def images(self) -> list[Image | None]:
-        """The images, None for one that is not there."""
-        answer = self._engine.told(self._names, self._child)
+        """Wait for the images, None for one that is not there."""
+        answer = self._engine.inspected(self._names, self._child)
         if answer is None and len(self._names) > 1:
             return [self._engine.inspect([name])[0] for name in self._names]
         return list(answer) if answer else [None for _ in self._names]
 
 
-def find(program: str | None, environ: Mapping[str, str]) -> Engine:
-    """The engine of that name or path, or else the first on PATH. Raises `LocalError`."""
+def find_engine(program: str | None, environ: Mapping[str, str]) -> Engine:
+    """Return the engine with that name or path, or else the first on PATH. Raises `LocalError`."""
     path = environ.get("PATH", os.defpath)
     for name in [program] if program else PROGRAMS:
         if found := shutil.which(name, path=path):
@@ -163,8 +168,8 @@ def find(program: str | None, environ: Mapping[str, str]) -> Engine:
     )
 
 
-class Saving:
-    """`docker save`, as a source."""
+class SaveProcess:
+    """A `docker save` and its archive."""
 
     def __init__(self, child: Child, about: str) -> None:
         self._child = child
@@ -178,9 +183,9 @@ class Saving:
     def __exit__(self, *exc: object) -> None:
         self._child.__exit__(*exc)
 
-    def ends(self) -> bool:
-        """Whether it ends by itself soon, whatever it still gives."""
-        return self._child.ends()
+    def discard_output(self) -> bool:
+        """Read and discard the rest; return whether its end came soon."""
+        return self._child.discard_output()
 
     def finish(self) -> None:
         """Wait for its end, once all was read. Raises `SourceError` unless it succeeded."""
@@ -189,8 +194,8 @@ class Saving:
             raise _failed(self._about, self._child, status)
 
 
-class Loading(AbstractContextManager["Loading"]):
-    """`docker load`, as a sink. What it was not given to the end it does not load."""
+class LoadProcess:
+    """A `docker load`. It loads nothing of an archive whose end it does not get."""
 
     def __init__(self, child: Child, about: str) -> None:
         self._child = child
@@ -204,19 +209,19 @@ class Loading(AbstractContextManager["Loading"]):
         self._child.__exit__(*exc)
 
     def write(self, data: memoryview) -> None:
-        """Take all of `data`. Raises `SourceError` if it has ended."""
+        """Write all of `data` to it. Raises `SourceError` if it has ended."""
         try:
             self._child.write(data)
         except InputClosed:
-            status = self._child.wait(PATIENCE)
+            status = self._child.wait(ANSWER_TIMEOUT)
             if status == 0:
                 raise SourceError(f"{self._about} ended before the end of the archive") from None
             raise _failed(self._about, self._child, status) from None
 
     def finish(self, rest: Sequence[memoryview]) -> list[str]:
-        """Give it the rest and wait; the names, or ids, of what it has loaded.
+        """Write the rest and wait; return the names, or ids, of the loaded images.
 
-        Behind an archive's end there may be a rest that it does not read.
+        It need not read all that follows an archive's end.
         Raises `SourceError` unless it succeeded.
         """
         try:
@@ -228,12 +233,12 @@ class Loading(AbstractContextManager["Loading"]):
         status = self._child.wait()
         if status != 0:
             raise _failed(self._about, self._child, status)
-        told = _LOADED.findall(self._child.output.decode(errors="replace"))
-        return [name.strip() for names in told for name in names.split(",")]
+        lines = _LOADED.findall(self._child.output.decode(errors="replace"))
+        return [name.strip() for names in lines for name in names.split(",")]
 
 
-def _parsed(output: bytes, count: int, program: str) -> list[Image]:
-    """The images that `image inspect` tells of, in a JSON array."""
+def _parse_images(output: bytes, count: int, program: str) -> list[Image]:
+    """Return the images in the JSON array of `image inspect`. Raises `LocalError`."""
     try:
         images = [_image(one) for one in json.loads(output)]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -246,41 +251,41 @@ def _parsed(output: bytes, count: int, program: str) -> list[Image]:
     return images
 
 
-def _image(told: Any) -> Image:
-    match = ID.fullmatch(told["Id"])
+def _image(description: Any) -> Image:
+    match = ID.fullmatch(description["Id"])
     if not match:
         raise ValueError
-    layers = [str(digest) for digest in (told.get("RootFS") or {}).get("Layers") or []]
+    layers = [str(digest) for digest in (description.get("RootFS") or {}).get("Layers") or []]
     text = "".join(f"{digest}\n" for digest in layers).encode()
     return Image(match[2], hashlib.sha256(text, usedforsecurity=False).hexdigest())
 
 
 def _failed(about: str, child: Child, status: int | None) -> SourceError:
-    return SourceError(f"{about}: {_reason(child, status)}", _hint(child.complaint))
+    return SourceError(f"{about}: {_reason(child, status)}", _hint(child.error_output))
 
 
 def _reason(child: Child, status: int | None) -> str:
-    """Why a program failed, in its own words if it has any."""
-    words = [line.strip() for line in child.complaint.splitlines() if line.strip()]
-    if words:
-        errors = [line for line in words if line.lower().startswith("error")]
-        return _unlabelled((errors or words)[-1])
+    """Return why a program failed, from its stderr if there is any."""
+    lines = [line.strip() for line in child.error_output.splitlines() if line.strip()]
+    if lines:
+        errors = [line for line in lines if line.lower().startswith("error")]
+        return _without_label((errors or lines)[-1])
     if status is None:
         return "it does not end"
     return f"ended by signal {-status}" if status < 0 else f"exit status {status}"
 
 
-def _unlabelled(line: str) -> str:
+def _without_label(line: str) -> str:
     for label in ("Error response from daemon: ", "Error: ", "error: "):
         line = line.removeprefix(label)
     return line
 
 
-def _hint(complaint: str) -> str:
-    text = complaint.lower()
+def _hint(error_output: str) -> str:
+    text = error_output.lower()
     return next((hint for words, hint in _HINTS.items() if words in text), "")
 
 
 def _without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a program gets to see: the store's credentials are none of its business."""
+    """Return the environment for a program, without the store's credentials."""
     return {name: value for name, value in environ.items() if not name.startswith("CACHER_S3_")}

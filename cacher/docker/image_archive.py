@@ -1,7 +1,7 @@
-"""An archive of images on its way from or to an engine: looked at as it passes, kept by nobody.
+"""The copying of an image archive from or to an engine, with its members verified on the way.
 
-It is a tar stream. That it is whole is proved by its members here, since engines take one that is
-cut off between two members for a shorter one.
+It is a tar stream. Engines accept one that is cut off between two members, so that its end is
+proved here.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from cacher.errors import IntegrityError, SourceError
 from cacher.tar.header_fields import FILE
 from cacher.tar.reader import TarReader
 
-BUFFER = 1024 * 1024
-"""Bytes read at once of what an engine saves."""
+SAVE_BUFFER_SIZE = 1024 * 1024
+"""Bytes read at once from an engine."""
 
 WITHHELD_BUFFERS = 2
-"""Buffers at the end of an archive that are held back until it is proved: more than one, so that
-what is missing is never the mark of the end alone. Behind the layers come the names of the images,
-so an engine that does not get these loads nothing."""
+"""Buffers at the end of an archive that are withheld until it is proved: more than one, so that
+more is missing than the end-of-archive mark. The names of the images follow the layers, so an
+engine that does not get them loads nothing."""
 
 ANY_SIZE = 1 << 62
-"""Bytes: who sends an image to a daemon has no say in what fits there."""
+"""Bytes: the client of a daemon does not know how much fits there."""
 
 
 class ImageSource(Protocol):
-    """What saves images."""
+    """A program that saves images."""
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill `buffer`, wholly unless the end comes first; 0 at the end."""
+        """Fill `buffer`, unless the end comes first; 0 at the end."""
         ...
 
-    def ends(self) -> bool:
-        """Whether it ends by itself soon, whatever it still gives: that is thrown away."""
+    def discard_output(self) -> bool:
+        """Read and discard the rest; return whether its end came soon."""
         ...
 
     def finish(self) -> None:
-        """Raises `SourceError` unless all went well, once all was read."""
+        """Raise `SourceError` unless it succeeded; called once all was read."""
         ...
 
 
 class ImageSink(Protocol):
-    """What loads images."""
+    """A program that loads images."""
 
     def write(self, data: memoryview) -> None:
         """Take all of `data`."""
@@ -51,11 +51,11 @@ class ImageSink(Protocol):
 
 
 _TABLES = (b"manifest.json", b"index.json", b"repositories")
-"""Where an archive tells what images it has: docker's, OCI's, and docker's before version 1.10."""
+"""The lists of images in an archive: docker's, OCI's, and docker's before version 1.10."""
 
 
 class ArchiveStats:
-    """What has passed: members of the archive, and bytes of contents in its files."""
+    """The number of an archive's members, and of the bytes in its files."""
 
     __slots__ = ("content", "has_table", "members")
 
@@ -63,15 +63,15 @@ class ArchiveStats:
         self.members = 0
         self.content = 0
         self.has_table = False
-        """Whether it tells of images."""
+        """Whether it has a list of images."""
 
 
 def copy_from_engine(source: ImageSource, write: Callable[[memoryview], None]) -> ArchiveStats:
-    """Give all that `source` saves to `write`, which may keep nothing of it.
+    """Give the archive that `source` saves to `write`, which must not keep the views.
 
-    Raises `SourceError` unless the source ended well, with a whole archive.
+    Raises `SourceError` unless the source succeeded and its archive is complete.
     """
-    buffer = memoryview(bytearray(BUFFER))
+    buffer = memoryview(bytearray(SAVE_BUFFER_SIZE))
     is_over = False
 
     def next_chunk() -> memoryview:
@@ -83,44 +83,44 @@ def copy_from_engine(source: ImageSource, write: Callable[[memoryview], None]) -
         return buffer[:count]
 
     try:
-        passed = _walk(next_chunk)
+        stats = _walk(next_chunk)
     except IntegrityError as error:
-        if is_over or source.ends():
-            source.finish()  # why it failed says more than the bytes that it gave
+        if is_over or source.discard_output():
+            source.finish()  # its own error explains more than its bytes
         raise SourceError(f"the saved data is not an archive of images: {error.message}") from error
     source.finish()
-    return passed
+    return stats
 
 
 def copy_to_engine(
     next_piece: Callable[[], memoryview], sink: ImageSink, limit: int = ANY_SIZE
 ) -> tuple[ArchiveStats, list[memoryview]]:
-    """Give an archive to `sink`, all but its end, which is returned: it is the caller's to give.
+    """Give an archive to `sink`, except for its end, which is returned for the caller to write.
 
-    `next_piece` gives buffers, an empty one at the end. The last `WITHHELD_BUFFERS` of them and one
-    more stay good. Raises `IntegrityError`, and what both raise.
+    `next_piece` returns views, an empty one at the end; the last one and `WITHHELD_BUFFERS` before
+    it must stay valid. Raises `IntegrityError`, and the errors of both.
     """
-    held: deque[memoryview] = deque()
+    withheld: deque[memoryview] = deque()
 
     def next_chunk() -> memoryview:
         piece = next_piece()
         if piece:
-            held.append(piece)
-            if len(held) > WITHHELD_BUFFERS:
-                sink.write(held.popleft())
+            withheld.append(piece)
+            if len(withheld) > WITHHELD_BUFFERS:
+                sink.write(withheld.popleft())
         return piece
 
-    return _walk(next_chunk, limit), list(held)
+    return _walk(next_chunk, limit), list(withheld)
 
 
 def _walk(next_chunk: Callable[[], memoryview], limit: int = ANY_SIZE) -> ArchiveStats:
-    archive, passed = TarReader(next_chunk, limit), ArchiveStats()
+    archive, stats = TarReader(next_chunk, limit), ArchiveStats()
     while (member := archive.next()) is not None:
-        passed.members += 1
+        stats.members += 1
         if member.kind == FILE:
-            passed.content += member.size
-            passed.has_table |= member.name.removeprefix(b"./") in _TABLES
+            stats.content += member.size
+            stats.has_table |= member.name.removeprefix(b"./") in _TABLES
         archive.skip(member.size)
-    if not passed.has_table:
+    if not stats.has_table:
         raise IntegrityError("it is a tar archive, but has no images", "`docker save` makes one")
-    return passed
+    return stats

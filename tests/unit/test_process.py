@@ -13,18 +13,22 @@ import pytest
 
 from cacher import process
 from cacher.errors import LocalError
-from cacher.process import KEPT, PIPE, Child, InputClosed
+from cacher.process import KEPT_OUTPUT, PIPE_SIZE, Child, InputClosed
 from cacher.time_limits import LIMITS
 
 LONG = 200.0
 
 
-def sh(script: str, *, feeds: bool = False, gives: bool = False) -> Child:
-    return Child(["/bin/sh", "-c", script], {"PATH": os.defpath}, feeds=feeds, gives=gives)
+def sh(script: str, **pipes: bool) -> Child:
+    return Child(
+        ["/bin/sh", "-c", script],
+        {"PATH": os.defpath},
+        **pipes,
+    )
 
 
-def python(script: str, *, feeds: bool = False, gives: bool = False) -> Child:
-    return Child([sys.executable, "-c", script], {}, feeds=feeds, gives=gives)
+def python(script: str, **pipes: bool) -> Child:
+    return Child([sys.executable, "-c", script], {}, **pipes)
 
 
 def is_running(pid: int) -> bool:
@@ -49,7 +53,7 @@ def test_what_it_says_and_how_it_ends() -> None:
     with sh("echo out; echo oops >&2; exit 3") as child:
         assert child.wait() == 3
         assert child.output == b"out\n"
-        assert child.complaint == "oops"
+        assert child.error_output == "oops"
 
 
 def test_a_signal_is_a_negative_status() -> None:
@@ -70,11 +74,11 @@ def test_it_has_a_process_group_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "buffer"), [(0, 10), (1, 10), (10, 10), (11, 10), (3 * PIPE + 7, PIPE)]
+    ("size", "buffer"), [(0, 10), (1, 10), (10, 10), (11, 10), (3 * PIPE_SIZE + 7, PIPE_SIZE)]
 )
 def test_its_output_comes_in_full_buffers(size: int, buffer: int) -> None:
     view = memoryview(bytearray(buffer))
-    with python(f"import sys; sys.stdout.buffer.write(b'x' * {size})", gives=True) as child:
+    with python(f"import sys; sys.stdout.buffer.write(b'x' * {size})", pipe_stdout=True) as child:
         sizes = []
         while count := child.readinto(view):
             sizes.append(count)
@@ -86,7 +90,7 @@ def test_its_output_comes_in_full_buffers(size: int, buffer: int) -> None:
 def test_its_input_is_what_was_written() -> None:
     data = bytes(range(256)) * 10_000
     script = "import sys, hashlib; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())"
-    with python(script, feeds=True) as child:
+    with python(script, pipe_stdin=True) as child:
         child.write(memoryview(data))
         child.end_input()
         assert child.wait() == 0
@@ -94,10 +98,10 @@ def test_its_input_is_what_was_written() -> None:
 
 
 def test_who_reads_no_more_is_told_of() -> None:
-    with sh("exec <&-; sleep 0.1; exit 4", feeds=True) as child:
+    with sh("exec <&-; sleep 0.1; exit 4", pipe_stdin=True) as child:
         with pytest.raises(InputClosed):
             for _ in range(100):
-                child.write(memoryview(bytes(PIPE)))
+                child.write(memoryview(bytes(PIPE_SIZE)))
         assert child.wait() == 4
 
 
@@ -107,9 +111,9 @@ def test_it_may_say_any_amount_and_the_last_of_it_is_kept(stream: str) -> None:
     script += f"; sys.{stream}.write('last')"
     with python(script) as child:
         assert child.wait(LONG) == 0
-    said = child.output if stream == "stdout" else child.complaint.encode()
+    said = child.output if stream == "stdout" else child.error_output.encode()
     assert said.endswith(b"x\nlast")
-    assert KEPT // 2 < len(said) <= 2 * KEPT
+    assert KEPT_OUTPUT // 2 < len(said) <= 2 * KEPT_OUTPUT
 
 
 def test_no_deadlock_of_its_pipes() -> None:
@@ -118,7 +122,7 @@ def test_no_deadlock_of_its_pipes() -> None:
         "import sys; sys.stderr.write('e' * 3_000_000); n = len(sys.stdin.buffer.read());"
         "sys.stderr.write('e' * 3_000_000); sys.stdout.write('o' * 3_000_000); sys.exit(n == 0)"
     )
-    with python(script, feeds=True) as child:
+    with python(script, pipe_stdin=True) as child:
         child.write(memoryview(bytes(3_000_000)))
         child.end_input()
         assert child.wait(LONG) == 0
@@ -132,7 +136,7 @@ def test_a_wait_ends_when_told() -> None:
 def test_leaving_the_block_stops_it_before_its_input_ends(tmp_path: Path) -> None:
     """An end of input would let it believe that it has all."""
     script = f"cat > /dev/null; echo done > {tmp_path}/mark; sleep 60"
-    with sh(script, feeds=True) as child:
+    with sh(script, pipe_stdin=True) as child:
         child.write(memoryview(b"half"))
         pid = child._running.pid
     assert gone([pid])
@@ -140,8 +144,8 @@ def test_leaving_the_block_stops_it_before_its_input_ends(tmp_path: Path) -> Non
 
 
 def test_what_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "GRACE", 0.2)
-    with sh("trap '' TERM; echo ready; sleep 60 & wait; sleep 60", gives=True) as child:
+    monkeypatch.setattr(process, "STOP_GRACE", 0.2)
+    with sh("trap '' TERM; echo ready; sleep 60 & wait; sleep 60", pipe_stdout=True) as child:
         assert child.readinto(memoryview(bytearray(6))) == 6
         pid = child._running.pid
     assert gone([pid])
@@ -150,7 +154,7 @@ def test_what_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_what_it_started_is_stopped_too() -> None:
     view = memoryview(bytearray(20))
-    with sh("sleep 60 & echo $! | head -c 19; wait", gives=True) as child:
+    with sh("sleep 60 & echo $! | head -c 19; wait", pipe_stdout=True) as child:
         count = 0
         while b"\n" not in bytes(view[:count]):
             count += os.readv(child._running.stdout.fileno(), [view[count:]])  # type: ignore[union-attr]
@@ -163,7 +167,7 @@ def test_what_it_started_is_killed_though_deaf_before_its_input_ends(tmp_path: P
     inner = tmp_path / "inner"
     inner.write_text(f"trap '' TERM; echo $$; cat > /dev/null; echo done > {tmp_path}/mark\n")
     view = memoryview(bytearray(20))
-    with sh(f"exec 3<&0; sh {inner} <&3 & wait", feeds=True, gives=True) as child:
+    with sh(f"exec 3<&0; sh {inner} <&3 & wait", pipe_stdin=True, pipe_stdout=True) as child:
         count = 0
         while b"\n" not in bytes(view[:count]):
             count += os.readv(child._running.stdout.fileno(), [view[count:]])  # type: ignore[union-attr]
@@ -173,9 +177,9 @@ def test_what_it_started_is_killed_though_deaf_before_its_input_ends(tmp_path: P
 
 def test_what_cannot_be_killed_gets_the_end_of_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """As sudo's, which is somebody else's: we may not send it signals."""
-    monkeypatch.setattr(process, "GRACE", 0.1)
+    monkeypatch.setattr(process, "STOP_GRACE", 0.1)
     monkeypatch.setattr(process, "_signal", lambda *_: None)
-    with sh("cat > /dev/null", feeds=True) as child:
+    with sh("cat > /dev/null", pipe_stdin=True) as child:
         pid = child._running.pid
         start = time.monotonic()
     assert time.monotonic() - start < 50
@@ -187,10 +191,10 @@ def test_what_cannot_be_killed_gets_the_end_of_its_input(monkeypatch: pytest.Mon
 
 
 def test_stopping_leaves_time_to_undo_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    longest = max(3 * process.GRACE, process.GRACE + 2 * process._LAST_WORDS)
+    longest = max(3 * process.STOP_GRACE, process.STOP_GRACE + 2 * process.DRAIN_TIME)
     assert longest <= LIMITS.undo - 1
-    monkeypatch.setattr(process, "GRACE", 0.1)
-    monkeypatch.setattr(process, "_LAST_WORDS", LONG)
+    monkeypatch.setattr(process, "STOP_GRACE", 0.1)
+    monkeypatch.setattr(process, "DRAIN_TIME", LONG)
     monkeypatch.setattr(process, "_signal", lambda *_: None)  # and nothing ends it
     with sh("exec sleep 600") as child:
         start = time.monotonic()
@@ -200,17 +204,17 @@ def test_stopping_leaves_time_to_undo_the_rest(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_pipe_that_a_grandchild_holds_does_not_keep_us(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_LAST_WORDS", 0.1)
+    monkeypatch.setattr(process, "DRAIN_TIME", 0.1)
     with sh("(setsid sleep 60 &); echo said >&2; exit 1") as child:
         start = time.monotonic()
         assert child.wait(LONG) == 1
         assert time.monotonic() - start < 30
-        assert child.complaint == "said"
+        assert child.error_output == "said"
 
 
 def test_no_descriptor_is_left() -> None:
     before = sorted(os.listdir("/proc/self/fd"))
-    with sh("cat", feeds=True, gives=True) as child:
+    with sh("cat", pipe_stdin=True, pipe_stdout=True) as child:
         child.write(memoryview(b"x"))
     with sh("exit 0"):
         pass

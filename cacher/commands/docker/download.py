@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cacher.archive.decompress import unwrapped
+from cacher.archive.decompress import open_decompressed
 from cacher.archive.read_ahead import ReadAhead
 from cacher.archive.sealed_stream import SealedReader
 from cacher.commands import open_sealed_entry
@@ -17,7 +17,7 @@ from cacher.commands.requests import DockerDownloadRequest
 from cacher.docker import engine as docker
 from cacher.docker.engine import Engine
 from cacher.docker.image_archive import WITHHELD_BUFFERS, ArchiveStats, copy_to_engine
-from cacher.docker.image_names import Image, check_name, listed
+from cacher.docker.image_names import Image, check_name, names_text
 from cacher.errors import (
     AccessError,
     IntegrityError,
@@ -42,7 +42,7 @@ def docker_download(context: Context, request: DockerDownloadRequest) -> Command
         check_name(request.image)
     elif request.pull:
         raise UsageError("--pull needs IMAGE", "cacher docker download KEY IMAGE --pull")
-    engine = docker.find(request.program, context.environ)
+    engine = docker.find_engine(request.program, context.environ)
     if not request.pull and not request.urls:
         outcome = _hit(context, request, engine)
         if outcome is None:
@@ -83,9 +83,9 @@ def docker_exists(context: Context, key: str, image: str | None) -> CommandResul
     if image is not None and told is None:
         context.report.note(f"{key} does not record which images are in it")
     if image is not None and told and not told.more and told.find(image) is None:
-        raise Miss(f"miss {key}: it holds {listed(told.images)}, not {image}")
+        raise Miss(f"miss {key}: it holds {names_text(told.images)}, not {image}")
     images = {name: f"sha256:{one.id}" for name, one in told.images.items()} if told else {}
-    inside = f"{listed(images)}; " if images else ""
+    inside = f"{names_text(images)}; " if images else ""
     return CommandResult(
         "hit",
         f"hit {key} ({inside}{size_text(entry.size)})",
@@ -97,11 +97,11 @@ def _hit(context: Context, request: DockerDownloadRequest, engine: Engine) -> Co
     """See to it that the engine has what the entry has; None where there is no entry."""
     if request.image is None:
         return _hit_of_all(context, request, engine)
-    with engine.ask([request.image]) as inquiry:
+    with engine.start_inspect([request.image]) as pending:
         entry, told = _look_up(context, request)
         if entry is None:
             return None
-        found = inquiry.images()
+        found = pending.images()
     if told and _has(told, [request.image], found):
         return _present(context, request, entry, [request.image])
     return _read(context, request, engine)
@@ -165,7 +165,7 @@ def _load(context: Context, engine: Engine, opened: OpenedEntry) -> tuple[Archiv
     """Load an entry, whose last bytes are given away only when all before were proved."""
     if opened.seal is None:
         # A shell may have used gzip, or nothing.
-        with unwrapped(opened.read, context.report.monotonic) as read:
+        with open_decompressed(opened.read, context.report.monotonic) as read:
             return load(context, engine, read, opened.cancel)
     clock = context.report.monotonic
     start = clock()
@@ -211,7 +211,7 @@ def _require_inside(request: DockerDownloadRequest, told: ImageRecord | None) ->
     if request.image is None or told is None or told.more or told.find(request.image):
         return
     raise AnotherImage(
-        f"{request.key} holds {listed(told.images)}, not {request.image}",
+        f"{request.key} holds {names_text(told.images)}, not {request.image}",
         "name an image that it holds, or use another KEY, with the tag in it",
     )
 
@@ -222,7 +222,7 @@ def _present(
     verb = "is" if len(names) == 1 else "are"
     return CommandResult(
         "present",
-        f"hit {request.key}, {listed(names)} {verb} here already",
+        f"hit {request.key}, {names_text(names)} {verb} here already",
         entry_fields(context.store.name, request.key, entry.size, 0.0, "")
         | {"images": list(names)},
     )
@@ -237,7 +237,7 @@ def _outcome(
     progress: Progress,
 ) -> CommandResult:
     seconds = progress.seconds
-    inside = listed(names) or "no name"
+    inside = names_text(names) or "no name"
     return CommandResult(
         "hit",
         f"hit {request.key} ({inside}, {size_text(passed.content)}; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cacher.archive.decompress import unwrapped
+from cacher.archive.decompress import open_decompressed
 from cacher.commands import open_sealed_entry
 from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
@@ -14,7 +14,7 @@ from cacher.commands.docker.verify_loaded import load, verify
 from cacher.commands.requests import DockerDownloadRequest
 from cacher.commands.store_or_warn import store_or_warn
 from cacher.docker.engine import Engine
-from cacher.docker.image_names import listed
+from cacher.docker.image_names import names_text
 from cacher.errors import CacherError, IntegrityError, SourceError, TimedOut
 from cacher.http import fetch
 from cacher.http.redact_url import redacted
@@ -103,7 +103,7 @@ def _fetched(
     stored = store_it and _store(context, request, engine, names)
     return CommandResult(
         "fetched",
-        f"{lead}fetched {source} ({listed(names) or 'no name'}; "
+        f"{lead}fetched {source} ({names_text(names) or 'no name'}; "
         f"{transfer_text(size, seconds)})" + (", stored" if stored else ""),
         entry_fields(context.store.name, request.key, size, seconds, request.sha256)
         | {"images": list(names), "url": source, "stored": stored},
@@ -122,7 +122,7 @@ def _load(
         UrlStream(
             context, url, request.sha256, on_progress=progress.add, on_size=on_size
         ) as fetching,
-        unwrapped(fetching.readinto, context.report.monotonic) as read,
+        open_decompressed(fetching.readinto, context.report.monotonic) as read,
     ):
         return load(context, engine, read, fetching.cancel)[1]
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from cacher.docker.image_names import Image, check_name, exact, is_id, normal
+from cacher.docker.image_names import Image, check_name, exact_name, is_id, normalize
 from cacher.errors import IntegrityError, UsageError
 
 IMAGES, MORE = "cacher-images", "cacher-images-more"
@@ -60,9 +60,9 @@ class ImageRecord(NamedTuple):
         for one, image in self.images.items():
             if name == one or is_id(name, image):
                 return image
-        request = normal(name)
+        request = normalize(name)
         exactly = [image for one, image in self.images.items() if one == request]
-        alike = [image for one, image in self.images.items() if normal(one) == request]
+        alike = [image for one, image in self.images.items() if normalize(one) == request]
         return next(iter(exactly + alike), None)
 
 
@@ -70,7 +70,7 @@ def record(names: Sequence[str], images: Sequence[Image]) -> ImageRecord:
     """A record of images that were asked for by these names."""
     told = {}
     for name, image in zip(names, images, strict=True):
-        told[exact(name, image)] = image
+        told[exact_name(name, image)] = image
     return ImageRecord(told)
 
 

@@ -16,7 +16,7 @@ from cacher.commands.requests import DockerUploadRequest
 from cacher.docker import engine as docker
 from cacher.docker.engine import Engine
 from cacher.docker.image_archive import ArchiveStats, copy_from_engine
-from cacher.docker.image_names import Image, check_name, exact, listed
+from cacher.docker.image_names import Image, check_name, exact_name, names_text
 from cacher.errors import IntegrityError, SourceError, UsageError
 from cacher.report import size_text, transfer_text
 from cacher.store.interface import Entry
@@ -37,10 +37,10 @@ def docker_upload(context: Context, request: DockerUploadRequest) -> CommandResu
     for name in request.images:
         check_name(name)
     compressor = Compressor(request.level)
-    engine = docker.find(request.program, context.environ)
-    with engine.ask(request.images) as inquiry:
+    engine = docker.find_engine(request.program, context.environ)
+    with engine.start_inspect(request.images) as pending:
         existing = None if request.force else context.existing(request.key)
-        images = _require(engine, request.images, inquiry.images())
+        images = _require(engine, request.images, pending.images())
     if existing:
         _compare(context, request, existing, images)
         return CommandResult(
@@ -52,7 +52,7 @@ def docker_upload(context: Context, request: DockerUploadRequest) -> CommandResu
     stored = store_images(context, request.key, engine, request.images, images, compressor)
     return CommandResult(
         "stored",
-        f"stored {request.key} ({listed(request.images)}, {size_text(stored.passed.content)}; "
+        f"stored {request.key} ({names_text(request.images)}, {size_text(stored.passed.content)}; "
         f"{transfer_text(stored.entry.size, stored.seconds)})",
         entry_fields(context.store.name, request.key, stored.entry.size, stored.seconds, "")
         | {"images": _ids(request.images, images), "unpacked": stored.passed.content},
@@ -75,7 +75,7 @@ def store_images(
 ) -> Stored:
     """Save images and store the archive. Nothing is stored unless all of it went well."""
     told = open_sealed_entry.metadata(KIND) | image_record.record(names, images).metadata()
-    saved = [exact(*pair) for pair in zip(names, images, strict=True)]
+    saved = [exact_name(*pair) for pair in zip(names, images, strict=True)]
     with (
         context.report.progress(f"uploading {key}", waits_for="docker or the store") as progress,
         engine.save(saved) as saving,  # first: it takes its time before the first byte
@@ -86,7 +86,7 @@ def store_images(
         passed = copy_from_engine(saving, stream.write)
         if engine.inspect(names) != list(images):
             raise SourceError(
-                f"{listed(names)} changed while it was saved; nothing was stored",
+                f"{names_text(names)} changed while it was saved; nothing was stored",
                 "does something else build or pull it at the same time?",
             )
         created = open_sealed_entry.created(context)
@@ -110,7 +110,8 @@ def _require(engine: Engine, names: Sequence[str], found: Sequence[Image | None]
     missing = [name for name, image in zip(names, found, strict=True) if image is None]
     if missing:
         raise SourceError(
-            f"{engine.name} has no image {listed(missing)}", f"`{engine.name} images` lists them"
+            f"{engine.name} has no image {names_text(missing)}",
+            f"`{engine.name} images` lists them",
         )
     return [image for image in found if image is not None]
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Callable
 from typing import Self
 
 from cacher.commands.context import Context
-from cacher.fileio import start_thread
+from cacher.fileio import start_thread, stop_thread
 from cacher.http import fetch
 from cacher.http.redact_url import redacted
 from cacher.http.sinks import PipeSink
 from cacher.time_limits import LIMITS
-
-_AGAIN = 0.1
-"""Seconds after which a thread that has not ended is interrupted again."""
-
-_TIMES = math.ceil(LIMITS.undo / _AGAIN)
-"""How often, before it is left behind: what it waits for is out of reach, as a name server is."""
 
 
 class _Cancelled(Exception):
@@ -64,11 +57,7 @@ class UrlStream:
 
     def __exit__(self, *_exc: object) -> None:
         os.close(self._reading)  # whoever waits to write more fails
-        for _ in range(_TIMES):
-            if not self._thread.is_alive():
-                return
-            self.cancel()
-            self._thread.join(_AGAIN)
+        stop_thread(self._thread, self.cancel, LIMITS.undo)
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer`; 0 at the proved end.

@@ -9,7 +9,7 @@ from cacher.commands.context import Context
 from cacher.commands.docker.image_record import ImageRecord
 from cacher.docker.engine import Engine
 from cacher.docker.image_archive import WITHHELD_BUFFERS, ArchiveStats, copy_to_engine
-from cacher.docker.image_names import Image, is_id, listed, normal
+from cacher.docker.image_names import Image, is_id, names_text, normalize
 from cacher.errors import SourceError
 
 
@@ -39,7 +39,7 @@ def verify(
 
     `loaded` is what it says that it has loaded, where it says that.
     """
-    said = {normal(name): name for name in loaded}
+    said = {normalize(name): name for name in loaded}
     for name, image in zip(names, engine.inspect(names) if names else [], strict=True):
         expected = told.find(name) if told else None
         if image is None or (expected and image.id != expected.id):
@@ -49,7 +49,7 @@ def verify(
 
 def _renamed(engine: Engine, name: str, said: Mapping[str, str]) -> Image | None:
     """The image after all: what podman saves as localhost/app:1 is not docker's app:1."""
-    other = said.get(normal(name))
+    other = said.get(normalize(name))
     if other is None or other == name:
         return None
     engine.tag(other, name)
@@ -60,14 +60,14 @@ def _verify(
     engine: Engine, name: str, image: Image | None, said: Mapping[str, str], expected: Image | None
 ) -> None:
     # docker does not always tell of images without a tag; but an id says what it is.
-    is_said = image is not None and (normal(name) in said or is_id(name, image))
+    is_said = image is not None and (normalize(name) in said or is_id(name, image))
     if image is None or (expected is None and said and not is_said):
         if not said:
             raise SourceError(
                 f"{name} is not there after `{engine.name} load`, which named no image"
             )
         raise AnotherImage(
-            f"{engine.name} load has loaded {listed(said.values())}, not {name}",
+            f"{engine.name} load has loaded {names_text(said.values())}, not {name}",
             "IMAGE must be named as it was when it was saved",
         )
     if expected is None or image.id == expected.id:

@@ -7,12 +7,12 @@ import threading
 
 import pytest
 
-from cacher.archive.background_hash import AHEAD, BackgroundSha256
+from cacher.archive.background_hash import MAX_WAITING, BackgroundSha256
 from cacher.errors import OutOfThreads
 from tests.support.cli_helpers import blob
 
 
-@pytest.mark.parametrize("count", [0, 1, AHEAD, AHEAD + 1, 100])
+@pytest.mark.parametrize("count", [0, 1, MAX_WAITING, MAX_WAITING + 1, 100])
 def test_it_is_that_of_all_pieces(count: int) -> None:
     pieces = [blob(10_000 + number, number) for number in range(count)]
     with BackgroundSha256() as digest:
@@ -43,7 +43,7 @@ def test_a_buffer_is_free_once_it_was_waited_for() -> None:
 def test_no_thread_is_left_wherever_it_ends() -> None:
     before = threading.active_count()
     with pytest.raises(KeyError), BackgroundSha256() as digest:
-        for _ in range(AHEAD):
+        for _ in range(MAX_WAITING):
             digest.update(bytes(10_000_000))
         raise KeyError
     digest.close()

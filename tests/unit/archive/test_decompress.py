@@ -15,7 +15,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacher.archive.decompress import unwrapped
+from cacher.archive.decompress import open_decompressed
 from cacher.errors import IntegrityError
 from tests.support.zstd_streams import no_clock
 
@@ -33,7 +33,7 @@ def content(wrapped: bytes, *, at_once: int = 1 << 20, room: int = 50_000) -> by
     def read(view: memoryview) -> int:
         return stream.readinto(view[:at_once])
 
-    with unwrapped(read, no_clock) as readinto:
+    with open_decompressed(read, no_clock) as readinto:
         while count := readinto(buffer):
             found += buffer[:count]
             if count < room:

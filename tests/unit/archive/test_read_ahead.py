@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from cacher.archive.read_ahead import BUFFER, COUNT, ReadAhead
+from cacher.archive.read_ahead import READ_AHEAD_COUNT, READ_AHEAD_SIZE, ReadAhead
 from cacher.errors import OutOfThreads
+from cacher.time_limits import LIMITS
 from tests.support.zstd_streams import no_clock
 
 LONG = 200.0
@@ -30,9 +31,9 @@ def counting(sizes: list[int]) -> Callable[[memoryview], int]:
     return fill
 
 
-@pytest.mark.parametrize("count", [0, 1, COUNT - 1, COUNT, COUNT + 1, 40])
+@pytest.mark.parametrize("count", [0, 1, 7, READ_AHEAD_COUNT, 9, 40])
 def test_buffers_come_in_order_and_then_the_end(count: int) -> None:
-    sizes = [BUFFER] * (count - 1) + [512] * min(count, 1)
+    sizes = [READ_AHEAD_SIZE] * (count - 1) + [512] * min(count, 1)
     with ReadAhead(counting(sizes), idle, no_clock) as ring:
         for number, size in enumerate(sizes):
             view = ring.next()
@@ -52,7 +53,7 @@ def test_few_buffers_are_used_again() -> None:
     with ReadAhead(fill, idle, no_clock) as ring:
         for _ in range(50):
             ring.next()
-    assert len(seen) <= COUNT
+    assert len(seen) <= READ_AHEAD_COUNT
 
 
 def test_a_failure_is_raised_where_it_is_waited_for() -> None:
@@ -63,7 +64,7 @@ def test_a_failure_is_raised_where_it_is_waited_for() -> None:
         return 1
 
     with pytest.raises(ZeroDivisionError), ReadAhead(fill, idle, no_clock) as ring:
-        for _ in range(COUNT + 1):
+        for _ in range(READ_AHEAD_COUNT + 1):
             assert ring.next()
 
 
@@ -93,7 +94,7 @@ def test_giving_up_while_all_buffers_are_full() -> None:
     before = threading.active_count()
     with ReadAhead(fill, idle, no_clock) as ring:
         ring.next()
-        for _ in range(COUNT):
+        for _ in range(READ_AHEAD_COUNT):
             assert filled.acquire(timeout=LONG)
     assert threading.active_count() == before
 
@@ -118,7 +119,7 @@ def test_nothing_is_cancelled_that_came_to_its_end() -> None:
 
 def test_what_cannot_be_cancelled_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
-    monkeypatch.setattr("cacher.archive.read_ahead._TIMES", 2)
+    monkeypatch.setattr("cacher.archive.read_ahead.LIMITS", LIMITS._replace(undo=0.2))
     cancelled: list[int] = []
 
     def fill(_buffer: memoryview) -> int:

@@ -7,8 +7,7 @@ import json
 
 import pytest
 
-from cacher.archive import seal as seals
-from cacher.archive.seal import SIZE, Seal
+from cacher.archive.seal import SEAL_SIZE, Seal, find_seal, is_seal, parse_seal
 from cacher.errors import IntegrityError
 from tests.support.zstd_streams import sealed, unsealed, unzstd, zstd
 
@@ -16,12 +15,12 @@ SEAL = Seal("dir", 3, 1000, 4096, "ab" * 32, 1_700_000_000)
 
 
 def frame_of(text: bytes) -> bytes:
-    return SEAL.frame()[:8] + text.ljust(SIZE - 8)
+    return SEAL.frame()[:8] + text.ljust(SEAL_SIZE - 8)
 
 
 def test_a_seal_is_what_the_formats_say() -> None:
     frame = SEAL.frame()
-    assert len(frame) == SIZE == 512
+    assert len(frame) == SEAL_SIZE == 512
     assert frame[:8] == bytes.fromhex("5c2a4d18f8010000")
     signature, version, told = frame[8:].split(b" ", 2)
     assert (signature, version) == (b"cacher-seal", b"1")
@@ -30,29 +29,29 @@ def test_a_seal_is_what_the_formats_say() -> None:
 
 
 def test_a_seal_is_read_back() -> None:
-    assert seals.may_be(SEAL.frame())
-    assert seals.parse(SEAL.frame()) == SEAL
-    assert seals.find(b"whatever" + SEAL.frame()) == SEAL
+    assert is_seal(SEAL.frame())
+    assert parse_seal(SEAL.frame()) == SEAL
+    assert find_seal(b"whatever" + SEAL.frame()) == SEAL
 
 
 def test_the_largest_numbers_fit() -> None:
     largest = Seal("image", 10**15, 10**18, 10**18, "f" * 64, 10**12)
-    assert seals.parse(largest.frame()) == largest
-    assert len(largest.frame()) == SIZE
+    assert parse_seal(largest.frame()) == largest
+    assert len(largest.frame()) == SEAL_SIZE
 
 
 @pytest.mark.parametrize("tail", [b"", b"short", SEAL.frame()[1:], bytes(512)])
 def test_where_there_is_no_seal_none_is_found(tail: bytes) -> None:
-    assert seals.find(tail) is None
+    assert find_seal(tail) is None
 
 
 def test_in_a_frame_of_zstd_no_seal_is_found() -> None:
-    assert seals.find(zstd(b"x" * 10_000)) is None
+    assert find_seal(zstd(b"x" * 10_000)) is None
 
 
 def test_fields_that_a_later_minor_form_adds_are_passed_over() -> None:
     told = {**SEAL._asdict(), "later": True}
-    assert seals.parse(frame_of(b"cacher-seal 1 " + json.dumps(told).encode())) == SEAL
+    assert parse_seal(frame_of(b"cacher-seal 1 " + json.dumps(told).encode())) == SEAL
 
 
 @pytest.mark.parametrize(
@@ -70,7 +69,7 @@ def test_fields_that_a_later_minor_form_adds_are_passed_over() -> None:
 )
 def test_a_seal_that_makes_no_sense_is_refused(text: bytes, message: str) -> None:
     with pytest.raises(IntegrityError, match=message):
-        seals.parse(frame_of(text))
+        parse_seal(frame_of(text))
 
 
 @pytest.mark.parametrize(
@@ -88,12 +87,12 @@ def test_a_seal_that_makes_no_sense_is_refused(text: bytes, message: str) -> Non
 def test_a_seal_with_a_field_of_another_kind_is_refused(change: dict[str, object]) -> None:
     told = SEAL._asdict() | change
     with pytest.raises(IntegrityError, match="damaged"):
-        seals.parse(frame_of(b"cacher-seal 1 " + json.dumps(told).encode()))
+        parse_seal(frame_of(b"cacher-seal 1 " + json.dumps(told).encode()))
 
 
 def test_the_digest_is_of_all_the_bytes_before() -> None:
     stream = sealed(b"content" * 1000)
     seal = unsealed(stream)[1]
     assert seal
-    assert seal.sha256 == hashlib.sha256(stream[:-SIZE]).hexdigest()
+    assert seal.sha256 == hashlib.sha256(stream[:-SEAL_SIZE]).hexdigest()
     assert (seal.members, seal.content, seal.size) == (1, 7000, 7000)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cacher.archive import seal as seals
-from cacher.archive import zstd as zstds
+from cacher.archive import zstd_settings
+from cacher.archive.seal import SEAL_SIZE, find_seal
 from cacher.archive.sealed_stream import SealedReader
 from cacher.archive.zstd import Compressor
 from cacher.errors import IntegrityError, UsageError
@@ -67,7 +67,7 @@ def test_levels_are_those_of_zstd() -> None:
 @pytest.mark.parametrize("step", [0, 1])
 def test_a_stream_that_is_cut_is_refused(step: int) -> None:
     for end in range(len(STREAM)):
-        if end == len(STREAM) - seals.SIZE:
+        if end == len(STREAM) - SEAL_SIZE:
             assert unsealed(STREAM[:end], step=step) == (TEXT, None)
             continue
         with pytest.raises(IntegrityError, match="cut off"):
@@ -75,7 +75,7 @@ def test_a_stream_that_is_cut_is_refused(step: int) -> None:
 
 
 def test_every_byte_before_the_seal_counts() -> None:
-    for position in range(len(STREAM) - seals.SIZE):
+    for position in range(len(STREAM) - SEAL_SIZE):
         damaged = bytearray(STREAM)
         damaged[position] ^= 0x10
         with pytest.raises(IntegrityError):
@@ -102,7 +102,7 @@ def test_a_seal_of_other_bytes_is_refused() -> None:
 
 
 def test_a_seal_that_lies_about_the_size_is_refused() -> None:
-    seal = seals.find(STREAM)
+    seal = find_seal(STREAM)
     assert seal
     lie = seal._replace(size=seal.size + 1)
     with pytest.raises(IntegrityError, match="another size"):
@@ -150,7 +150,7 @@ def test_failures_of_the_source_pass_through() -> None:
 def test_cut_at_every_block() -> None:
     """zstandard's reader takes each of these for the end."""
     stream = sealed(NOISE)
-    for end in range(0, len(stream) - seals.SIZE, 1021):
+    for end in range(0, len(stream) - SEAL_SIZE, 1021):
         with pytest.raises(IntegrityError, match="cut off"):
             unsealed(stream[:end])
 
@@ -158,4 +158,4 @@ def test_cut_at_every_block() -> None:
 def test_threads_are_those_of_the_machine_within_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(64)), raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 64)
-    assert zstds.threads() == zstds.THREADS
+    assert zstd_settings.default_threads() == zstd_settings.MAX_THREADS

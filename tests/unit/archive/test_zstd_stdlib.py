@@ -19,7 +19,7 @@ import pytest
 import zstandard
 
 from cacher.archive import zstd as ours
-from cacher.archive.zstd_settings import CHUNK
+from cacher.archive.zstd_settings import OUTPUT_SIZE
 from cacher.errors import IntegrityError, LocalError, UsageError
 from tests.support.zstd_streams import unzstd, zstd
 
@@ -88,7 +88,7 @@ def compressed(library: ModuleType, data: bytes, *, step: int = 1 << 18, **how: 
     for start in range(0, len(data), step):
         pieces += compressor.compress(memoryview(data)[start : start + step])
     pieces += compressor.finish()
-    assert all(0 < len(piece) <= CHUNK for piece in pieces)
+    assert all(0 < len(piece) <= OUTPUT_SIZE for piece in pieces)
     return b"".join(pieces)
 
 

@@ -10,7 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacher.docker.image_archive import BUFFER, WITHHELD_BUFFERS, copy_from_engine, copy_to_engine
+from cacher.docker.image_archive import (
+    SAVE_BUFFER_SIZE,
+    WITHHELD_BUFFERS,
+    copy_from_engine,
+    copy_to_engine,
+)
 from cacher.errors import IntegrityError, SourceError
 
 
@@ -40,7 +45,7 @@ class FakeSource:
     def readinto(self, buffer: memoryview) -> int:
         return self._file.readinto(buffer)
 
-    def ends(self) -> bool:
+    def discard_output(self) -> bool:
         return not self._lasts
 
     def finish(self) -> None:
@@ -71,7 +76,7 @@ def pieces(data: bytes, size: int) -> Callable[[], memoryview]:
     return next_piece
 
 
-@pytest.mark.parametrize("sizes", [(), (0,), (1,), (511, 512, 513), (3 * BUFFER + 5, 1)])
+@pytest.mark.parametrize("sizes", [(), (0,), (1,), (511, 512, 513), (3 * SAVE_BUFFER_SIZE + 5, 1)])
 def test_a_whole_archive_is_collected_and_counted(sizes: tuple[int, ...]) -> None:
     data, sink = archive(*sizes), FakeSink()
     source = FakeSource(data)

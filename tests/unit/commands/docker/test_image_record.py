@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cacher.commands.docker.image_record import IMAGES, LIMIT, MORE, ImageRecord, record
-from cacher.docker.image_names import Image, normal
+from cacher.docker.image_names import Image, normalize
 from cacher.errors import IntegrityError
 
 A = Image("a" * 64, "1" * 64)
@@ -82,4 +82,4 @@ def test_damage_is_told(metadata: dict[str, str]) -> None:
     ],
 )
 def test_names_are_compared_in_one_form(name: str, expected: str) -> None:
-    assert normal(name) == expected
+    assert normalize(name) == expected
