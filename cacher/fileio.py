@@ -22,6 +22,14 @@ BUFFER_SIZE = 256 * 1024
 
 _CANCEL_INTERVAL = 0.1
 
+OnProgress = Callable[[int], None]
+"""Called with the number of bytes that moved, below zero for bytes that must move again; from any
+thread."""
+
+
+def ignore_progress(_count: int) -> None:
+    """Report progress to nobody."""
+
 
 def read_small(path: str, limit: int) -> bytes:
     """Read up to `limit` bytes of a file, or of a pipe: `<(command)` in a shell.

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from cacher.errors import OutOfThreads
+from cacher.fileio import start_thread
+
 SocketAddress = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 SocketOption = tuple[int, int, int | bytes]
 
@@ -71,8 +74,8 @@ def _resolve(name: str, port: int, seconds: float) -> list[SocketAddress]:
             found.put(error)
 
     try:
-        threading.Thread(target=ask, daemon=True).start()
-    except RuntimeError:
+        start_thread(threading.Thread(target=ask, daemon=True))
+    except OutOfThreads:
         ask()  # no thread to spare
     try:
         answer = found.get(timeout=seconds)

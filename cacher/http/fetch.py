@@ -15,7 +15,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
 from cacher.errors import IntegrityError, SourceError, UsageError
-from cacher.fileio import BUFFER_SIZE
+from cacher.fileio import BUFFER_SIZE, OnProgress
 from cacher.http.exceptions import FailureKind, TransportError, describe_failure, status_text
 from cacher.http.proxies import LOGIN_HINT, PROXY_HINT
 from cacher.http.redact_url import redacted
@@ -64,8 +64,6 @@ _FAILURE_HINTS = {
 _ENCODE_HINT = "in a user name or a password / is %2F, ? is %3F, # is %23, @ is %40 and : is %3A"
 
 _REDIRECTS = frozenset([301, 302, 303, 307, 308])
-
-OnProgress = Callable[[int], None]
 
 
 class Fetched(NamedTuple):

@@ -10,6 +10,7 @@ import os
 from typing import Protocol
 
 from cacher.errors import LocalError, SourceError, os_reason
+from cacher.fileio import write_all, write_all_at
 
 
 class Sink(Protocol):
@@ -41,9 +42,7 @@ class FileSink:
     def write(self, data: memoryview, position: int) -> None:
         """Write at `position`."""
         try:
-            while data:
-                count = os.pwrite(self._fd, data, position)
-                data, position = data[count:], position + count
+            write_all_at(self._fd, data, position)
         except OSError as error:
             reason = os_reason(error)
             raise LocalError(f"cannot write the fetched file: {reason}") from error
@@ -81,8 +80,7 @@ class PipeSink:
                 raise self._replaced()
         self._digest.update(data)
         self._written += len(data)
-        while data:
-            data = data[os.write(self._fd, data) :]
+        write_all(self._fd, data)
 
     def end(self, size: int) -> None:
         """Less than was written already is another file."""

@@ -11,15 +11,10 @@ import os
 from collections.abc import Callable, Iterator
 
 from cacher.errors import LocalError, os_reason
+from cacher.fileio import OnProgress, ignore_progress
 
 PIECE = 128 * 1024
 """Bytes in one send."""
-
-OnProgress = Callable[[int], None]
-
-
-def _unreported(_count: int) -> None:
-    pass
 
 
 def _unchecked() -> None:
@@ -36,7 +31,7 @@ class SignedBody:
     def __init__(
         self,
         size: int,
-        on_progress: OnProgress = _unreported,
+        on_progress: OnProgress = ignore_progress,
         check: Callable[[], None] = _unchecked,
     ) -> None:
         self.size = size
@@ -44,7 +39,7 @@ class SignedBody:
         self._check = check
         self._sent = self._furthest = 0
         self._sha256 = ""
-        self.on_progress: OnProgress = _unreported
+        self.on_first_sent: OnProgress = ignore_progress
         """Called with the number of bytes that were sent for the first time."""
         self.times_sent = 0
         """How many times it was sent, wholly or in part."""
@@ -79,7 +74,7 @@ class SignedBody:
             self._sent += len(piece)
             self._on_progress(len(piece))
             if self._sent > self._furthest:
-                self.on_progress(self._sent - self._furthest)
+                self.on_first_sent(self._sent - self._furthest)
                 self._furthest = self._sent
 
     def _pieces(self) -> Iterator[memoryview]:
@@ -98,7 +93,7 @@ class MemoryBody(SignedBody):
     def __init__(
         self,
         data: bytes | bytearray | memoryview,
-        on_progress: OnProgress = _unreported,
+        on_progress: OnProgress = ignore_progress,
         check: Callable[[], None] = _unchecked,
     ) -> None:
         self._data = memoryview(data)
@@ -117,7 +112,7 @@ class FileBody(SignedBody):
         fd: int,
         start: int,
         size: int,
-        on_progress: OnProgress = _unreported,
+        on_progress: OnProgress = ignore_progress,
         check: Callable[[], None] = _unchecked,
     ) -> None:
         super().__init__(size, on_progress, check)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Self
 
 from cacher.errors import LocalError, os_reason
-from cacher.fileio import BUFFER_SIZE, write_all_at
+from cacher.fileio import BUFFER_SIZE, OnProgress, write_all_at
 from cacher.http.transport import Answer
 from cacher.s3.client import Client
-from cacher.s3.ranges import ByteRanges, OnProgress, PinnedObject, RangeReader, open_first
+from cacher.s3.ranges import ByteRanges, PinnedObject, RangeReader, open_first
 from cacher.s3.thread_pool import ThreadPool
 
 
@@ -53,7 +53,7 @@ class Download:
         start = max(self.size - count, 0)
         if start == self.size:
             return b""
-        reader = RangeReader(self._pinned.unreported(), (start, self.size))
+        reader = RangeReader(self._pinned.without_progress(), (start, self.size))
         try:
             data, position = memoryview(bytearray(self.size - start)), 0
             while count := reader.readinto(data[position:]):

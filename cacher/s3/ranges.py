@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cacher.errors import EntryChanged, StoreError
-from cacher.fileio import BUFFER_SIZE
+from cacher.fileio import BUFFER_SIZE, OnProgress, ignore_progress
 from cacher.http.exceptions import FailureKind, TransportError, status_text
 from cacher.http.retry import Attempts
 from cacher.http.transport import Answer
@@ -32,8 +32,6 @@ RANGE = 8 * 1024 * 1024
 _PARTS_HINT = (
     "something between here and the store answers with other parts than are asked for: a cache?"
 )
-
-OnProgress = Callable[[int], None]
 
 
 class ByteRanges:
@@ -72,9 +70,9 @@ class PinnedObject(NamedTuple):
 
     on_progress: OnProgress
 
-    def unreported(self) -> PinnedObject:
-        """The same version, for bytes that come a second time."""
-        return self._replace(on_progress=lambda _count: None)
+    def without_progress(self) -> PinnedObject:
+        """Return the same object for bytes that are read a second time."""
+        return self._replace(on_progress=ignore_progress)
 
     def ranges(self) -> ByteRanges:
         """The ranges to fetch; just one, if they could not be put together."""

@@ -313,7 +313,7 @@ class Session:
     def _send_once(self, request: Request, attempts: Attempts) -> Answer:
         """Sign for now and send once."""
         if request.body:
-            request.body.on_progress = attempts.progress
+            request.body.on_first_sent = attempts.progress
         endpoint = self.endpoint
         path = f"{endpoint.path}/{endpoint.bucket}"
         target = encode_path(f"{path}/{request.key}" if request.key else path)

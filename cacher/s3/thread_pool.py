@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Self
 
 from cacher.errors import CacherError, OutOfThreads
+from cacher.fileio import start_thread
 from cacher.http.exceptions import Cancelled
 from cacher.time_limits import LIMITS
 
@@ -39,14 +40,12 @@ class ThreadPool:
             thread = threading.Thread(target=self._run, args=(work,), daemon=True)
             self._threads.append(thread)
             try:
-                thread.start()
-            except RuntimeError as error:
-                meant = OutOfThreads.meant_by(error, jobs=count)
-                if isinstance(meant, OutOfThreads):
-                    self._threads.remove(thread)
-                    if number:
-                        return
-                raise meant from None
+                start_thread(thread, jobs=count)
+            except OutOfThreads:
+                self._threads.remove(thread)
+                if number:
+                    return
+                raise
 
     def check(self) -> None:
         """For the threads: raises `Cancelled` once the job is given up."""

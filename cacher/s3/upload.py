@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Self
 
 from cacher.errors import LocalError, OutOfThreads, StoreError
-from cacher.s3.body import FileBody, MemoryBody, OnProgress
+from cacher.fileio import OnProgress, start_thread
+from cacher.s3.body import FileBody, MemoryBody
 from cacher.s3.client import Client
 from cacher.s3.multipart import Multipart, part_size_for
 
@@ -36,13 +37,10 @@ class FileParts:
         if len(self.bodies) > 1:
             thread = threading.Thread(target=self._digest, daemon=True)
             try:
-                thread.start()
-            except RuntimeError as error:
-                meant = OutOfThreads.meant_by(error)
-                if not isinstance(meant, OutOfThreads):
-                    raise meant from None
-            else:
-                self._thread = thread
+                start_thread(thread)
+            except OutOfThreads:
+                return
+            self._thread = thread
 
     def settle(self) -> None:
         """Stop the work ahead: whatever is not done by now is done when it is sent."""

@@ -8,24 +8,18 @@ failed), `AccessError` (it refused us), `IntegrityError` (what arrived is not wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, Self
 
 from cacher.errors import CacherError
+from cacher.fileio import OnProgress, ignore_progress
 from cacher.store.source_file import SourceFile
 
 SHA256 = "cacher-sha256"
 """The metadata name (on S3: `x-amz-meta-cacher-sha256`) of the hex SHA-256 of an entry's bytes."""
 
 Data = bytes | bytearray | memoryview
-
-OnProgress = Callable[[int], None]
-"""Told how many more bytes have moved; called from any thread."""
-
-
-def unreported(_count: int) -> None:
-    """A meter for those who do not watch."""
 
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -132,12 +126,12 @@ class Store(Protocol):
         """
         ...
 
-    def open(self, key: str, on_progress: OnProgress = unreported) -> Reader | None:
+    def open(self, key: str, on_progress: OnProgress = ignore_progress) -> Reader | None:
         """A reader of the entry, or None where there is none."""
         ...
 
     def create(
-        self, key: str, metadata: Mapping[str, str], on_progress: OnProgress = unreported
+        self, key: str, metadata: Mapping[str, str], on_progress: OnProgress = ignore_progress
     ) -> Writer:
         """A writer for a stream whose length is not known."""
         ...
@@ -151,7 +145,7 @@ class Store(Protocol):
         key: str,
         content: SourceFile,
         metadata: Mapping[str, str],
-        on_progress: OnProgress = unreported,
+        on_progress: OnProgress = ignore_progress,
     ) -> Entry:
         """Store a file. Raises `LocalError`, and stores nothing, if it changes meanwhile.
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Self
 
 from cacher.errors import UsageError
+from cacher.fileio import OnProgress, ignore_progress
 from cacher.s3.bulk_delete import delete_many
 from cacher.s3.client import Client
 from cacher.s3.download import Download
 from cacher.s3.object_head import ObjectHead
 from cacher.s3.upload import FileParts, Upload, put_file
-from cacher.store.interface import SHA256, Data, Deletion, Entry, OnProgress, unreported
+from cacher.store.interface import SHA256, Data, Deletion, Entry
 from cacher.store.source_file import SourceFile
 from cacher.store.verified_reader import VerifiedReader
 
@@ -53,14 +54,14 @@ class S3Store:
         head = self.client.head(self._object(key), verify_bucket=verify_bucket)
         return _entry(key, head) if head else None
 
-    def open(self, key: str, on_progress: OnProgress = unreported) -> VerifiedReader | None:
+    def open(self, key: str, on_progress: OnProgress = ignore_progress) -> VerifiedReader | None:
         """One GetObject for entries up to 8 MiB, then more of them in parallel."""
         name = self._object(key)
         download = Download.open(self.client, name, on_progress=on_progress, jobs=self._jobs)
         return VerifiedReader(download, _entry(key, download.head)) if download else None
 
     def create(
-        self, key: str, metadata: Mapping[str, str], on_progress: OnProgress = unreported
+        self, key: str, metadata: Mapping[str, str], on_progress: OnProgress = ignore_progress
     ) -> S3Writer:
         """Memory: `jobs` parts."""
         upload = Upload(
@@ -84,7 +85,7 @@ class S3Store:
         key: str,
         content: SourceFile,
         metadata: Mapping[str, str],
-        on_progress: OnProgress = unreported,
+        on_progress: OnProgress = ignore_progress,
     ) -> Entry:
         """One PutObject for a file of at most one part, else a multipart upload."""
         parts = self._prepared.pop(content, None)

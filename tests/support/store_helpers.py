@@ -7,7 +7,8 @@ import random
 import threading
 from pathlib import Path
 
-from cacher.store.interface import SHA256, Entry, OnProgress, Reader, Store, unreported
+from cacher.fileio import OnProgress, ignore_progress
+from cacher.store.interface import SHA256, Entry, Reader, Store
 from cacher.store.source_file import SourceFile
 
 
@@ -47,7 +48,7 @@ class Hands:
         key: str,
         data: bytes,
         recorded: str | None = None,
-        on_progress: OnProgress = unreported,
+        on_progress: OnProgress = ignore_progress,
     ) -> Entry:
         """Put `data`, with its digest unless another is `recorded` ('' is none)."""
         path = self._file()
@@ -62,16 +63,18 @@ class Hands:
             writer.write(data)
             return writer.commit()
 
-    def opened(self, key: str, on_progress: OnProgress = unreported) -> Reader:
+    def opened(self, key: str, on_progress: OnProgress = ignore_progress) -> Reader:
         reader = self.store.open(key, on_progress)
         assert reader is not None
         return reader
 
-    def read(self, key: str, step: int = 1 << 20, on_progress: OnProgress = unreported) -> bytes:
+    def read(
+        self, key: str, step: int = 1 << 20, on_progress: OnProgress = ignore_progress
+    ) -> bytes:
         with self.opened(key, on_progress) as reader:
             return drain(reader, step)
 
-    def save(self, key: str, on_progress: OnProgress = unreported) -> bytes:
+    def save(self, key: str, on_progress: OnProgress = ignore_progress) -> bytes:
         path = self._file()
         with open(path, "w+b") as file, self.opened(key, on_progress) as reader:
             reported = reader.save(file.fileno())

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from cacher.errors import CacherError, IntegrityError, LocalError
-from cacher.store.interface import SHA256, Deletion, Entry, OnProgress, unreported
+from cacher.fileio import OnProgress, ignore_progress
+from cacher.store.interface import SHA256, Deletion, Entry
 from cacher.store.local.files import (
     End,
     at_store,
@@ -69,7 +70,7 @@ class LocalStore:
         os.close(fd)
         return entry
 
-    def open(self, key: str, on_progress: OnProgress = unreported) -> VerifiedReader | None:
+    def open(self, key: str, on_progress: OnProgress = ignore_progress) -> VerifiedReader | None:
         """A reader of the entry as it is now, whatever becomes of it later, or None."""
         opened = self._open(key)
         if opened is None:
@@ -78,7 +79,7 @@ class LocalStore:
         return VerifiedReader(_LocalSource(fd, entry, self.name, on_progress), entry)
 
     def create(
-        self, key: str, metadata: Mapping[str, str], on_progress: OnProgress = unreported
+        self, key: str, metadata: Mapping[str, str], on_progress: OnProgress = ignore_progress
     ) -> LocalWriter:
         """A writer for a stream whose length is not known."""
         return LocalWriter(self._layout, key, metadata, on_progress)
@@ -91,7 +92,7 @@ class LocalStore:
         key: str,
         content: SourceFile,
         metadata: Mapping[str, str],
-        on_progress: OnProgress = unreported,
+        on_progress: OnProgress = ignore_progress,
     ) -> Entry:
         """Store a file; a digest in `metadata` is trusted.
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Self
 
 from cacher.errors import UsageError
-from cacher.fileio import write_all_at
-from cacher.store.interface import Data, Entry, OnProgress, unreported
+from cacher.fileio import OnProgress, ignore_progress, write_all_at
+from cacher.store.interface import Data, Entry
 from cacher.store.local.files import (
     TemporaryFile,
     at_store,
@@ -41,7 +41,7 @@ class LocalWriter:
         layout: StorePaths,
         key: str,
         metadata: Mapping[str, str],
-        on_progress: OnProgress = unreported,
+        on_progress: OnProgress = ignore_progress,
     ) -> None:
         self._layout = layout
         self._key = key
