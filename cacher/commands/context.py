@@ -101,14 +101,11 @@ class Context:
         """The one set of connections, for the store and for origins."""
         from cacher.http.minimum_speed import MinimumSpeed
         from cacher.http.proxies import Proxies
-        from cacher.http.tls import hold_key_log
         from cacher.http.transport import Transport
 
         settings = self.settings
         if settings.ca_file and not os.path.isfile(settings.ca_file):
             raise _no_certificates(settings)
-        if log := self.environ.get("SSLKEYLOGFILE"):
-            hold_key_log(log)
         return Transport(
             ca_files=(settings.ca_file,) if settings.ca_file else (),
             proxies=Proxies(self.environ),

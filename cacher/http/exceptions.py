@@ -27,9 +27,16 @@ from urllib3.exceptions import (  # noqa: TID251 - what they are called, and no 
 )
 
 from cacher.http.minimum_speed import TooSlow
+from cacher.http.proxies import LOGIN_HINT, PROXY_HINT
 from cacher.http.response import MalformedHead
 from cacher.http.retry import Attempts, is_retryable
-from cacher.http.tls import CertificateFlaw, certificate_flaw, describe_certificate_flaw, is_not_tls
+from cacher.http.tls import (
+    CertificateFlaw,
+    certificate_flaw,
+    certificate_hint,
+    describe_certificate_flaw,
+    is_not_tls,
+)
 from cacher.time_limits import Limits
 
 _CLOSED = "the connection was closed before the end of the answer"
@@ -76,6 +83,13 @@ _FINAL = (
 )
 
 
+_COMMON_HINTS = {
+    FailureKind.PROXY: PROXY_HINT,
+    FailureKind.PROXY_TUNNEL: PROXY_HINT,
+    FailureKind.PROXY_LOGIN: LOGIN_HINT,
+}
+
+
 class TransportError(Exception):
     """No answer, or not all of it. `detail` is one line without secrets."""
 
@@ -104,6 +118,11 @@ class TransportError(Exception):
     def is_final(self) -> bool:
         """Whether another try cannot help: a certificate does not get better."""
         return self.kind in _FINAL
+
+
+def common_hint(kind: FailureKind) -> str:
+    """Return the next step for a failure of a proxy or of TLS, whatever the server is for."""
+    return _COMMON_HINTS.get(kind) or certificate_hint()
 
 
 class TunnelRefused(OSError):

@@ -16,12 +16,17 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsp
 
 from cacher.errors import IntegrityError, SourceError, UsageError
 from cacher.fileio import BUFFER_SIZE, OnProgress
-from cacher.http.exceptions import FailureKind, TransportError, describe_failure, status_text
-from cacher.http.proxies import LOGIN_HINT, PROXY_HINT
+from cacher.http.exceptions import (
+    FailureKind,
+    TransportError,
+    common_hint,
+    describe_failure,
+    status_text,
+)
+from cacher.http.proxies import LOGIN_HINT
 from cacher.http.redact_url import redacted
 from cacher.http.retry import Attempts, describe_wait, is_retryable, retry_after
 from cacher.http.sinks import Sink
-from cacher.http.tls import certificate_hint
 from cacher.http.trace import Trace, send_traced
 from cacher.http.transport import Answer, Host, Transport
 from cacher.time_limits import LIMITS, Limits
@@ -53,9 +58,6 @@ _FAILURE_HINTS = {
     FailureKind.NAME: _CHECK_URL,
     FailureKind.CONNECT: _CHECK_URL,
     FailureKind.REFUSED: _CHECK_URL,
-    FailureKind.PROXY: PROXY_HINT,
-    FailureKind.PROXY_TUNNEL: PROXY_HINT,
-    FailureKind.PROXY_LOGIN: LOGIN_HINT,
     FailureKind.TIMEOUT: _LATER,
     FailureKind.SLOW: _LATER,
     FailureKind.BROKEN: _LATER,
@@ -181,7 +183,7 @@ class _Fetch:
                         if wait is None and asked:
                             reason += f"; {describe_wait(asked)}"
             except TransportError as error:
-                hint = _FAILURE_HINTS.get(error.kind) or certificate_hint()
+                hint = _FAILURE_HINTS.get(error.kind) or common_hint(error.kind)
                 wait = None
                 if not error.is_final:
                     time_limit = error.time_limit(limits, limits.silent)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
 
 LOGIN_HINT = "the proxy needs credentials: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
 
@@ -52,10 +52,8 @@ class Proxies:
             return (environ.get(name.lower()) or environ.get(name) or "").strip()
 
         all_proxy = value("ALL_PROXY")
-        # Under CGI, HTTP_PROXY is a header that a client sent ("httpoxy", CVE-2016-5385).
-        http = environ.get("http_proxy", "") if "REQUEST_METHOD" in environ else value("HTTP_PROXY")
         self._by_scheme = {
-            "http": _with_scheme(http or all_proxy),
+            "http": _with_scheme(value("HTTP_PROXY") or all_proxy),
             "https": _with_scheme(value("HTTPS_PROXY") or all_proxy),
         }
         self._exempt = [entry for entry in value("NO_PROXY").replace(",", " ").split() if entry]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import ssl
-import stat
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
@@ -71,21 +69,6 @@ def client_context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
     for file in ca_files:
         context.load_verify_locations(file)
     return context
-
-
-def hold_key_log(path: str) -> None:
-    """Keep the FIFO that SSLKEYLOGFILE names open until this process ends; do nothing for a file.
-
-    OpenSSL would wait for a reader without end. And a reader leaves once no writer is left, so the
-    FIFO is not closed again. Raises `UsageError` if nobody reads it.
-    """
-    try:
-        if stat.S_ISFIFO(os.stat(path).st_mode):
-            os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno == errno.ENXIO:
-            raise _no_key_log("nobody reads this FIFO") from error
-        # OpenSSL meets any other failure, too, and does not wait.
 
 
 def _no_key_log(reason: str) -> UsageError:

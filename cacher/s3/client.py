@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from cacher.errors import AccessError, CacherError, StoreError
+from cacher.errors import CacherError, StoreError
 from cacher.http.exceptions import TransportError
 from cacher.http.retry import Attempts
 from cacher.http.transport import Answer
@@ -247,8 +247,6 @@ class Client:
         reply = self.session.call(request, xml.read_nothing)
         if reply.refusal and reply.code not in store_quirks.MISSING_CODES:
             raise self.refusal_error(reply.refusal, doing)
-        if reply.status == 200 and not reply.headers.get("x-amz-request-id"):
-            self._require_deleted(key, doing)
 
     def location(self) -> str:
         """The region as the store names it (GetBucketLocation)."""
@@ -284,17 +282,6 @@ class Client:
         except TransportError as error:
             host = str(self.session.endpoint.host)
             raise unanswered_error(error, doing, host, self.session.attempts()) from error
-
-    def _require_deleted(self, key: str, doing: str) -> None:
-        """Look whether an object is gone, where an empty 200 is all that says so."""
-        try:
-            reply = self.get(key, (0, 1), doing=doing)
-        except AccessError:
-            return  # a store's word, and a key that may not look
-        if reply is not None:
-            if reply.value is not None:
-                reply.value.close()
-            raise StoreError(f"{doing}: the store says that it is deleted, but it is still there")
 
     def refusal_error(self, refusal: Refusal, doing: str) -> CacherError:
         """A refusal as an error."""

@@ -20,10 +20,14 @@ from cacher.errors import (
     StoreError,
     Unanswered,
 )
-from cacher.http.exceptions import FailureKind, TransportError, describe_failure, status_text
-from cacher.http.proxies import LOGIN_HINT, PROXY_HINT
+from cacher.http.exceptions import (
+    FailureKind,
+    TransportError,
+    common_hint,
+    describe_failure,
+    status_text,
+)
 from cacher.http.retry import CORRUPTED_CODES, Attempts, is_retryable
-from cacher.http.tls import certificate_hint
 from cacher.s3 import store_quirks
 from cacher.s3.xml import ErrorDocument, plain
 
@@ -125,9 +129,6 @@ _FAILURE_HINTS = {
     FailureKind.MALFORMED: (
         "check --endpoint: does an S3 store answer there, and no proxy before it?"
     ),
-    FailureKind.PROXY: PROXY_HINT,
-    FailureKind.PROXY_TUNNEL: PROXY_HINT,
-    FailureKind.PROXY_LOGIN: LOGIN_HINT,
     FailureKind.TIMEOUT: "the store or the network hangs; a later run may succeed",
     FailureKind.SLOW: "the store or the network hangs; a later run may succeed",
     FailureKind.BROKEN: "a later run may succeed; `cacher doctor` shows more",
@@ -229,7 +230,7 @@ def unknown_size_error(doing: str, host: str) -> StoreError:
 
 def failure_hint(kind: FailureKind) -> str:
     """The next step where a store does not answer."""
-    return _FAILURE_HINTS.get(kind) or certificate_hint()
+    return _FAILURE_HINTS.get(kind) or common_hint(kind)
 
 
 def _names_region(refusal: Refusal) -> bool:

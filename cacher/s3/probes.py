@@ -1,84 +1,30 @@
-"""What a host and a store can do, found out by trying: the single steps of a diagnosis.
+"""The steps of a diagnosis of a store: each tries one operation once, and raises what goes wrong.
 
-Each probe does one thing once and raises what goes wrong; what to make of it is the caller's.
-Objects that they write are the caller's to delete.
+The caller deletes the objects that they write.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 
-from cacher.errors import AccessError, CacherError, IntegrityError, StoreError, os_reason
-from cacher.http.exceptions import FailureKind, translate_exception
-from cacher.http.tls import client_context, describe_wrong_host
-from cacher.http.transport import Host, certificate_names
+from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
 from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
-from cacher.s3.error_mapping import Refusal, failure_hint, unknown_size_error
+from cacher.s3.error_mapping import Refusal, unknown_size_error
 from cacher.s3.multipart import CREATE_SHARE
 from cacher.s3.object_head import http_date
 from cacher.s3.session import OK_STATUSES, Proof, Request, ignore_body
 from cacher.s3.store_quirks import MIN_PART, READ_STATUSES
 from cacher.s3.thread_pool import ThreadPool
 from cacher.s3.xml import ErrorDocument, plain, read_nothing
-from cacher.time_limits import LIMITS
 
 CANARY = b"\n"
-"""What is written to find out whether writing is possible."""
-
-
-def resolve(host: Host) -> list[str]:
-    """The addresses of a host name (DNS)."""
-    try:
-        found = socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # the latter: a label is empty, or over 63 bytes
-        reason = error.strerror if isinstance(error, OSError) else "not a host name"
-        raise StoreError(
-            f"{host.name} has no address: {(reason or str(error)).lower()}",
-            "check the host name in --endpoint, and whether this machine has a network",
-        ) from error
-    return sorted({str(address[0]) for *_, address in found})
-
-
-def connect(host: Host) -> None:
-    """Open and close a TCP connection."""
-    try:
-        socket.create_connection((host.name, host.port), LIMITS.connect).close()
-    except OSError as error:
-        raise StoreError(
-            f"no connection to {host.header}: {os_reason(error)}",
-            "check --endpoint; is the store running and reachable from this machine?",
-        ) from error
-
-
-def handshake(host: Host, ca_files: tuple[str, ...]) -> str:
-    """A TLS handshake; the protocol and the certificate's last day.
-
-    Raises `OSError` for a file of `ca_files` that cannot be used.
-    """
-    context = client_context(ca_files)
-    try:
-        with (
-            socket.create_connection((host.name, host.port), LIMITS.connect) as plain,
-            context.wrap_socket(plain, server_hostname=host.name) as secure,
-        ):
-            certificate: Mapping[str, object] = secure.getpeercert() or {}
-            return f"{secure.version()}, certificate until {certificate.get('notAfter', '?')}"
-    except OSError as error:
-        failure = translate_exception(error)
-        detail, hint = failure.detail, failure_hint(failure.kind)
-        if failure.kind is FailureKind.WRONG_HOST:
-            names = certificate_names(host, ca_files, LIMITS.connect)
-            detail = describe_wrong_host(host.name, names)
-        elif failure.kind is FailureKind.BROKEN:
-            hint = "is it an http:// endpoint?"
-        raise StoreError(f"no TLS with {host.header}: {detail}", hint) from error
+"""The content of an object that tests whether writing is possible."""
 
 
 def clock_skew(client: Client) -> float | None:
-    """Seconds by which this machine's clock is ahead of the store's; None if it tells no time."""
+    """Return the seconds that this machine's clock is ahead of the store's; None if unknown."""
     request = Request("HEAD", "asking for the time", accept=range(300, 500))
     reply = client.session.call(request, ignore_body)
     server = http_date(reply.headers.get("date", ""))
@@ -86,10 +32,10 @@ def clock_skew(client: Client) -> float | None:
 
 
 def bucket_refusal(client: Client) -> CacherError | None:
-    """Why the bucket may not be read, in the store's words, or None if it may (HeadBucket).
+    """Return why the bucket may not be read, in the store's words; None if it may (HeadBucket).
 
-    Raises `AccessError` if there is no such bucket. That it is a store must be known already: any
-    web server may answer a HEAD like one.
+    Raises `AccessError` if there is no such bucket. Call it only for what is known to be a store:
+    any web server may answer a HEAD like one.
     """
     doing = "asking for the bucket"
     reply = client.session.call(Request("HEAD", doing, accept=(403, 404)), ignore_body)
@@ -99,7 +45,7 @@ def bucket_refusal(client: Client) -> CacherError | None:
 
 
 def upload_two_parts(client: Client, key: str) -> int:
-    """A multipart upload of two parts; the size of the object."""
+    """Upload an object in two parts; return its size."""
     first, last = os.urandom(MIN_PART), CANARY
     upload_id = _create_upload(client, key)
     try:
@@ -116,7 +62,7 @@ def upload_two_parts(client: Client, key: str) -> int:
 
 
 def read_across_parts(client: Client, key: str, size: int) -> None:
-    """A ranged read across the seam of `upload_two_parts`: only a 206 with that range counts."""
+    """Read a range across both parts of `upload_two_parts`: only a 206 with that range counts."""
     span = f"{size - 2}-{size - 1}"
     headers = {"range": f"bytes={span}"}
     reply = client.session.call(_read(key, headers), bytes)
@@ -135,7 +81,7 @@ def read_across_parts(client: Client, key: str, size: int) -> None:
 
 
 def abort_upload(client: Client, key: str) -> str:
-    """An upload that is begun and aborted; what is known of it afterwards."""
+    """Begin an upload and abort it; return what is known of it afterwards."""
     upload_id = _create_upload(client, key)
     try:
         client.put_part(key, upload_id, 1, MemoryBody(CANARY), client.session.pause)
@@ -155,7 +101,7 @@ def abort_upload(client: Client, key: str) -> str:
 
 
 def probe_conditional_put(client: Client, key: str) -> str:
-    """What the store does with `If-None-Match: *` on an object that exists.
+    """Return what the store does with `If-None-Match: *` on an object that exists.
 
     `enforced` (412), `ignored` (it is overwritten: Garage, GCS) or `unsupported` (400, 501).
     """
@@ -176,12 +122,12 @@ def probe_conditional_put(client: Client, key: str) -> str:
 
 
 def write_canary(client: Client, key: str) -> None:
-    """A one-byte object, written."""
+    """Write an object of one byte."""
     client.put(key, MemoryBody(CANARY), {})
 
 
 def read_canary(client: Client, key: str) -> None:
-    """The one-byte object, read back."""
+    """Read the object of one byte back."""
     reply = client.session.call(_read(key, {}), bytes)
     if reply.refusal:
         raise StoreError("the new object is not there", "is there a cache in between?")
@@ -202,9 +148,9 @@ def _read(key: str, headers: Mapping[str, str]) -> Request:
 
 
 def _create_upload(client: Client, key: str) -> str:
-    """Begin a multipart upload; its id.
+    """Begin a multipart upload; return its id.
 
-    In a thread, as `Multipart` does: a signal while the id is on its way must not lose it.
+    In a thread, as `Multipart` does: a signal must not lose the id while it is on its way.
     """
     pool = ThreadPool(client.session.transport.interrupt)
     begun: list[str] = []

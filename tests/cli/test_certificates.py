@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.cli.conftest import Run, Spawn
+from tests.cli.conftest import Run
 from tests.fakes.certificates import CERTIFICATE, EARLY, EXPIRED, write_certificate
 from tests.fakes.origin import Origin, Reply
 from tests.fakes.s3server import FakeS3Server
@@ -128,40 +127,3 @@ def test_a_log_of_keys_that_cannot_be_written(
         err = cacher(*command, "--ca-file", str(pair[0])).failed(2)
     assert "SSLKEYLOGFILE names a file that cannot be written: no such file or directory" in err
     assert "cacher: hint: unset SSLKEYLOGFILE" in err
-
-
-@pytest.mark.parametrize("command", [("exists", "k"), ("doctor",), ("download", "k", "f")])
-def test_a_log_of_keys_that_nobody_reads(
-    cacher: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: tuple[str, ...]
-) -> None:
-    pair = write_certificate(tmp_path)
-    os.mkfifo("keys")
-    monkeypatch.setenv("SSLKEYLOGFILE", "keys")
-    with FakeS3Server(tls=pair) as server:
-        for variable, value in BucketPlace(server).environment.items():
-            monkeypatch.setenv(variable, value)
-        err = cacher(*command, "--ca-file", str(pair[0])).failed(2)
-        assert server.requests == []
-    assert "SSLKEYLOGFILE names a file that cannot be written: nobody reads this FIFO" in err
-    assert "cacher: hint: unset SSLKEYLOGFILE" in err
-
-
-def test_a_log_of_keys_that_somebody_reads(
-    spawn: Spawn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    pair = write_certificate(tmp_path)
-    os.mkfifo("keys")
-    monkeypatch.setenv("SSLKEYLOGFILE", "keys")
-    with (
-        FakeS3Server(tls=pair) as server,
-        subprocess.Popen(["cat", "keys"], stdout=subprocess.PIPE) as reader,
-    ):
-        for variable, value in BucketPlace(server).environment.items():
-            monkeypatch.setenv(variable, value)
-        # Started once the reader is there: opening waits for it.
-        with open("keys", "wb"):
-            process = spawn("list", "--ca-file", str(pair[0]))
-            _, err = process.communicate()
-        assert process.returncode == 0, err
-        logged, _ = reader.communicate()
-    assert b"TRAFFIC_SECRET" in logged

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from cacher.commands.context import Context
 from cacher.commands.doctor.checklist import Checklist, Skipped
 from cacher.errors import StoreError, UsageError, os_reason
-from cacher.http.proxies import Proxies, parse_proxy_url
+from cacher.http import probes
+from cacher.http.exceptions import TransportError
+from cacher.http.proxies import PROXY_HINT, Proxies, parse_proxy_url
 from cacher.http.tls import client_context
 from cacher.http.transport import Host
-from cacher.s3 import probes
+from cacher.s3.error_mapping import failure_hint
 from cacher.store.open_store import endpoint_of
-
-_PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
 
 
 def examine_network(context: Context, checklist: Checklist) -> bool:
@@ -27,10 +28,10 @@ def examine_network(context: Context, checklist: Checklist) -> bool:
     hops: list[Host] = []
     if proxy and not checklist.run("proxy", lambda: _proxy(proxy, hops)):
         return False
-    reached, hint = (hops[0], _PROXY_HINT) if proxy else (host, "")
-    if not checklist.run("dns", lambda: _hinted(hint, lambda: _dns(reached))):
+    reached, hint = (hops[0], PROXY_HINT) if proxy else (host, "")
+    if not checklist.run("dns", lambda: _dns(reached, hint)):
         return False
-    if not checklist.run("tcp", lambda: _hinted(hint, lambda: _tcp(reached))):
+    if not checklist.run("tcp", lambda: _tcp(reached, hint)):
         return False
 
     def tls() -> str:
@@ -39,26 +40,31 @@ def examine_network(context: Context, checklist: Checklist) -> bool:
         if proxy:
             raise Skipped("through the proxy; see the requests below")
         ca_file = context.settings.ca_file
-        return probes.handshake(host, (ca_file,) if ca_file else ())
+        with _reported_as(f"no TLS with {host.header}"):
+            return probes.handshake(host, (ca_file,) if ca_file else ())
 
     checklist.run("tls", tls)
     return not checklist.failed("tls")
 
 
-def _hinted(hint: str, look: Callable[[], str]) -> str:
-    """A check whose failure has another hint, if there is one."""
+@contextmanager
+def _reported_as(problem: str, hint: str = "") -> Iterator[None]:
+    """Raise a `TransportError` as a `StoreError` that begins with `problem`."""
     try:
-        return look()
-    except StoreError as error:
-        raise StoreError(error.message, hint or error.hint) from error
+        yield
+    except TransportError as error:
+        text = f"{problem}: {error.detail}"
+        raise StoreError(text, hint or failure_hint(error.kind)) from error
 
 
-def _dns(host: Host) -> str:
-    return f"{host.name} is {', '.join(probes.resolve(host))}"
+def _dns(host: Host, hint: str) -> str:
+    with _reported_as(f"{host.name} has no address", hint):
+        return f"{host.name} is {', '.join(probes.resolve(host))}"
 
 
-def _tcp(host: Host) -> str:
-    probes.connect(host)
+def _tcp(host: Host, hint: str) -> str:
+    with _reported_as(f"no connection to {host.header}", hint):
+        probes.connect(host)
     return f"{host.header} accepts connections"
 
 
@@ -80,6 +86,6 @@ def _proxy(proxy: str, hops: list[Host]) -> str:
     try:
         found = parse_proxy_url(proxy)
     except ValueError as error:
-        raise StoreError(str(error), _PROXY_HINT) from error
+        raise StoreError(str(error), PROXY_HINT) from error
     hops.append(Host(found.scheme, found.name, found.port))
     return str(hops[0])

@@ -38,15 +38,6 @@ def test_which_proxy(environ: dict[str, str], http: str, https: str) -> None:
     assert proxies.url_for("https", "store", 443) == https
 
 
-def test_a_header_of_a_cgi_request_is_no_proxy() -> None:
-    """CVE-2016-5385: under CGI, `HTTP_PROXY` is what a client sent as a `Proxy:` header."""
-    cgi = {"REQUEST_METHOD": "GET", "HTTP_PROXY": "http://evil"}
-    assert Proxies(cgi).url_for("http", "store", 80) == ""
-    assert (
-        Proxies(cgi | {"http_proxy": "http://good"}).url_for("http", "store", 80) == "http://good"
-    )
-
-
 @pytest.mark.parametrize(
     ("no_proxy", "host", "exempt"),
     [
