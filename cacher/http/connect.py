@@ -1,7 +1,7 @@
-"""A connection to one of a host's addresses, in a time that covers the name server as well.
+"""A TCP connection to one of a host's addresses, with a time-out that also covers the name server.
 
-`getaddrinfo` knows no time-out and no signal: where the name server is silent it takes 10 s or
-more, in which nobody can stop the program. So a thread asks, and is left behind if it must be.
+`getaddrinfo` has no time-out and ignores signals: if the name server is silent it blocks for 10 s
+or more. So it runs in a thread, which is abandoned after the time-out.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ SocketOption = tuple[int, int, int | bytes]
 def open_connection(
     name: str, port: int, seconds: float, options: Sequence[SocketOption] = ()
 ) -> socket.socket:
-    """A TCP connection, its time-out `seconds`, which it has not exceeded itself.
+    """Return a TCP connection with the time-out `seconds`, made within that time.
 
-    The name server may take as long again. Raises `socket.gaierror` where the name has no address,
-    and `OSError`, as of the last address.
+    The name server may take as long again. Raises `socket.gaierror` if the name has no address,
+    else the `OSError` of the last address.
     """
     addresses = _resolve(name, port, seconds)
     for number, address in enumerate(addresses, 1):
@@ -58,7 +58,7 @@ def _connect(
 
 
 def _resolve(name: str, port: int, seconds: float) -> list[SocketAddress]:
-    """The addresses of a host. Raises `socket.gaierror`, also after so many seconds."""
+    """Return the addresses of a host. Raises `socket.gaierror`, also after `seconds`."""
     try:
         return _getaddrinfo(
             name, port, socket.AI_NUMERICHOST

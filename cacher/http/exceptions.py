@@ -1,4 +1,4 @@
-"""Why there is no answer: what urllib3, OpenSSL and the system raise, as one error of ours."""
+"""Why there is no answer: what urllib3, OpenSSL and the system raise, as one `TransportError`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cacher.http import urllib3_startup  # noqa: F401 - has what follows load fa
 
 # isort: split
 
-from urllib3.exceptions import (  # noqa: TID251 - what they are called, and no more
+from urllib3.exceptions import (  # noqa: TID251 - only the names of its exceptions
     ConnectTimeoutError,
     HTTPError,
     LocationParseError,
@@ -42,7 +42,7 @@ from cacher.time_limits import Limits
 _CLOSED = "the connection was closed before the end of the answer"
 
 _TLS_ALERT = "\x15\x03"
-"""How the alert begins with which TLS refuses plain HTTP (RFC 8446, section 5.1)."""
+"""The start of the alert by which TLS refuses plain HTTP (RFC 8446, section 5.1)."""
 
 
 class FailureKind(Enum):
@@ -91,22 +91,22 @@ _COMMON_HINTS = {
 
 
 class TransportError(Exception):
-    """No answer, or not all of it. `detail` is one line without secrets."""
+    """There is no answer, or only a part of it. `detail` is one line without secrets."""
 
     def __init__(self, kind: FailureKind, detail: str, *, was_idle: bool = False) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
         self.was_idle = was_idle
-        """The connection had answered before: it was closed while it was idle."""
+        """Whether the connection had answered before: the server closed it while it was idle."""
         self.silent_seconds = 0.0
-        """Seconds without a byte before it, where those ended an answer that had begun."""
+        """Seconds without a byte before the failure, if the answer had begun."""
 
     def time_limit(self, limits: Limits, silent: float) -> float:
-        """The seconds that failures of this kind may cost in all; `silent` are those of silence.
+        """Return the seconds that all tries may take; `silent` is the limit for silence.
 
-        A refusal comes at once: by a machine that is there, and whose store may be starting.
-        What trickles has had its time.
+        A refused connection shows that a machine is there, whose store may be starting. An answer
+        that was too slow has used its time.
         """
         if self.kind is FailureKind.SLOW:
             return 0.0
@@ -116,7 +116,7 @@ class TransportError(Exception):
 
     @property
     def is_final(self) -> bool:
-        """Whether another try cannot help: a certificate does not get better."""
+        """Whether another try cannot help: a certificate stays as it is."""
         return self.kind in _FINAL
 
 
@@ -128,7 +128,7 @@ def common_hint(kind: FailureKind) -> str:
 class TunnelRefused(OSError):
     """A proxy did not answer CONNECT with a tunnel.
 
-    `status` is 0 for what is not HTTP, and 200 for a page in the tunnel's place.
+    `status` is 0 if the answer is not HTTP, and 200 for a page instead of a tunnel.
     """
 
     def __init__(self, status: int) -> None:
@@ -141,9 +141,9 @@ class Cancelled(Exception):
 
 
 def translate_exception(error: Exception, *, reused: bool = False) -> TransportError:
-    """The error to raise for one of urllib3, http.client or the system.
+    """Return the error to raise for an exception of urllib3, http.client or the system.
 
-    `reused`: on a connection that was kept alive.
+    `reused`: the connection had been kept alive.
     """
     reason, cause = _reason(error), _cause(error)
     if isinstance(cause, TunnelRefused):
@@ -164,7 +164,7 @@ def translate_exception(error: Exception, *, reused: bool = False) -> TransportE
 
 
 def _connect_failure(error: Exception, reason: str) -> TransportError | None:
-    """No connection at all, if that is the error."""
+    """Return the failure to connect, if `error` is one."""
     cause = _cause(error)
     if isinstance(error, NameResolutionError):
         return TransportError(FailureKind.NAME, reason)
@@ -179,7 +179,7 @@ def _connect_failure(error: Exception, reason: str) -> TransportError | None:
 
 
 def _tunnel_failure(status: int) -> TransportError:
-    """What the proxy answered instead."""
+    """Return the failure for a proxy's answer to CONNECT."""
     answer = status_text(status) if status else "something that is not HTTP"
     page = " and a page" if status == HTTPStatus.OK else ""
     kind = FailureKind.PROXY_TUNNEL
@@ -191,7 +191,7 @@ def _tunnel_failure(status: int) -> TransportError:
 
 
 def status_text(status: int) -> str:
-    """The status as people know it: "HTTP 404 Not Found"."""
+    """Return the status for a message: "HTTP 404 Not Found"."""
     try:
         return f"HTTP {status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -199,14 +199,16 @@ def status_text(status: int) -> str:
 
 
 def _timeout_failure(cause: BaseException) -> TransportError:
-    """Nothing came, or too little."""
+    """Return the failure for an answer that did not come, or came too slowly."""
     if isinstance(cause, TooSlow):
         return TransportError(FailureKind.SLOW, str(cause))
     return TransportError(FailureKind.TIMEOUT, "no answer")
 
 
 def _malformed_failure(cause: HTTPException) -> TransportError:
-    """Something else than HTTP. Of a kept connection it may be what the last answer left over."""
+    """Return the failure for an answer that is not HTTP.
+
+    On a kept connection it may be the rest of the last answer: see the caller."""
     if isinstance(cause, MalformedHead):
         return TransportError(FailureKind.MALFORMED, f"the answer is not proper HTTP: {cause}")
     if isinstance(cause, RemoteDisconnected):
@@ -217,13 +219,13 @@ def _malformed_failure(cause: HTTPException) -> TransportError:
 
 
 def innermost_cause(error: Exception) -> BaseException | None:
-    """The innermost exception, for tracebacks: urllib3's own show a host, which may be a secret."""
+    """Return the innermost exception, for tracebacks: urllib3's own may show a secret host."""
     cause = _cause(error)
     return None if isinstance(cause, HTTPError) else cause
 
 
 def describe_failure(error: TransportError, attempts: Attempts) -> str:
-    """What failed, for how long, and how often: "no answer for 30 s (2 tries)"."""
+    """Return the failure, its duration and the tries: "no answer for 30 s (2 tries)"."""
     seconds = f"{attempts.spent:.{0 if attempts.spent >= 10 else 1}f} s"
     lasted = error.kind in (FailureKind.TIMEOUT, FailureKind.SLOW, FailureKind.CONNECT)
     text = f"{error.detail} for {seconds}" if lasted else error.detail
@@ -233,7 +235,7 @@ def describe_failure(error: TransportError, attempts: Attempts) -> str:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The innermost exception that has something to say."""
+    """Return the innermost exception."""
     while True:
         inner = error.__cause__ or next(
             (arg for arg in error.args if isinstance(arg, BaseException)), None
@@ -244,7 +246,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost reason in one line, as the operating system or OpenSSL words it."""
+    """Return the innermost reason in one line, in the words of the system or of OpenSSL."""
     cause = _cause(error)
     if complaint := describe_certificate_flaw(cause):
         return complaint

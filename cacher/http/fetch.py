@@ -1,7 +1,7 @@
-"""Where bytes come from when the cache has none: an http(s) URL, fetched into a file or a pipe.
+"""Fetch an http(s) URL into a file or a pipe.
 
-Knows redirects, resuming and digests; must not know the cache. Nothing here signs, so redirects
-may be followed, and a URL's own credentials go only to the host that they were given for.
+Knows redirects, resuming and digests; must not know the cache. Requests are not signed, so
+redirects may be followed. A URL's credentials go only to the host that they were given for.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _REDIRECTS = frozenset([301, 302, 303, 307, 308])
 
 
 class Fetched(NamedTuple):
-    """What was fetched: bytes, hex SHA-256, and whether something proved that it is all of it."""
+    """What was fetched: bytes, hex SHA-256, and whether it is proved to be complete."""
 
     size: int
     sha256: str
@@ -77,7 +77,7 @@ class Fetched(NamedTuple):
 
 
 class Clocks(NamedTuple):
-    """Where waiting comes from: `pause` sleeps seconds, `random` gives floats in [0, 1).
+    """Time and chance: `pause` sleeps seconds, `random` gives floats in [0, 1).
 
     `monotonic` gives seconds, `clock` POSIX seconds.
     """
@@ -91,7 +91,7 @@ class Clocks(NamedTuple):
 
 
 def check_url(url: str) -> None:
-    """Raises `UsageError` for what cannot be fetched at all."""
+    """Raise `UsageError` for a URL that cannot be fetched at all."""
     if not _is_fetchable(url):
         hint = _ENCODE_HINT if "@" in url else ""
         raise UsageError(f"--url {redacted(url)}: not an http(s) URL", hint)
@@ -118,8 +118,9 @@ def fetch(
 ) -> Fetched:
     """Fetch `url` into `sink`, resuming where the origin allows it.
 
-    `on_size` is told the whole size once it is known, and may raise. With `sha256` the digest must
-    be that one. Raises `SourceError`, `IntegrityError` for another digest, and what `sink` raises.
+    `on_size` is called with the whole size once it is known, and may raise. `sha256` is the
+    expected digest, if any. Raises `SourceError`, `IntegrityError` for another digest, and what
+    `sink` raises.
     """
     fetching = _Fetch(url, sink, transport, clocks, bool(sha256), on_progress, on_size)
     fetched = fetching.run()
@@ -137,7 +138,7 @@ def _host_of(parts: SplitResult) -> Host:
 
 
 class _Fetch:
-    """One file from one URL."""
+    """The fetch of one URL."""
 
     def __init__(
         self,
@@ -201,7 +202,7 @@ class _Fetch:
         return SourceError(text, hint or _CHECK_URL)
 
     def _open(self, attempts: Attempts) -> Answer:
-        """The answer at the end of the redirects."""
+        """Return the answer at the end of the redirects."""
         self._url = self._asked
         for _ in range(MAX_REDIRECTS + 1):
             answer = self._send(self._url, attempts)
@@ -213,7 +214,7 @@ class _Fetch:
         raise self._failure("too many redirects")
 
     def _follow(self, location: str) -> None:
-        """Go where a redirect leads."""
+        """Set the URL to where a redirect leads."""
         # http.client reads headers as Latin-1; what is not ASCII is sent as the bytes it came as.
         location = "".join(c if c.isascii() else f"%{ord(c):02X}" for c in location)
         try:
@@ -270,11 +271,11 @@ class _Fetch:
 
     @property
     def _resuming(self) -> bool:
-        """Whether only the rest of the file is asked for."""
+        """Whether to ask only for the rest of the file."""
         return bool(self._resumes and self._position and self._validator)
 
     def _receive(self, answer: Answer, attempts: Attempts) -> None:
-        """Append the body of the answer, or begin again where the answer does."""
+        """Append the body of the answer, or start over if it begins at the first byte."""
         if answer.status == 200:
             self._start_over(answer)
         elif self._resuming:

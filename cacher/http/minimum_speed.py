@@ -1,7 +1,7 @@
-"""The bytes of an answer from its socket, head and body, as long as they do not merely trickle.
+"""A limit on how slowly an answer may come.
 
-A socket's time-out begins again with each byte, so that a server which sends one every few seconds
-would never be given up. Knows no HTTP.
+A socket's time-out begins again with each byte, so a server that sends one byte every few seconds
+would never time out. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from cacher.time_limits import MIN_SPEED, Limits
 
 
 class TooSlow(TimeoutError):
-    """The answer came slower than `MIN_SPEED`."""
+    """The answer came more slowly than `MIN_SPEED`."""
 
 
 class MinimumSpeed(NamedTuple):
-    """How slow an answer may be; `monotonic` gives seconds."""
+    """The lowest speed of an answer; `monotonic` gives seconds."""
 
     limits: Limits
     monotonic: Callable[[], float]
 
     def wrap(self, raw: io.RawIOBase, sock: socket.socket) -> io.RawIOBase:
-        """`raw`, which reads from `sock`, with a limit on the time that reading takes."""
+        """Return `raw`, which reads from `sock`, with a limit on the time that reading takes."""
         return _TimedReader(raw, sock, self)
 
 
 class _TimedReader(io.RawIOBase):
-    """Counts bytes, and the time in which it waits for them; not the time between two reads.
+    """Count bytes and the time spent waiting for them, but not the time between two reads.
 
     It costs 0.05 s of CPU for a GiB in records of TLS, 16 KiB each, where all else takes 2.5 s.
     """
@@ -42,11 +42,11 @@ class _TimedReader(io.RawIOBase):
         self._stall = minimum_speed.limits.stall
         self._slow = minimum_speed.limits.slow
         self._soon = 0.0
-        """Seconds of waiting before anything is looked at: once bytes come, most wait less."""
+        """Seconds of waiting before the speed is checked: once bytes come, most reads wait less."""
         self._enough = MIN_SPEED * minimum_speed.limits.slow
         self._timeout = self._set = sock.gettimeout() or 0.0
-        # Whoever is asked for more than that may also take longer for all of it: stores keep a
-        # connection alive by blanks while they work.
+        # A longer time-out also allows more time for all of it: stores send blanks to keep a
+        # connection alive while they work.
         self._window = max(minimum_speed.limits.slow, self._timeout)
         self._waited = 0.0
         self._count = 0
@@ -77,7 +77,7 @@ class _TimedReader(io.RawIOBase):
         return count
 
     def _limit(self, seconds: float) -> None:
-        """Let the next read wait no longer than that, and than it may anyway."""
+        """Let the next read wait at most `seconds`, and at most the socket's own time-out."""
         seconds = max(min(seconds, self._timeout), 0.001)
         if seconds != self._set:
             self._sock.settimeout(seconds)

@@ -1,4 +1,4 @@
-"""Which proxy a host is reached through, from the conventional variables: no socket.
+"""The proxy for a host, from the conventional environment variables: no socket.
 
 `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, lower case first, read as curl and Go read
 them: an entry of `NO_PROXY` is `*`, a domain (which covers its subdomains, with or without a
@@ -18,7 +18,7 @@ LOGIN_HINT = "the proxy needs credentials: HTTPS_PROXY=http://USER:PASSWORD@HOST
 
 
 class ProxyAddress(NamedTuple):
-    """Where a proxy is, and the `USER:PASSWORD` that it wants, if any."""
+    """The address of a proxy, and the `USER:PASSWORD` for it, if any."""
 
     scheme: str
     name: str
@@ -27,10 +27,10 @@ class ProxyAddress(NamedTuple):
 
 
 def parse_proxy_url(proxy: str) -> ProxyAddress:
-    """Take the URL of an HTTP proxy apart.
+    """Parse the URL of an HTTP proxy.
 
     Raises `ValueError` for anything else, with a text that shows nothing of it. A URL with a path
-    is refused, too: where a password holds a slash, the host would be a part of the password.
+    is refused, too: if a password holds a slash, the host would be a part of the password.
     """
     refused = ValueError("not the URL of an HTTP proxy")
     try:
@@ -45,7 +45,7 @@ def parse_proxy_url(proxy: str) -> ProxyAddress:
 
 
 class Proxies:
-    """The proxies that an environment asks for."""
+    """The proxies that an environment names."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         def value(name: str) -> str:
@@ -59,7 +59,7 @@ class Proxies:
         self._exempt = [entry for entry in value("NO_PROXY").replace(",", " ").split() if entry]
 
     def url_for(self, scheme: str, host: str, port: int) -> str:
-        """The URL of the proxy for a host, or an empty string for none."""
+        """Return the URL of the proxy for a host, or an empty string."""
         proxy = self._by_scheme.get(scheme, "")
         return "" if not proxy or self._is_exempt(host.lower().rstrip("."), port) else proxy
 

@@ -1,8 +1,8 @@
-"""URLs in messages: without what may be a secret.
+"""URLs for messages, without possible secrets.
 
 A password that is not percent-encoded moves the borders of a URL's parts: `urlsplit` takes the
-host of `http://user:12/secret@host/f` for `user`, and `secret@host/f` for a path. So whatever
-stands before an `@` is left out first, and only then the rest is looked at.
+host of `http://user:12/secret@host/f` for `user`, and `secret@host/f` for a path. So everything
+before an `@` is removed first, and only then the rest is parsed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _MAX_LENGTH = 200
 
 
 def redacted(url: str) -> str:
-    """Return the URL without user, password, query and fragment, and cut where it is very long.
+    """Return the URL without user, password, query and fragment, cut if it is very long.
 
-    Of one that cannot be parsed only the scheme and the host are left, or less.
+    If it cannot be parsed, only the scheme and the host are left, or less.
     """
     text = _without_secrets(url)
     return text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…"

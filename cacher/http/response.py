@@ -1,8 +1,8 @@
-"""An HTTP answer as it comes from a socket: http.client's, strict with heads, sparing with memory.
+"""http.client's response, but with a strict parser of heads and without copies of bodies.
 
-http.client takes a header line that it cannot parse for the end of the head, and hides the lines
-that follow it: before `Transfer-Encoding` the framing became a part of the body. Here every line of
-a head is read as curl reads it, or the answer is refused. Knows no store.
+http.client takes a header line that it cannot parse for the end of the head: before a
+`Transfer-Encoding` line that turns the framing into body. Here every line of a head is read as curl
+reads it, or the answer is refused. Knows no store.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from http.client import (
 from typing import Any, BinaryIO
 
 MIN_READ = 64 * 1024
-"""Bytes to fill before anything is done with them: TLS hands out 16 KiB at a time."""
+"""Bytes to read before they are processed: TLS returns 16 KiB at a time."""
 
 _HEAD_LIMIT = 256 * 1024
 """Bytes; curl takes 300 KB."""
 
 _MAX_INTERIM = 100
-"""Informational answers before the one that counts. Servers send one or two."""
+"""Informational answers before the final one. Servers send one or two."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110, section 5.6.2."""
@@ -44,18 +44,18 @@ _LINE = 64 * 1024
 
 
 class MalformedHead(HTTPException):
-    """The head of an answer cannot be read whole, so that its body cannot be trusted."""
+    """The head of an answer cannot be parsed, so its body cannot be trusted."""
 
 
 class BadChunk(HTTPException):
-    """The chunks of a body are not as they must be."""
+    """The chunks of a body are malformed."""
 
     def __init__(self) -> None:
         super().__init__("the chunks of the answer are damaged")
 
 
 class Response(HTTPResponse):
-    """An answer: `begin` reads its head, `fill` its body."""
+    """An HTTP response: `begin` reads its head, `fill` its body."""
 
     _failure: Exception | None = None
 
@@ -88,7 +88,7 @@ class Response(HTTPResponse):
     def fill(self, buffer: memoryview) -> int:
         """Read the next bytes of the body into `buffer`, at least `MIN_READ` if there are so many.
 
-        0 at the end, which is proved by the length or the last chunk if the head has told either.
+        0 at the end, which is proved by the length or the last chunk if the head names either.
         """
         if self._failure is not None:
             raise self._failure
@@ -97,14 +97,14 @@ class Response(HTTPResponse):
             while count < least and (more := self._read_some(buffer[count:])):
                 count += more
         except (OSError, HTTPException) as failure:
-            # What has come counts, or a connection that is cut again and again never ends.
+            # Return what has come: a connection that is cut again and again must make progress.
             if not count:
                 raise
             self._failure = failure
         return count
 
     def _read_some(self, buffer: memoryview) -> int:
-        """Read what one call to the system gives."""
+        """Read as much as one system call returns."""
         if self.isclosed():
             return 0
         left: int | None = self.length
@@ -126,7 +126,7 @@ class Response(HTTPResponse):
         return count
 
     def _read_status(self) -> tuple[str, int, str]:
-        """In http.client's place, for which `+200` and `2_00` are statuses, too."""
+        """Replace http.client's method, which accepts `+200` and `2_00` as statuses."""
         line = self.fp.readline(_LINE).decode("latin-1")
         if not line:
             raise RemoteDisconnected("before a head")
@@ -136,9 +136,9 @@ class Response(HTTPResponse):
         return match[1], int(match[2]), match[3] or ""
 
     def _get_chunk_left(self) -> int | None:
-        """In http.client's place, which takes any two bytes for the end of a chunk's data.
+        """Return the bytes left of a chunk; None after the last one.
 
-        The bytes that are left of a chunk; None after the last one.
+        Replaces http.client's method, which takes any two bytes for the end of a chunk.
         """
         left: int | None = self.chunk_left
         if not left:
@@ -156,7 +156,7 @@ class Response(HTTPResponse):
         return left
 
     def _line(self) -> bytes:
-        """A line between chunks, with its end."""
+        """Read a line between chunks, with its end."""
         line: bytes = self.fp.readline(_LINE)
         if not line.endswith(b"\n") and len(line) < _LINE:
             raise IncompleteRead(b"")
@@ -164,16 +164,16 @@ class Response(HTTPResponse):
 
 
 class TunnelResponse(Response):
-    """What a proxy answers to CONNECT. The bytes that follow belong to the tunnel."""
+    """A proxy's answer to CONNECT. The bytes that follow belong to the tunnel."""
 
     def __init__(self, sock: Any, *arguments: Any, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
         self._sock = sock
         self.is_page = False
-        """Whether bytes came that nobody in the tunnel has asked for yet."""
+        """Whether bytes came before anything was sent through the tunnel."""
 
     def close(self) -> None:
-        """Look for such bytes, without waiting, and end."""
+        """Look for such bytes without waiting, and close."""
         timeout = self._sock.gettimeout()
         try:
             self._sock.settimeout(0.0)
@@ -210,7 +210,7 @@ def read_fields(stream: BinaryIO) -> HTTPMessage:
 
 
 def _lines(stream: BinaryIO) -> Iterator[str]:
-    """The lines before the first empty one, without their ends."""
+    """Yield the lines before the first empty one, without their ends."""
     left = _HEAD_LIMIT
     while left > 0:
         line = stream.readline(left)
@@ -225,10 +225,10 @@ def _lines(stream: BinaryIO) -> Iterator[str]:
 
 
 def framing(headers: HTTPMessage) -> tuple[bool, int | None]:
-    """Whether the body comes in chunks, or else its length, if the head tells one.
+    """Return whether the body is chunked, and else its length, if the head names one.
 
-    Chunks win over a length, which is then dropped (RFC 9112, section 6.3); a length that is told
-    several times counts once. Raises `MalformedHead` for any other coding, and for two lengths.
+    Chunks win over a length, which is then dropped (RFC 9112, section 6.3); equal lengths count
+    once. Raises `MalformedHead` for any other coding, and for two lengths.
     """
     codings = {coding.lower() for coding in _list_items(headers, "transfer-encoding")} - {
         "identity"
@@ -248,5 +248,5 @@ def framing(headers: HTTPMessage) -> tuple[bool, int | None]:
 
 
 def _list_items(headers: HTTPMessage, name: str) -> list[str]:
-    """The members of a field that is a list."""
+    """Return the items of a field that is a list."""
     return [part.strip() for value in headers.get_all(name, []) for part in value.split(",")]

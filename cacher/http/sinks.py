@@ -1,6 +1,6 @@
-"""Where fetched bytes go: a file, which can be emptied, or a pipe, which cannot.
+"""Destinations of fetched bytes: a file, which can be truncated, or a pipe, which cannot.
 
-Knows descriptors; must not know where the bytes come from.
+Must not know where the bytes come from.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from cacher.fileio import write_all, write_all_at
 
 
 class Sink(Protocol):
-    """Takes bytes by their position."""
+    """Receives bytes with their position."""
 
     def begin(self) -> None:
-        """What comes is the whole from its first byte, whatever was written before."""
+        """Start over: the next bytes begin at position 0."""
         ...
 
     def write(self, data: memoryview, position: int) -> None:
-        """Take all of `data`, which follows what came last, or the beginning."""
+        """Take all of `data`, which continues what came last, or begins at 0."""
         ...
 
     def end(self, size: int) -> None:
-        """The whole has `size` bytes, all of which came."""
+        """Finish: all `size` bytes have come."""
         ...
 
 
 class FileSink:
-    """An empty file. Raises `LocalError`."""
+    """A file that is empty at first. Raises `LocalError`."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
     def begin(self) -> None:
-        """Empty it again."""
+        """Truncate the file."""
         os.ftruncate(self._fd, 0)
 
     def write(self, data: memoryview, position: int) -> None:
@@ -48,11 +48,11 @@ class FileSink:
             raise LocalError(f"cannot write the fetched file: {reason}") from error
 
     def end(self, size: int) -> None:
-        """Nothing to do: `begin` has emptied the file."""
+        """Do nothing: `begin` has truncated the file."""
 
 
 class PipeSink:
-    """A pipe. Where a fetch begins again, the bytes that have gone already must be the same.
+    """A pipe. After a restart, the bytes that were written already must come again.
 
     `about` names the source. Raises `SourceError` if it was replaced, and `BrokenPipeError`.
     """
@@ -65,7 +65,7 @@ class PipeSink:
         self._again = hashlib.sha256(usedforsecurity=False)
 
     def begin(self) -> None:
-        """Compare what comes, as far as it was written."""
+        """Compare the next bytes with those that were written."""
         self._again = hashlib.sha256(usedforsecurity=False)
 
     def write(self, data: memoryview, position: int) -> None:
@@ -83,7 +83,7 @@ class PipeSink:
         write_all(self._fd, data)
 
     def end(self, size: int) -> None:
-        """Less than was written already is another file."""
+        """Raise `SourceError` if fewer bytes came than were written."""
         if size < self._written:
             raise self._replaced()
 

@@ -1,4 +1,4 @@
-"""TLS: the certificates that servers are verified with, and what OpenSSL says of its failures."""
+"""TLS: the certificates to verify servers with, and the meaning of OpenSSL's errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OTHER_BUNDLES = (
 )
 
 _NOT_TLS = frozenset(["WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"])
-"""What OpenSSL says, depending on its version, of an answer that is plain HTTP."""
+"""OpenSSL's reasons, which depend on its version, for an answer in plain HTTP."""
 
 
 _MOST_NAMES = 5
@@ -46,7 +46,7 @@ _FLAWS = {
 
 
 def client_context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
-    """A verifying context: the system's certificates and those in `ca_files` (PEM).
+    """Return a verifying context: the system's certificates and those in `ca_files` (PEM).
 
     Raises `OSError` (`ssl.SSLError` among them) for a file that cannot be used, and `UsageError`
     for one that SSLKEYLOGFILE names.
@@ -79,7 +79,7 @@ def _no_key_log(reason: str) -> UsageError:
 
 
 def certificate_hint() -> str:
-    """What may be done where a certificate is not accepted, or TLS fails otherwise."""
+    """Return the next step if a certificate is not accepted, or TLS fails otherwise."""
     if _has_authorities():
         return "--ca-file FILE adds the certificate of a private authority"
     return "this system has no certificate authorities: install ca-certificates, or use --ca-file"
@@ -93,14 +93,14 @@ def _has_authorities() -> bool:
 
 
 def certificate_flaw(error: BaseException) -> CertificateFlaw | None:
-    """What is wrong with the server's certificate, if that is the error."""
+    """Return what is wrong with the server's certificate, if that is the error."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _FLAWS.get(error.verify_code, CertificateFlaw.UNTRUSTED)
     return None
 
 
 def describe_certificate_flaw(error: BaseException) -> str:
-    """Say what is wrong with the server's certificate, or nothing if that is not the error."""
+    """Describe what is wrong with the server's certificate; empty for another error."""
     flaw = certificate_flaw(error)
     if flaw is CertificateFlaw.EXPIRED:
         return "the certificate has expired"
@@ -114,7 +114,7 @@ def describe_certificate_flaw(error: BaseException) -> str:
 
 
 def describe_wrong_host(wanted: str, names: Sequence[str]) -> str:
-    """Say which names a certificate is for, where it is not for the one that was wanted."""
+    """Describe a certificate that is for `names`, not for `wanted`."""
     if not names:
         return f"the certificate is not for {wanted}"
     more = len(names) - _MOST_NAMES
@@ -123,21 +123,21 @@ def describe_wrong_host(wanted: str, names: Sequence[str]) -> str:
 
 
 def certificate_host_names(certificate: Mapping[str, Any] | None) -> list[str]:
-    """The host names and addresses that a verified certificate (`getpeercert`) is for."""
+    """Return the host names and addresses of a verified certificate (`getpeercert`)."""
     entries = (certificate or {}).get("subjectAltName", ())
     names = (name for kind, name in entries if kind in ("DNS", "IP Address"))
     return [name for name in names if re.fullmatch(r"[\w.*:-]+", name, re.ASCII)]
 
 
 def is_not_tls(error: BaseException) -> bool:
-    """Whether the other side speaks plain HTTP."""
+    """Return whether the server speaks plain HTTP."""
     return isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS
 
 
 def _is_hashed(directory: str) -> bool:
-    """Whether OpenSSL can look certificates up in a directory, by names such as `002c0b4f.0`.
+    """Return whether a directory has certificates by hash, under names such as `002c0b4f.0`.
 
-    Fedora's has one bundle in it and nothing else.
+    Fedora's directory has only one bundle.
     """
     return os.path.isdir(directory) and any(
         re.fullmatch(r"[0-9a-f]{8}\.\d+", name) for name in os.listdir(directory)

@@ -1,7 +1,7 @@
 """HTTP over urllib3: connections, time-outs, TLS, proxies. Knows no S3.
 
 Targets are sent as they are given (a signature depends on it), redirects are never followed, and
-nothing is tried twice: that is for the callers, who get every failure as a `TransportError`.
+nothing is retried: the callers do that, who get every failure as a `TransportError`.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class Answer:
     def __init__(self, response: urllib3.BaseHTTPResponse, answer_timeout: float) -> None:
         self._response = response
         self._answer_timeout = answer_timeout
-        # urllib3's own ways to read make a new buffer for each piece: over TLS, where a piece is
-        # 16 KiB, that cost more than all the rest.
+        # urllib3 makes a new buffer for each piece: over TLS, where a piece is 16 KiB, that took
+        # more time than all the rest.
         body = getattr(response, "_fp", None)
         self._body = body if isinstance(body, Response) else None
         self.status = response.status
@@ -91,14 +91,14 @@ class Answer:
 
     @property
     def reads_in_place(self) -> bool:
-        """Whether `readinto` does without urllib3, whose inner reader it takes."""
+        """Whether `readinto` reads from http.client's response, past urllib3."""
         return self._body is not None
 
     def readinto(self, buffer: memoryview) -> int:
-        """Read the next bytes of the body, undecoded, into the front of `buffer`; how many.
+        """Read the next bytes of the body, undecoded, into the front of `buffer`; return how many.
 
-        64 KiB at least, if `buffer` has room and the body so much; 0 at the end. The end is proved:
-        by the length, or by the last chunk.
+        At least 64 KiB, if `buffer` and the body have so many; 0 at the end, which is proved by
+        the length or by the last chunk.
         """
         try:
             if self._body is None:
@@ -118,12 +118,12 @@ class Answer:
         return count
 
     def read(self, amount: int) -> bytes:
-        """As `readinto`, at most `amount` bytes; empty at the end."""
+        """Read at most `amount` bytes, as `readinto` does; empty at the end."""
         buffer = memoryview(bytearray(amount))
         return bytes(buffer[: self.readinto(buffer)])
 
     def read_all(self, limit: int) -> bytes:
-        """The whole body, if it has at most `limit` bytes; the connection is then used again."""
+        """Read the whole body of at most `limit` bytes; the connection can then be reused."""
         body, buffer = bytearray(), memoryview(bytearray(MIN_READ))
         while count := self.readinto(buffer):
             body += buffer[:count]
@@ -133,7 +133,7 @@ class Answer:
         return bytes(body)
 
     def close(self) -> None:
-        """Give the connection up unless the body was read to its end."""
+        """Close the connection unless the body was read to its end."""
         self._response.close()
 
     def __enter__(self) -> Self:
@@ -144,9 +144,9 @@ class Answer:
 
 
 class Transport:
-    """Connections to any host, kept alive, each through the proxy that its host wants.
+    """Connections to any host, kept alive, through the proxy for that host.
 
-    `ca_files` are added to the system's certificates. For use by several threads.
+    `ca_files` are added to the system's certificates. Thread-safe.
     """
 
     def __init__(
@@ -228,7 +228,7 @@ class Transport:
         return Answer(response, answer_timeout)
 
     def interrupt(self) -> None:
-        """Wake every thread that waits on a socket; their requests fail at once."""
+        """Wake every thread that waits on a socket; its request fails at once."""
         with self._lock:
             live = list(self._live)
         for sock in live:
@@ -244,7 +244,7 @@ class Transport:
             manager.clear()
 
     def _on_connected(self, connection: HTTPConnection) -> None:
-        """A new connection stands: from here on the stall time-out holds for sending, too."""
+        """Apply the stall time-out to sending on a new connection, too."""
         self._state.fresh = True
         with self._lock:
             # Not the connection: it lets go of its socket where the answer is to end with it. TLS
@@ -253,14 +253,14 @@ class Transport:
         connection.sock.settimeout(self._stall_timeout)
 
     def _wrong_host(self, host: Host) -> TransportError:
-        """A certificate that is not for the host, with the names that it is for, if possible."""
+        """Return the failure for a certificate of another host, with its names if possible."""
         names = []
         if not self._proxies.url_for(host.scheme, host.name, host.port):
             names = certificate_names(host, self._ca_files, self._connect_timeout)
         return TransportError(FailureKind.WRONG_HOST, describe_wrong_host(host.name, names))
 
     def _pool(self, host: Host) -> tuple[urllib3.HTTPConnectionPool, bool]:
-        """The connections to a host, and whether they lead to a proxy that forwards requests."""
+        """Return the pool for a host, and whether it leads to a proxy that forwards requests."""
         proxy = self._proxies.url_for(host.scheme, host.name, host.port)
         pool = self._manager(host.scheme, proxy).connection_from_host(
             host.name, host.port, scheme=host.scheme
@@ -269,7 +269,7 @@ class Transport:
         return pool, bool(proxy) and host.scheme == "http"
 
     def _manager(self, scheme: str, proxy: str) -> urllib3.PoolManager:
-        """The pools behind one proxy (or none); TLS is loaded when it is first needed."""
+        """Return the pools behind one proxy, or none; loads TLS when it is first needed."""
         with self._lock:
             name = f"{scheme} {proxy}"
             if name not in self._managers:
@@ -281,7 +281,7 @@ class Transport:
 
 
 def certificate_names(host: Host, ca_files: tuple[str, ...], timeout: float) -> list[str]:
-    """Look up the names that a host's certificate is for; none if that fails.
+    """Look up the names of a host's certificate; empty if that fails.
 
     For messages only: everything but the name is verified.
     """
@@ -335,9 +335,9 @@ def _connection_class(
     stall_timeout: float,
     minimum_speed: MinimumSpeed | None,
 ) -> type[_ConnectionT]:
-    """A connection class whose instances report that they are connected.
+    """Return a connection class that calls `connected` once it is connected.
 
-    Their answers may not be slower than `minimum_speed` has it.
+    Its answers may not be slower than `minimum_speed`.
     """
 
     def new_conn(self: _ConnectionT) -> socket.socket:
@@ -373,7 +373,7 @@ def _connection_class(
 
 
 def _tunnel(kind: Any) -> Callable[[Any], None]:
-    """A connection's way to ask its proxy for a tunnel, which raises `TunnelRefused`."""
+    """Return a method that asks the proxy for a tunnel, and raises `TunnelRefused`."""
 
     def tunnel(self: Any) -> None:
         answers: list[TunnelResponse] = []
@@ -403,7 +403,7 @@ def _tunnel(kind: Any) -> Callable[[Any], None]:
 
 
 def _timed_response_class(minimum_speed: MinimumSpeed) -> type[Response]:
-    """A class of answers whose heads and bodies may not come slower than `minimum_speed` has it."""
+    """Return a class of responses that may not come more slowly than `minimum_speed`."""
 
     class PacedResponse(Response):
         def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:

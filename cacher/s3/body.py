@@ -1,7 +1,7 @@
 """Request bodies that can be sent again: parts in memory, and slices of a file.
 
-They are handed out in small pieces, because a socket's time-out holds for a whole `sendall`: with
-pieces it is a limit on silence, not on the size of a part.
+They are sent in small pieces, because a socket's time-out covers a whole `sendall`: with pieces it
+limits silence, not the size of a part.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def _unchecked() -> None:
 
 
 class SignedBody:
-    """A body that knows its size and digest, and can be iterated any number of times.
+    """A body with a known size and digest, which can be iterated any number of times.
 
-    `on_progress` is told of the bytes sent, and that they are taken back when they are sent again;
-    `check` may raise to stop the sending.
+    `on_progress` gets the bytes sent, below zero before they are sent again; `check` may raise to
+    stop the sending.
     """
 
     def __init__(
@@ -40,28 +40,28 @@ class SignedBody:
         self._sent = self._furthest = 0
         self._sha256 = ""
         self.on_first_sent: OnProgress = ignore_progress
-        """Called with the number of bytes that were sent for the first time."""
+        """Called with the number of bytes sent for the first time."""
         self.times_sent = 0
-        """How many times it was sent, wholly or in part."""
+        """How often it was sent, wholly or in part."""
 
     @property
     def sha256(self) -> str:
-        """The hex SHA-256 of all the bytes, which is signed."""
+        """The hex SHA-256 of all bytes, which is signed."""
         if not self._sha256:
             self._sha256 = self._digest()
         return self._sha256
 
     def refresh(self) -> None:
-        """Look at the source again, after a store said that the digest is not the body's."""
+        """Read the source again, after the store refused the digest."""
         self._sha256 = ""
 
     @property
     def is_sent(self) -> bool:
-        """Whether all of it has been sent, the last time."""
+        """Whether the last attempt sent all of it."""
         return self._sent == self.size
 
     def watch(self, on_progress: OnProgress, check: Callable[[], None]) -> None:
-        """Tell `on_progress` and ask `check` from now on."""
+        """Call `on_progress` and `check` from now on."""
         self._on_progress, self._check = on_progress, check
 
     def __iter__(self) -> Iterator[memoryview]:
@@ -88,7 +88,7 @@ class SignedBody:
 
 
 class MemoryBody(SignedBody):
-    """Bytes in memory, which stay as they are until the body is done with."""
+    """Bytes in memory, which must not change while the body is in use."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class MemoryBody(SignedBody):
 
 
 class FileBody(SignedBody):
-    """The bytes [start, start + size) of a regular file. Nothing of it is kept in memory."""
+    """The bytes [start, start + size) of a regular file, not kept in memory."""
 
     def __init__(
         self,
@@ -120,13 +120,13 @@ class FileBody(SignedBody):
         self._start = start
 
     def refresh(self) -> None:
-        """Raises `LocalError` if the slice is no longer what was signed."""
+        """Raise `LocalError` if the bytes are not those that were signed."""
         before, self._sha256 = self._sha256, ""
         if before and self.sha256 != before:
             raise LocalError("the file changed while it was read")
 
     def load(self) -> bytearray:
-        """A copy of all the bytes, in memory."""
+        """Return a copy of all bytes."""
         data = bytearray(self.size)
         position = 0
         for piece in self._pieces():
@@ -135,7 +135,7 @@ class FileBody(SignedBody):
         return data
 
     def _pieces(self) -> Iterator[memoryview]:
-        """Views of one buffer, so each is good until the next is asked for."""
+        """Yield views of one buffer, each valid until the next."""
         buffer = memoryview(bytearray(min(PIECE, self.size)))
         position, end = self._start, self._start + self.size
         while position < end:

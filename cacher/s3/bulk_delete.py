@@ -1,4 +1,4 @@
-"""Many objects deleted at once, as far as the store can."""
+"""Delete many objects with few requests, if the store can."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from cacher.time_limits import Limits
 
 
 def delete_many(client: Client, keys: Iterable[str]) -> Iterator[tuple[str, CacherError | None]]:
-    """Delete objects, many in one request where the store can; an answer for each key.
+    """Delete objects, many in one request if the store can; yield each key and its error.
 
-    Raises `NotAStore`, and `Unanswered`: the other keys would fare no better, and each would take
-    as long.
+    Raises `NotAStore` and `Unanswered`: the other keys would fail as well, each after as long.
     """
     bulk = True
     for batch in _batches(keys, store_quirks.BULK_DELETE_KEYS):
@@ -35,7 +34,7 @@ def delete_many(client: Client, keys: Iterable[str]) -> Iterator[tuple[str, Cach
 
 
 def _delete_one(client: Client, key: str, *, more: bool) -> CacherError | None:
-    """What went wrong with one key. `more`: others come after it."""
+    """Delete one key; return its error. `more`: other keys come after it."""
     try:
         client.delete(key)
     except NotAStore:
@@ -49,7 +48,7 @@ def _delete_one(client: Client, key: str, *, more: bool) -> CacherError | None:
 
 
 def _delete_batch(client: Client, keys: list[str]) -> dict[str, CacherError | None] | None:
-    """An answer for each key the store accounted for; None if it has no DeleteObjects."""
+    """Return the result of each key in the answer; None if the store has no DeleteObjects."""
     body = xml.write_delete(keys)
     md5 = hashlib.md5(body, usedforsecurity=False).digest()
     request = Request(
@@ -76,7 +75,7 @@ def _delete_batch(client: Client, keys: list[str]) -> dict[str, CacherError | No
 
 
 def _answer_timeout(limits: Limits, count: int) -> float:
-    """Seconds for the answer: a store that deletes one by one gets its time for each key."""
+    """Return the seconds for the answer: some stores delete one key after the other."""
     return max(limits.silent, limits.write * count / store_quirks.BULK_DELETE_KEYS)
 
 

@@ -1,14 +1,14 @@
 """One bucket: S3's operations with typed answers.
 
-Knows what the operations mean and how stores differ in answering them; `session.py` signs, sends
-and repeats. Keys are whole object names here. All methods raise `CacherError`s.
+Knows what the operations mean and how the answers of stores differ; `session.py` signs, sends and
+retries. Keys are whole object names here. All methods raise `CacherError`s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from cacher.errors import CacherError, StoreError
+from cacher.errors import AccessError, CacherError, StoreError
 from cacher.http.exceptions import TransportError
 from cacher.http.retry import Attempts
 from cacher.http.transport import Answer
@@ -29,25 +29,25 @@ Pause = Callable[[float], None]
 
 
 class UploadGone(StoreError):
-    """The store does not know the upload any more."""
+    """The store no longer knows the upload."""
 
 
 class Client:
-    """The operations on one bucket. For use by several threads."""
+    """The operations on one bucket. Thread-safe."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.bucket = session.endpoint.bucket
         self.last_head: tuple[str, ObjectHead | None] | None = None
-        """The key that was asked for last, and what was there."""
+        """The key of the last look-up, and what it found."""
 
     def head(
         self, key: str, *, verify_bucket: bool = True, pause: Pause | None = None
     ) -> ObjectHead | None:
-        """The object's headers, or None where there is none (HeadObject).
+        """Return the object's headers, or None if there is no object (HeadObject).
 
-        With `verify_bucket` that is certain. Without it the bucket may be missing, too, and what
-        answers may not be a store at all.
+        With `verify_bucket` None is certain. Without it the bucket may be missing as well, or the
+        server may not be a store.
         """
         request = Request("HEAD", f"looking for {key}", key, proof=Proof.HEADER, accept=(404,))
         reply = self.session.call(request, ignore_body, pause)
@@ -71,10 +71,10 @@ class Client:
         attempts: Attempts | None = None,
         doing: str = "",
     ) -> Reply[Answer] | None:
-        """The object, or its bytes [start, end), if its ETag is `etag` (GetObject).
+        """Return the object, or its bytes [start, end), if its ETag is `etag` (GetObject).
 
-        None where there is none. The reply may be a refusal with status 412 (another ETag by now)
-        or 416 (no such bytes). Whether a success is the right range is for the caller to check.
+        None if there is no object. The reply may be a refusal with status 412 (another ETag by
+        now) or 416 (no such bytes). The caller checks whether a success is the right range.
         """
         headers = {}
         if span:
@@ -100,7 +100,7 @@ class Client:
         return None
 
     def put(self, key: str, body: SignedBody, metadata: Mapping[str, str]) -> str:
-        """Store an object in one request (PutObject); its ETag."""
+        """Store an object in one request (PutObject); return its ETag."""
         reply = self.session.call(
             Request(
                 "PUT",
@@ -119,7 +119,7 @@ class Client:
     def create_upload(
         self, key: str, metadata: Mapping[str, str], pause: Pause | None = None
     ) -> str:
-        """Begin a multipart upload; its id."""
+        """Begin a multipart upload; return its id."""
         request = Request(
             "POST", f"storing {key}", key, {"uploads": ""}, _metadata_headers(metadata)
         )
@@ -128,7 +128,7 @@ class Client:
     def put_part(
         self, key: str, upload_id: str, number: int, body: SignedBody, pause: Pause
     ) -> str:
-        """Store part `number` (from 1); its ETag. At most one call at a time for each number.
+        """Store part `number` (from 1); return its ETag. Allows one call at a time for each number.
 
         Raises `UploadGone`, as does `complete_upload`.
         """
@@ -156,10 +156,10 @@ class Client:
         *,
         published: Callable[[], str | None],
     ) -> str | None:
-        """Make the parts the object, and give its ETag; None if the store misses parts.
+        """Make the parts the object and return its ETag; None if the store misses parts.
 
-        Where it is not clear what became of the request, `published` gives the object's ETag if
-        it is there. Not every store names the ETag here: it may be empty.
+        If the answer was lost, `published` returns the object's ETag, or None if it is not there.
+        The ETag may be empty: some stores leave it out here.
         """
         body = MemoryBody(xml.write_complete(sorted(etags.items())))
         request = Request(
@@ -188,7 +188,7 @@ class Client:
         raise self._upload_error(reply.refusal, f"storing {key}")
 
     def list_parts(self, key: str, upload_id: str) -> dict[int, str]:
-        """The ETags of the parts that the store has, by number."""
+        """Return the ETags of the parts that the store has, by number."""
         found: dict[int, str] = {}
         marker = ""
         while True:
@@ -201,7 +201,7 @@ class Client:
             marker = next_marker
 
     def abort_upload(self, key: str, upload_id: str) -> None:
-        """Throw the parts away. One that is gone already is fine."""
+        """Abort an upload, which may be gone already."""
         request = Request(
             "DELETE",
             f"aborting the upload of {key}",
@@ -215,7 +215,7 @@ class Client:
         self.session.call(request, xml.read_nothing)
 
     def list_objects(self, prefix: str, *, page_size: int = 1000) -> Iterator[xml.ListedObject]:
-        """All objects whose name begins with `prefix`, a page at a time (ListObjectsV2)."""
+        """Yield all objects whose name begins with `prefix`, page by page (ListObjectsV2)."""
         query = {
             "list-type": "2",
             "encoding-type": "url",
@@ -247,18 +247,20 @@ class Client:
         reply = self.session.call(request, xml.read_nothing)
         if reply.refusal and reply.code not in store_quirks.MISSING_CODES:
             raise self.refusal_error(reply.refusal, doing)
+        if reply.status == 200 and not reply.headers.get("x-amz-request-id"):
+            self._require_deleted(key, doing)
 
     def location(self) -> str:
-        """The region as the store names it (GetBucketLocation)."""
+        """Return the region that the store names (GetBucketLocation)."""
         request = Request("GET", "asking for the region", query={"location": ""}, tries=1)
         return self.session.call(request, xml.read_location).value or ""
 
     def _head_by_get(
         self, key: str, known: ObjectHead | None, pause: Pause | None
     ) -> ObjectHead | None:
-        """The headers of an object whose HEAD had no length, or was a 404: a GET proves both.
+        """Return the headers of an object by a GET: its HEAD had no length, or was a 404.
 
-        `known` is what the HEAD had, if it had anything.
+        `known` is the result of the HEAD, if it had any.
         """
         doing = f"looking for {key}"
         reply = self.get(key, (0, 1), pause=pause, doing=doing)
@@ -276,15 +278,26 @@ class Client:
         return read_head(reply.headers)._replace(size=size)
 
     def is_at_end(self, answer: Answer, doing: str) -> bool:
-        """Whether no byte is left in an answer, whose next byte is lost by that."""
+        """Return whether an answer has no bytes left; reads and drops the next byte."""
         try:
             return not answer.read(1)
         except TransportError as error:
             host = str(self.session.endpoint.host)
             raise unanswered_error(error, doing, host, self.session.attempts()) from error
 
+    def _require_deleted(self, key: str, doing: str) -> None:
+        """Raise `StoreError` if the object is still there: an empty 200 proves nothing."""
+        try:
+            reply = self.get(key, (0, 1), doing=doing)
+        except AccessError:
+            return  # a store's answer, to a key that may not read
+        if reply is not None:
+            if reply.value is not None:
+                reply.value.close()
+            raise StoreError(f"{doing}: the store says that it is deleted, but it is still there")
+
     def refusal_error(self, refusal: Refusal, doing: str) -> CacherError:
-        """A refusal as an error."""
+        """Return the error for a refusal."""
         return refusal_error(refusal, doing, self.bucket, str(self.session.endpoint.host))
 
     def _upload_error(self, refusal: Refusal, doing: str) -> CacherError:

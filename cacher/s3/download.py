@@ -1,4 +1,4 @@
-"""An object as a reader: in order, or into a file with its ranges in parallel."""
+"""Read an object in order, or write it to a file, its ranges fetched in parallel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cacher.s3.thread_pool import ThreadPool
 
 
 class Download:
-    """An open object, up to `jobs` of its ranges under way at a time."""
+    """An open object, with up to `jobs` of its ranges in flight."""
 
     def __init__(self, pinned: PinnedObject, answer: Answer, jobs: int) -> None:
         self.head = pinned.head
@@ -30,9 +30,9 @@ class Download:
     def open(
         cls, client: Client, key: str, *, on_progress: OnProgress, jobs: int = 4
     ) -> Self | None:
-        """Ask for the first range; None where there is no such object.
+        """Request the first range; return None if there is no such object.
 
-        `on_progress` is told of the bytes that arrive.
+        `on_progress` gets the bytes that arrive.
         """
         opened = open_first(client, key, on_progress)
         return cls(*opened, jobs) if opened else None
@@ -49,7 +49,7 @@ class Download:
         return self._stream.readinto(buffer)
 
     def tail(self, count: int) -> bytes:
-        """The last `count` bytes, or all if there are fewer, by a request of its own."""
+        """Return the last `count` bytes, or all if there are fewer, by a separate request."""
         start = max(self.size - count, 0)
         if start == self.size:
             return b""
@@ -63,9 +63,9 @@ class Download:
             reader.close()
 
     def save(self, fd: int, on_written: Callable[[int], None]) -> int:
-        """Write the object at offset 0 of the regular file `fd`; its size.
+        """Write the object at offset 0 of the regular file `fd`; return its size.
 
-        `on_written(end)` is called in this thread whenever the bytes before `end` are all in place.
+        `on_written(end)` is called in this thread when all bytes before `end` are written.
         """
         if self._jobs < 2:
             buffer = memoryview(bytearray(BUFFER_SIZE))
@@ -74,7 +74,7 @@ class Download:
             return self.size
         todo = iter(range(len(self._ranges)))
         done: set[int] = set()
-        """Those that are further on than all the bytes before them."""
+        """Ranges that were written while an earlier one is missing."""
         with self._pool() as pool:
 
             def work() -> None:
@@ -97,16 +97,16 @@ class Download:
         return self.size
 
     def cancel(self) -> None:
-        """Let a `readinto` that waits in another thread fail soon, and all that come after it.
+        """Make a `readinto` that waits in another thread fail soon, and all later ones.
 
-        To be called again as long as it has not: it may have been on its way to a socket.
+        Call it again until that has failed: it may have been about to wait on another socket.
         """
         if self._stream is not None:
             self._stream.cancel()
             self._interrupt()
 
     def close(self) -> None:
-        """Stop all that is under way."""
+        """Stop all requests."""
         if self._stream is not None:
             self._stream.close()
         if self._first is not None:
@@ -114,7 +114,7 @@ class Download:
             self._first = None
 
     def _range_reader(self, number: int, pool: ThreadPool | None) -> RangeReader:
-        """A reader of range `number`; the first one's answer is open already."""
+        """Return a reader of range `number`; the answer for the first is open already."""
         answer = None
         if number == 0:
             answer, self._first = self._first, None
@@ -177,7 +177,7 @@ class _Serial:
 
 
 class _Parallel:
-    """Ranges fetched in parallel and handed out in order, through buffers used again and again."""
+    """Ranges fetched in parallel and returned in order, through reused buffers."""
 
     def __init__(self, ranges: ByteRanges, opener: _Opener, pool: ThreadPool, jobs: int) -> None:
         self._ranges = ranges
@@ -215,8 +215,8 @@ class _Parallel:
     def _work(self) -> None:
         while True:
             with self._pool.changed:
-                # Number and buffer are taken together, so that the next range in order always
-                # has a buffer and the reader never waits for one that cannot come.
+                # Take number and buffer together, so that the next range in order always has a
+                # buffer and the reader never waits for one that cannot come.
                 self._pool.wait_in_thread(lambda: bool(self._free) or not self._left)
                 if not self._left:
                     return

@@ -1,7 +1,7 @@
-"""What went wrong with a request, and how to say it: refusals and dead connections become errors.
+"""Refusals and connection failures as errors with a message and a hint.
 
-Knows no socket. Every error names what was being done, says what the store said, and hints at the
-next step; none holds a secret, nor markup, nor a page.
+Knows no socket. Every error names the operation, the store's answer and the next step; none holds a
+secret, markup or a page.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from cacher.s3 import store_quirks
 from cacher.s3.xml import ErrorDocument, plain
 
 _LONGEST_TITLE = 100
-"""Characters of a page's title that go into a message."""
+"""Characters of a page's title in a message."""
 
 _TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 
@@ -44,31 +44,31 @@ _WANTS_TLS = re.compile(
 )
 
 _NEVER_BARE = frozenset([*range(300, 400), 400, 404, 405, 501, 511])
-"""Statuses that S3 stores give only with an error document, or with the region of the bucket."""
+"""Statuses that S3 stores send only with an error document, or with the bucket's region."""
 
 
 _LOGIN_STATUSES = (401, 403)
-"""Statuses of proxies that want a login. A store says in a document why it refuses."""
+"""Statuses of proxies that want a login. A store explains its refusal in a document."""
 
 
 class NotAStore(StoreError):
-    """What answers is not an S3 store."""
+    """The server is not an S3 store."""
 
 
 class Refusal(NamedTuple):
-    """A refusal: the status, what the error document says, and the answer's headers."""
+    """A refusal: the status, the error document and the answer's headers."""
 
     status: int
     error: ErrorDocument = ErrorDocument()
     headers: Mapping[str, str] = MappingProxyType({})
     body: bytes | None = None
-    """The beginning of an answer that is not an error document: a proxy's page, say."""
+    """The beginning of an answer that is not an error document, such as a proxy's page."""
 
     broken: str = ""
-    """Why the document that was asked for could not be read, if it came."""
+    """Why the requested document could not be read, if it came."""
 
     came_as: int = 0
-    """The status that it came with, where `status` is the one that was meant."""
+    """The status of the answer, where `status` is the one that its error document means."""
 
     @property
     def summary(self) -> str:
@@ -84,9 +84,9 @@ class Refusal(NamedTuple):
 
 
 def describe_answer(status: int, headers: Mapping[str, str], body: bytes | None) -> str:
-    """What came, in a few words: status, media type and title, and no more of what it holds.
+    """Describe an answer by its status, media type and title.
 
-    `body` is its beginning, None where it has none to be seen (a HEAD).
+    `body` is the beginning of its body, None if it cannot have one (HEAD).
     """
     parts = [status_text(status)]
     if 300 <= status < 400 and (target := _scheme_and_host(headers.get("location", ""))):
@@ -103,7 +103,7 @@ def describe_answer(status: int, headers: Mapping[str, str], body: bytes | None)
 def not_a_store(
     doing: str, host: str, status: int, headers: Mapping[str, str], body: bytes | None
 ) -> NotAStore:
-    """The error for an answer that no S3 store gives; `host` is where it came from."""
+    """Return the error for an answer of `host` that no S3 store gives."""
     came = describe_answer(status, headers, body)
     hint = "check --endpoint: it must be the address of the S3 API"
     if status == 400 and body and _WANTS_TLS.search(body):
@@ -135,7 +135,7 @@ _FAILURE_HINTS = {
 }
 
 _ACCESS_HINTS = (
-    # What the refusal's code or message holds (lower case), and the hint it gets.
+    # Words in the refusal's code or message (lower case), and the hint for them.
     (("no such key", "invalidaccesskeyid"), "the store does not know this key id; check it"),
     (
         ("invalid signature", "signaturedoesnotmatch"),
@@ -153,7 +153,7 @@ _ACCESS_HINTS = (
 def refusal_error(
     refusal: Refusal, doing: str, bucket: str, host: str, *, sent: int = 0
 ) -> CacherError:
-    """The refusal as an error: `doing` is what was tried ("reading go.tar.gz").
+    """Return the error for a refusal; `doing` is the operation ("reading go.tar.gz").
 
     `sent` is the size of the request's body.
     """
@@ -197,7 +197,7 @@ def refusal_error(
 
 
 def is_not_a_store(refusal: Refusal) -> bool:
-    """Whether no S3 store refuses like that: a redirection, or a refusal without a document."""
+    """Return whether no S3 store refuses like this: a redirect, or no error document."""
     if any(refusal.error) or refusal.broken or _names_region(refusal):
         return False
     if refusal.status in _LOGIN_STATUSES:
@@ -209,7 +209,7 @@ def is_not_a_store(refusal: Refusal) -> bool:
 def unanswered_error(
     error: TransportError, doing: str, where: str, attempts: Attempts
 ) -> Unanswered:
-    """A dead connection as an error: `where` is the host."""
+    """Return the error for a request without an answer; `where` is the host."""
     error_class = (
         Unanswered if error.kind in (FailureKind.BROKEN, FailureKind.MALFORMED) else Silent
     )
@@ -220,7 +220,7 @@ def unanswered_error(
 
 
 def unknown_size_error(doing: str, host: str) -> StoreError:
-    """The error for an object whose size no answer tells, not even with a range."""
+    """Return the error for an object whose size is in no answer, not even to a range."""
     return StoreError(
         f"{doing}: the store does not say how large it is",
         f"a proxy or a CDN at {host} hides sizes: let it pass Content-Length and Range on, or give "
@@ -229,7 +229,7 @@ def unknown_size_error(doing: str, host: str) -> StoreError:
 
 
 def failure_hint(kind: FailureKind) -> str:
-    """The next step where a store does not answer."""
+    """Return the next step if a store does not answer."""
     return _FAILURE_HINTS.get(kind) or common_hint(kind)
 
 
@@ -273,7 +273,7 @@ def _title(body: bytes) -> str:
 
 
 def _scheme_and_host(url: str) -> str:
-    """Scheme and host of a URL, without what may be secret in it; empty where it has none."""
+    """Return scheme and host of a URL, without possible secrets; empty if it has none."""
     try:
         parts = urlsplit(url)
         name = parts.hostname or ""

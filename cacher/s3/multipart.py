@@ -1,4 +1,4 @@
-"""Parts on their way to a store, several at a time, that become one object or nothing."""
+"""A multipart upload: parts sent in parallel that become one object or nothing."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from cacher.s3.store_quirks import FEW_PARTS, MAX_PART, MAX_PARTS, MIB
 from cacher.s3.thread_pool import ThreadPool, run_with_timeout
 
 UPLOAD_META = "cacher-upload"
-"""The metadata name of a random token: after a lost reply it tells our object from another's."""
+"""The metadata name of a random token: after a lost reply it identifies this upload's object."""
 
 CREATE_SHARE = 0.8
-"""The share of the time for undoing in which the id of an upload that is being begun may still
-arrive: without it the upload would stay in the store. The rest is for aborting it."""
+"""The share of the time for undoing in which the id of a new upload may still arrive: without the
+id the upload would stay in the store. The rest is for aborting it."""
 
 
 def part_size_for(size: int, wanted: int) -> int:
-    """The size of all parts but the last: `wanted` bytes, or more where `size` needs it.
+    """Return the size of all parts but the last: `wanted` bytes, or more if `size` needs it.
 
-    Few and equal parts suit every store; whole MiB suit Garage's blocks.
+    Every store takes few and equal parts; whole MiB suit Garage's blocks.
     """
     needed = -(-size // FEW_PARTS)
     return min(max(wanted, -(-needed // MIB) * MIB), MAX_PART)
 
 
 class Multipart:
-    """One multipart upload, begun by the first part; up to `jobs` parts are under way at a time.
+    """One multipart upload, begun by the first part, with up to `jobs` parts in flight.
 
-    At most one attempt of each part is in flight, since Garage takes the latest, done or not.
+    At most one attempt of each part is in flight: Garage takes the latest, complete or not.
     """
 
     def __init__(self, client: Client, key: str, metadata: Mapping[str, str], jobs: int) -> None:
@@ -57,7 +57,7 @@ class Multipart:
 
     @property
     def pool(self) -> ThreadPool:
-        """The threads that send; what is shared with them is guarded by `pool.changed`."""
+        """The sending threads; `pool.changed` guards the state shared with them."""
         return self._pool
 
     def send(self, body: SignedBody, on_stored: Callable[[], None] = lambda: None) -> None:
@@ -90,7 +90,7 @@ class Multipart:
         self._pool.join()
 
     def complete(self) -> str | None:
-        """Make the parts the object, and give its ETag; None if the store misses some of them."""
+        """Make the parts the object and return its ETag; None if the store misses some."""
         if self._superseded:
             return ""
         try:
@@ -106,29 +106,29 @@ class Multipart:
         return etag
 
     def parts_to_resend(self) -> list[int]:
-        """The numbers of the parts to send again after the store has missed some.
+        """Return the numbers of the parts to send again after the store missed some.
 
-        Garage counts a part's latest attempt, even one that was cut off, but lists its latest
-        whole one: so those that were sent more than once are in doubt, or else all.
+        Garage uses a part's latest attempt, even an incomplete one, but lists the latest complete
+        one: so resend the parts that were sent more than once, or else all.
         """
         stored = self._client.list_parts(self._key, self._upload)
         missing = {number for number, etag in self._etags.items() if stored.get(number) != etag}
         return sorted(missing | self._repeated) or sorted(self._etags)
 
     def send_again(self, number: int, body: SignedBody) -> None:
-        """Send a part that the store lost."""
+        """Send a part again."""
         self._etags[number] = self._client.put_part(
             self._key, self._upload, number, body, self._client.session.pause
         )
 
     def abort(self) -> None:
-        """Stop, and leave nothing in the store. Does nothing after `complete`."""
+        """Stop and leave nothing in the store. Does nothing after `complete`."""
         left = self._client.session.undo_time_left()
         self._pool.wait_briefly(lambda: bool(self._upload), left() * CREATE_SHARE)
         self._pool.stop(left() / 2)
         if self._upload:
             upload, self._upload = self._upload, ""
-            # If it fails, the failure that led here is the one to report; the store is likely down.
+            # If this fails, report the failure that led here; the store is likely down.
             run_with_timeout(
                 left(),
                 lambda: self._client.abort_upload(self._key, upload),
@@ -136,11 +136,11 @@ class Multipart:
             )
 
     def _accept_newer_object(self, gone: UploadGone) -> None:
-        """Raise `gone`, unless an object that was not there before is there in its place.
+        """Raise `gone`, unless the key has a new object.
 
-        Garage keeps nothing that is older than the latest whole version of an object, not even
-        uploads under way. Two jobs that store the same key at once are common, and any other
-        store would have let the later one win: so this one counts as stored, and as replaced.
+        Garage drops everything older than the latest complete version of an object, even uploads
+        in flight. Two jobs often store the same key at once, and any other store would let the
+        later one win: so this upload counts as stored and then replaced.
         """
         try:
             head = self._client.head(self._key, verify_bucket=False, pause=self._pool.pause)
@@ -151,7 +151,7 @@ class Multipart:
         self._superseded = True
 
     def _note_previous(self) -> None:
-        """Note what is there before the upload begins, if that is not known from a look-up."""
+        """Remember the object before the upload; look it up unless that was just done."""
         known = self._client.last_head
         if known and known[0] == self._key:
             self._previous = known[1]
@@ -164,7 +164,7 @@ class Multipart:
                 pass  # a key that may only write
 
     def _etag_if_published(self) -> str | None:
-        """The ETag of the object, if it is this upload's."""
+        """Return the ETag of the object if it came from this upload."""
         try:
             head = self._client.head(self._key)
         except CacherError:
@@ -190,14 +190,14 @@ class Multipart:
                 pool.changed.notify_all()
 
     def _create(self) -> None:
-        """In a thread: the id may be on its way when a signal comes, and must not be lost."""
+        """Begin the upload. Runs in a thread, so that no signal can lose its id."""
         self._note_previous()
         upload = self._client.create_upload(self._key, self._metadata, self._pool.pause)
         with self._pool.changed:
             self._upload = upload
 
     def _put(self, number: int, body: SignedBody) -> str:
-        """Send a part, unless it is of no use any more; its ETag."""
+        """Send a part, unless the upload was superseded; return its ETag."""
         if not self._superseded:
             try:
                 return self._client.put_part(
@@ -209,5 +209,5 @@ class Multipart:
 
 
 def _identity(head: ObjectHead | None) -> tuple[str, int, str] | None:
-    """What two looks at one object have in common. Its date is not: some stores touch it."""
+    """Return what identifies an object's version. Not its date: some stores change that."""
     return head and (head.etag, head.size, head.metadata.get(UPLOAD_META, ""))

@@ -1,4 +1,4 @@
-"""What the headers of an object tell."""
+"""The properties of an object from its HTTP headers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cacher.http.transport import Answer
 from cacher.s3 import store_quirks
 
 MAX_OBJECT = 50 * 1024**4
-"""Bytes: S3 takes 10 000 parts of 5 GiB, so no store has an object that is larger."""
+"""Bytes: S3 takes 10 000 parts of 5 GiB, so no object is larger."""
 
 _YEAR_9999 = 253_370_764_800
 
@@ -21,27 +21,27 @@ _LENGTH = re.compile(r"\d{1,19}", re.ASCII)
 
 
 class ObjectHead(NamedTuple):
-    """What the headers of an object tell: bytes, POSIX seconds, metadata without its prefix."""
+    """An object's size in bytes, time in POSIX seconds and metadata, names without prefix."""
 
     size: int
-    """-1 where no header says it: through some proxies a HEAD has no length (Ceph behind Apache,
-    and networks that send everything in chunks)."""
+    """-1 if unknown: through some proxies a HEAD has no length (Ceph behind Apache, and networks
+    that send everything in chunks)."""
     etag: str
     modified: float | None
     metadata: Mapping[str, str] = MappingProxyType({})
 
     @property
     def validator(self) -> str:
-        """The ETag, if ranges of one version can be told by it from another's; or empty.
+        """The ETag if it is strong and so identifies a version; else empty.
 
-        A weak one (a proxy that compresses makes it so) never matches `If-Match` (RFC 9110,
-        section 13.1.1), and two versions may have the same, or an empty one.
+        A weak one (made by a proxy that compresses) never matches `If-Match` (RFC 9110, section
+        13.1.1), and two versions may share it, or have an empty one.
         """
         return "" if self.etag == '""' or self.etag.startswith("W/") else self.etag
 
 
 def read_head(headers: Mapping[str, str]) -> ObjectHead:
-    """An object's size, ETag, time and metadata from the headers of a HEAD or a whole GET."""
+    """Parse the headers of a HEAD or of a whole GET."""
     metadata = {
         name.lower().removeprefix(store_quirks.METADATA_PREFIX): value
         for name, value in headers.items()
@@ -54,12 +54,12 @@ def read_head(headers: Mapping[str, str]) -> ObjectHead:
 
 
 def content_range(answer: Answer) -> tuple[int, int, int] | None:
-    """The first byte, the last byte and the whole size that a 206 tells; None for all else."""
+    """Return the first byte, the last byte and the whole size of a 206; else None."""
     return _content_range(answer) if answer.status == 206 else None
 
 
 def is_whole(answer: Answer) -> bool:
-    """Whether an answer is all of the object: 200, and no Content-Range that says otherwise."""
+    """Return whether an answer is the whole object: 200, and no contrary Content-Range."""
     if answer.status != 200 or "content-range" not in answer.headers:
         return answer.status == 200
     part, length = _content_range(answer), read_head(answer.headers).size
@@ -67,10 +67,10 @@ def is_whole(answer: Answer) -> bool:
 
 
 def whole_size(answer: Answer) -> int:
-    """The size of the object that an answer is about, whole or a part of it; -1 if unknown."""
+    """Return the size of the whole object from an answer with all or a part of it; or -1."""
     if part := _content_range(answer):
         return part[2]
-    # The length of a part says nothing of the whole.
+    # The length of a part is not that of the whole.
     return read_head(answer.headers).size if is_whole(answer) else -1
 
 
@@ -80,9 +80,9 @@ def _content_range(answer: Answer) -> tuple[int, int, int] | None:
 
 
 def http_date(text: str) -> float | None:
-    """POSIX seconds, or None for anything but a date from 1970 to 9998.
+    """Return POSIX seconds, or None for anything but a date from 1970 to 9998.
 
-    Beyond that there is no store's clock, and calendars fail.
+    No store's clock is outside of that, and calendar functions fail there.
     """
     try:
         seconds = parsedate_to_datetime(text).timestamp()

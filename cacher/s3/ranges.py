@@ -1,7 +1,7 @@
-"""The ranges of one version of an object, each read over as many connections as it takes.
+"""The ranges of one version of an object, each read to its end even if connections break.
 
-Every range is pinned to the ETag of the first answer and counts only as a 206 with exactly the
-`Content-Range` that was asked for: anything else could splice two versions of an object.
+Every range is pinned to the ETag of the first answer and accepted only as a 206 with exactly the
+requested `Content-Range`: anything else could splice two versions of an object.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _PARTS_HINT = (
 
 
 class ByteRanges:
-    """The ranges [start, end) of `size` bytes, `step` in each but the last: by number, from 0.
+    """The ranges [start, end) of `size` bytes, each of `step` bytes but the last; numbered from 0.
 
-    Not a list, which would grow with what a store says of a size.
+    Not a list, whose length would depend on the size that a store claims.
     """
 
     __slots__ = ("size", "step")
@@ -57,16 +57,16 @@ class ByteRanges:
 
 
 class PinnedObject(NamedTuple):
-    """One version of an object, of `head.size` bytes; `on_progress` gets the bytes that arrive."""
+    """One version of an object, of `head.size` bytes. `on_progress` gets the bytes that arrive."""
 
     client: Client
     key: str
     head: ObjectHead
     ranged: bool
-    """Whether the store has ranges at all."""
+    """Whether the store supports ranges."""
 
     in_parts: bool
-    """Whether it is put together of several of them, which have a strong ETag in common."""
+    """Whether it is read in several ranges, which must share a strong ETag."""
 
     on_progress: OnProgress
 
@@ -75,15 +75,15 @@ class PinnedObject(NamedTuple):
         return self._replace(on_progress=ignore_progress)
 
     def ranges(self) -> ByteRanges:
-        """The ranges to fetch; just one, if they could not be put together."""
+        """Return the ranges to fetch; one, if they could not be pinned."""
         return ByteRanges(self.head.size, RANGE if self.in_parts else max(self.head.size, 1))
 
     def open_range(
         self, start: int, end: int, pause: Callable[[float], None] | None, attempts: Attempts
     ) -> Answer:
-        """An answer whose body begins with byte `start` of this version, and ends at `end`.
+        """Return an answer whose body is the bytes [start, end) of this version.
 
-        What comes without a strong ETag is not put together with what came before.
+        Without a strong ETag, a range is never joined to another answer.
         """
         is_whole = (start, end) == (0, self.head.size)
         ranged = self.ranged and (self.in_parts or not is_whole)
@@ -110,9 +110,9 @@ class PinnedObject(NamedTuple):
 
 
 class RangeReader:
-    """The bytes [start, end) of a version, in order. `answer` may be open already.
+    """Reads the bytes [start, end) of a version, in order. `answer` may be open already.
 
-    With a `pool` it belongs to one of its threads, and stops when the job is given up.
+    With a `pool` it belongs to one of the pool's threads, and stops when the pool is stopped.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class RangeReader:
         self._attempts = self._session.attempts()
 
     def readinto(self, buffer: memoryview) -> int:
-        """Read more bytes into the front of `buffer`; how many, 0 at the end of the range."""
+        """Read more bytes into the front of `buffer`; return how many, 0 at the end."""
         self._attempts.resume()
         while self._position < self._end:
             self._check()
@@ -142,7 +142,7 @@ class RangeReader:
                 self._require_resumable(error)
                 self._wait_after(error)
                 continue
-            self._check()  # whoever gave the job up may have let go of where the bytes go
+            self._check()  # after a stop the owner may have closed what the bytes are for
             self._position += count
             self._attempts.progress(count)
             self._pinned.on_progress(count)
@@ -150,7 +150,7 @@ class RangeReader:
         return 0
 
     def _wait_after(self, error: TransportError) -> None:
-        """Wait for the next try. Raises `StoreError` if there is none."""
+        """Wait for the next try. Raises `StoreError` if there is no other."""
         limits = self._session.limits
         time_limit = error.time_limit(limits, limits.silent)
         wait = self._attempts.delay(
@@ -163,13 +163,13 @@ class RangeReader:
             self._pause(wait)
 
     def close(self) -> None:
-        """Give the connection up, unless the range was read to its end."""
+        """Close the connection, unless the range was read to its end."""
         if self._answer is not None:
             self._answer.close()
             self._answer = None
 
     def _require_resumable(self, error: TransportError) -> None:
-        """Raises `EntryChanged` if the rest could be another version's."""
+        """Raise `EntryChanged` if the rest could be from another version."""
         if self._position > self._start and not self._pinned.head.validator:
             raise EntryChanged(
                 f"reading {self._pinned.key}: {error.detail}, and without a strong ETag it cannot "
@@ -198,7 +198,7 @@ class RangeReader:
 def open_first(
     client: Client, key: str, on_progress: OnProgress
 ) -> tuple[PinnedObject, Answer] | None:
-    """What is under `key` now, and an answer that begins with its first byte; None for nothing."""
+    """Return the object under `key` and an answer from its first byte; None if there is none."""
     reply = client.get(key, (0, RANGE))
     if reply is None:
         return None
@@ -209,13 +209,13 @@ def open_first(
         if part and has_ranges:
             size = part[2]
             head = read_head(answer.headers)._replace(size=size)
-            # Without a strong ETag the next range could be another object's.
+            # Without a strong ETag the next range could be from another object.
             if head.validator or size <= RANGE:
                 in_parts = bool(head.validator)
                 return _pin(client, key, head, answer, on_progress, ranged=True, in_parts=in_parts)
         if answer.status == 200 and "content-range" not in answer.headers:
             return _pin(client, key, read_head(answer.headers), answer, on_progress)
-        # A part under the status of a whole (rclone does so): its ranges are not to be trusted.
+        # A part with the status of a whole (rclone sends that): do not trust its ranges.
         answer.close()
     reply = client.get(key)
     if reply is None:
@@ -232,7 +232,7 @@ def open_first(
 def _pin_whole(
     client: Client, key: str, answer: Answer, on_progress: OnProgress, *, ranged: bool, size: int
 ) -> tuple[PinnedObject, Answer]:
-    """An answer that is all of the object, which had `size` bytes before, if that is known."""
+    """Pin an answer that must be the whole object; it had `size` bytes before, if known."""
     _require_whole(answer, key)
     head = read_head(answer.headers)
     if (reported := whole_size(answer)) >= 0:
@@ -255,7 +255,7 @@ def _pin(
     ranged: bool = False,
     in_parts: bool = False,
 ) -> tuple[PinnedObject, Answer]:
-    """What the answer begins, if it can be. Closes the answer if it cannot."""
+    """Return the object and its answer. Closes the answer and raises if the size is bad."""
     if 0 <= head.size <= MAX_OBJECT:
         return PinnedObject(client, key, head, ranged, in_parts, on_progress), answer
     answer.close()
@@ -267,7 +267,7 @@ def _pin(
 
 
 def _require_whole(answer: Answer, key: str) -> None:
-    """Refuse an answer that is a part, where all was asked for."""
+    """Close an answer that is only a part, and raise `StoreError`."""
     if not is_whole(answer):
         answer.close()
         raise StoreError(

@@ -1,6 +1,6 @@
-"""Signed requests to one bucket: sent, corrected where the store says how, and tried again.
+"""Signed requests to one bucket: sent, corrected if the store says how, and retried.
 
-Knows signing, the retry policy and what refusals mean; what the requests are for is `client.py`'s.
+Knows signing, the retry policy and the meaning of refusals; `client.py` knows the operations.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from cacher.s3.xml import MalformedDocument, read_error, read_list_page
 from cacher.time_limits import LIMITS, Limits
 
 DOCUMENT_LIMIT = 16 * 1024 * 1024
-"""Bytes: no answer that is a document (1000 listed keys) comes near this."""
+"""Bytes: no document (1000 listed keys) comes near this."""
 
 ERROR_LIMIT = 256 * 1024
-"""Bytes that are read of an answer that refuses: documents are smaller, and pages are cut."""
+"""Bytes read of a refusal: error documents are smaller, and pages are cut."""
 
 OK_STATUSES = frozenset([200])
 """The status of success of all operations but GetObject and those that delete."""
@@ -50,17 +50,17 @@ Value = TypeVar("Value")
 
 
 class Endpoint(NamedTuple):
-    """Where the store is, how it is spoken to, and which bucket is meant."""
+    """The address of a store and the bucket in it."""
 
     host: Host
     bucket: str
     region: str = ""
     path: str = ""
-    """Of a store behind a reverse proxy that serves it below `/path`."""
+    """For a store that a reverse proxy serves below `/path`."""
 
 
 class Reply(NamedTuple, Generic[Value]):
-    """An answer: of success with its parsed body, or an accepted refusal with its fault."""
+    """An answer: a success with its parsed body, or an accepted refusal."""
 
     status: int
     headers: Mapping[str, str]
@@ -74,14 +74,14 @@ class Reply(NamedTuple, Generic[Value]):
 
 
 class Proof(Enum):
-    """What an answer of success must have: any web server may say 200."""
+    """What a success must have: any web server may answer 200."""
 
     HEADER = "the ETag of an object, or the id of the request"
     BODY = "a body that the parser accepts: the document that was asked for, or nothing"
 
 
 class Request(NamedTuple):
-    """One S3 request; `doing` says what it is for, as the beginning of an error's message."""
+    """One S3 request; `doing` describes it, as the beginning of an error message."""
 
     method: str
     doing: str
@@ -92,15 +92,15 @@ class Request(NamedTuple):
     success: Container[int] = OK_STATUSES
     proof: Proof = Proof.BODY
     accept: Container[int] = ()
-    """Statuses of refusal that the caller copes with; of a 404, only in a store's own words."""
+    """Statuses of refusals that the caller handles; a 404 only with a store's error document."""
     answer_within: float | None = None
-    """Seconds that the answer may take, and all tries together; without it, the limits' own."""
+    """Seconds for the answer, and for all tries together; None for the limits' own."""
     tries: int = 0
     """How often it is sent at most; 0 for the limits' own number."""
 
 
 class Session:
-    """Sends requests to one bucket. For use by several threads.
+    """Sends requests to one bucket. Thread-safe.
 
     `clock` gives POSIX seconds, `monotonic` seconds, `pause` sleeps, `random` gives floats in
     [0, 1). `ended_at` tells when a signal or `--timeout` has ended the run, by `monotonic`.
@@ -137,7 +137,7 @@ class Session:
         self._trace = trace
         self._keys = keys
         self._is_store = False
-        """Whether that was proved by more than the answer to a look-up."""
+        """Whether the server is proved to be a store, by more than the answer to a look-up."""
 
     def call(
         self,
@@ -145,7 +145,7 @@ class Session:
         parse: Callable[[bytes], Value],
         pause: Callable[[float], None] | None = None,
     ) -> Reply[Value]:
-        """Send, read the whole answer and parse it; one that cannot be parsed is a failure."""
+        """Send, read the whole answer and parse it; what cannot be parsed is a failure."""
 
         attempts = self.attempts(request.tries)
 
@@ -168,7 +168,7 @@ class Session:
     ) -> Reply[Answer]:
         """Send, and leave the body of a success to the caller, who closes the answer.
 
-        `attempts` are those of a caller that goes on where an earlier answer broke off.
+        A caller that resumes an answer passes its `attempts` so far.
         """
 
         def receive(answer: Answer) -> Reply[Answer]:
@@ -177,11 +177,11 @@ class Session:
         return self._send(request, receive, pause, attempts or self.attempts(request.tries))
 
     def attempts(self, tries: int = 0) -> Attempts:
-        """What counts failures; at most `tries`, if that is not 0."""
+        """Return a new counter of failures, with at most `tries` unless that is 0."""
         return Attempts(self.limits, self._random, self._monotonic, tries=tries)
 
     def undo_time_left(self) -> Callable[[], float]:
-        """The seconds that are left to undo what was begun, from now on or from what ended it."""
+        """Return a function for the seconds left to undo, counted from the signal or from now."""
         ended_at = self._ended_at()
         until = (self._monotonic() if ended_at is None else ended_at) + self.limits.undo
         return lambda: max(until - self._monotonic(), 0.0)
@@ -218,7 +218,7 @@ class Session:
     def _after_no_answer(
         self, failure: TransportError, request: Request, attempts: Attempts
     ) -> tuple[float | None, CacherError]:
-        """The seconds until the next try, if there may be one, and the error if not."""
+        """Return the seconds until the next try, None to give up, and the error then."""
         silent = self._silence_limit(request)
         if request.body and not request.body.is_sent:
             silent = min(silent, self.limits.silent)  # the store does not even take it
@@ -235,7 +235,7 @@ class Session:
     def _after_refusal(
         self, refusal: Refusal, request: Request, attempts: Attempts | None
     ) -> tuple[float | None, CacherError]:
-        """The same for a refusal, which is final without `attempts`."""
+        """Return the same for a refusal, which is final without `attempts`."""
         error = self._refusal_error(refusal, request)
         if attempts is None:
             return None, error
@@ -246,7 +246,7 @@ class Session:
         return wait, error
 
     def _silence_limit(self, request: Request) -> float:
-        """The seconds that silence may cost in all."""
+        """Return the seconds that silence may take in all tries."""
         return request.answer_within or self.limits.silent
 
     def _try(
@@ -255,7 +255,7 @@ class Session:
         receive: Callable[[Answer], Reply[Value]],
         attempts: Attempts,
     ) -> Reply[Value] | Refusal:
-        """What came of it. Raises `NotAStore`, which is final."""
+        """Send once and return the result. Raises `NotAStore`, which is final."""
         answer = self._send_once(request, attempts)
         if answer.status >= 300:
             refusal = self._read_refusal(request, answer, attempts)
@@ -272,7 +272,7 @@ class Session:
         try:
             return receive(answer)
         except MalformedDocument as malformed:
-            # A success with an error for a body, or cut off: AWS and Swift do so.
+            # A success with an error as its body, or cut off: AWS and Swift send that.
             came = answer.status
             status = came if malformed.is_final else store_quirks.status_of_code(malformed.error)
             return Refusal(
@@ -280,7 +280,7 @@ class Session:
             )
 
     def _require_store(self, request: Request, answer: Answer, attempts: Attempts) -> None:
-        """Ask for proof once, where an object may as well be a page: a store lists, or says no."""
+        """Check once that the server is a store, if an object may be a web page: by a listing."""
         if self._is_store or not store_quirks.may_be_a_page(answer.headers):
             return
         query = {"list-type": "2", "max-keys": "1"}
@@ -301,7 +301,7 @@ class Session:
     def _not_a_store(
         self, request: Request, answer: Answer, body: bytes, attempts: Attempts
     ) -> NotAStore:
-        """The error for an answer that is not an S3 store's; a HEAD's page is asked for."""
+        """Return the error for an answer of no S3 store; for a HEAD, GET its page first."""
         seen: bytes | None = body
         if request.method == "HEAD":
             again = self._send_once(Request("GET", request.doing, request.key), attempts)
@@ -311,7 +311,7 @@ class Session:
         return not_a_store(request.doing, host, answer.status, answer.headers, seen)
 
     def _send_once(self, request: Request, attempts: Attempts) -> Answer:
-        """Sign for now and send once."""
+        """Sign with the current time and send once."""
         if request.body:
             request.body.on_first_sent = attempts.progress
         endpoint = self.endpoint
@@ -357,7 +357,7 @@ class Session:
         )
 
     def _read_refusal(self, request: Request, answer: Answer, attempts: Attempts) -> Refusal:
-        """Why the request was refused. A HEAD's refusal has no body, so it is asked again."""
+        """Return the refusal. After a HEAD, whose answer has no body, ask again with a GET."""
         if request.method == "HEAD" and answer.status in (301, 307, 400, 401, 403):
             answer.read_all(0)
             query = {} if request.key else {"location": ""}
@@ -376,7 +376,7 @@ class Session:
         return Refusal(answer.status, error, answer.headers, seen)
 
     def _correction(self, refusal: Refusal, request: Request) -> str:
-        """Put right what the refusal says is wrong; the name of what was, or an empty string."""
+        """Correct what the refusal names as wrong; return its name, or an empty string."""
         region = store_quirks.region_in_refusal(refusal.status, refusal.headers, refusal.error)
         if region and region != self.region:
             if self._trace:
@@ -396,7 +396,7 @@ class Session:
 
 
 def _read_beginning(answer: Answer) -> bytes:
-    """What there is of a body, at most `ERROR_LIMIT` bytes; its connection is closed if more is."""
+    """Read at most `ERROR_LIMIT` bytes of a body; close the connection if there is more."""
     body = b""
     while len(body) <= ERROR_LIMIT and (piece := answer.read(64 * 1024)):
         body += piece
@@ -414,11 +414,11 @@ def _is_listing(body: bytes) -> bool:
 
 
 def ignore_body(_body: bytes) -> None:
-    """The parser of answers whose body does not matter."""
+    """Parse an answer whose body does not matter."""
 
 
 def _describe_request(request: Request, bucket: str) -> str:
-    """What a request is about: the key or the bucket, and the names and numbers in its query."""
+    """Describe a request by its key or bucket, and the names and numbers in its query."""
     query = "&".join(
         f"{name}={value}" if value.isdigit() else name for name, value in request.query.items()
     )

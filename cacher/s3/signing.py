@@ -1,8 +1,8 @@
 """AWS Signature Version 4, as arithmetic: no clock, no socket.
 
 Source: "Authenticating Requests: Using the Authorization Header" in the Amazon S3 API reference.
-Canonical and wire form are one and the same here: names are encoded once, the way both rules that
-servers use (sign what was received; decode and encode again) give the same string.
+The canonical form is the wire form: names are encoded once, so that both rules of servers (sign
+what was received; decode and encode again) give the same string.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _SAFE = "-_.~"  # with letters and digits, RFC 3986's unreserved characters
 
 _UNSIGNED = frozenset(
-    # Proxies add, drop and rewrite these after we have signed.
+    # Proxies add, drop and rewrite these after the signature.
     ["accept-encoding", "connection", "content-length", "expect", "user-agent"]
 )
 
@@ -37,25 +37,25 @@ class Keys(NamedTuple):
 
 
 def encode_path(path: str) -> str:
-    """`path` percent-encoded once for request line and signature, `/` kept."""
+    """Return `path` percent-encoded once for request line and signature, `/` kept."""
     return quote(path, safe="/" + _SAFE)
 
 
 def encode_query(query: Mapping[str, str]) -> str:
-    """The canonical query string: encoded, sorted, `name=` for a flag, `%20` for a space."""
+    """Return the canonical query string: encoded, sorted, `name=` for a flag, `%20` for a space."""
     pairs = sorted((quote(k, safe=_SAFE), quote(v, safe=_SAFE)) for k, v in query.items())
     return "&".join(f"{name}={value}" for name, value in pairs)
 
 
 def timestamp(now: float) -> str:
-    """POSIX seconds as `x-amz-date` wants them: `YYYYMMDDTHHMMSSZ`."""
+    """Format POSIX seconds for `x-amz-date`: `YYYYMMDDTHHMMSSZ`."""
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
 
 
 def canonical_request(
     method: str, path: str, query: str, headers: Mapping[str, str], payload_sha256: str
 ) -> tuple[str, str]:
-    """The canonical request and its `SignedHeaders` list.
+    """Return the canonical request and its `SignedHeaders` list.
 
     `path` and `query` are encoded already; header names are lower case. Every header is signed
     but those that proxies rewrite.
@@ -70,7 +70,7 @@ def canonical_request(
 
 
 def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
-    """The key derived for one day (`YYYYMMDD`), region and service."""
+    """Derive the key for one day (`YYYYMMDD`), region and service."""
     key = b"AWS4" + secret.encode()
     for part in (date, region, service, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
@@ -89,7 +89,7 @@ def sign(
     now: float,
     service: str = "s3",
 ) -> dict[str, str]:
-    """`headers` (names lower case, `host` among them) with all that authenticates the request.
+    """Return `headers` (names lower case, with `host`) with those that authenticate the request.
 
     `path` and `query` must be sent exactly as given. `now` is in POSIX seconds.
     """
@@ -112,8 +112,8 @@ def sign(
 
 
 def _collapsed(value: str) -> str:
-    """Outer blanks gone and inner runs made one.
+    """Strip outer blanks and collapse inner ones.
 
-    Servers differ in whether they collapse before they verify, so we collapse before we send.
+    Not all servers collapse before they verify, so collapse before sending.
     """
     return " ".join(value.split())

@@ -1,7 +1,7 @@
 """How Garage and the other stores differ, as data, each line with its source.
 
-What is the same everywhere (path style, hashed bodies, equal parts, `encoding-type=url`) is not
-here: it is simply what the client does.
+Whatever works everywhere (path style, hashed bodies, equal parts, `encoding-type=url`) is in the
+client, not here.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from cacher.s3.xml import ErrorDocument
 MIB = 1024 * 1024
 
 DEFAULT_REGION = "garage"
-"""Garage is the first store. The others here take any region or name their own in the refusal."""
+"""Garage's default. Other stores take any region, or name their own in the refusal."""
 
 REGIONS_BY_HOST = (
-    # Endpoints that hold their region, from the stores' own documentation.
+    # Endpoints that contain their region, from the stores' own documentation.
     (re.compile(r"s3(?:-fips|\.dualstack)*[.-]([a-z]+-[a-z-]+-\d)\.amazonaws\.com(\.cn)?$"), None),
     (re.compile(r"s3\.amazonaws\.com$"), "us-east-1"),
     (re.compile(r"s3\.([a-z0-9-]+)\.backblazeb2\.com$"), None),
@@ -31,10 +31,10 @@ MIN_PART = 5 * MIB
 """The smallest part but the last (AWS, Ceph, SeaweedFS, Swift: EntityTooSmall below)."""
 
 FEW_PARTS = 1000
-"""Swift's and Scaleway's default limit on the parts of one upload; kept to where we can."""
+"""Swift's and Scaleway's default limit on the parts of one upload; obeyed if possible."""
 
 MAX_PARTS = 10_000
-"""Everybody else's limit."""
+"""The limit of all other stores."""
 
 MAX_PART = 5 * 1024 * MIB
 """The largest part and the largest plain PUT (AWS)."""
@@ -46,7 +46,7 @@ NO_BULK_DELETE_STATUSES = frozenset([400, 405, 501])
 """How stores without DeleteObjects refuse it (GCS: 400; others 405 or 501)."""
 
 MISSING_CODES = frozenset(["NoSuchKey", "NoSuchVersion"])
-"""Codes of a 404 that make a miss: there is no such object, or no version of it."""
+"""Codes of a 404 that mean a miss: there is no such object, or no version of it."""
 
 READ_STATUSES = frozenset([200, 206])
 """GetObject: 206 for a range; rclone answers 200 for one."""
@@ -56,8 +56,8 @@ DELETED_STATUSES = frozenset([200, 204])
 204 since."""
 
 PROOF_HEADERS = ("etag", "x-amz-request-id")
-"""Headers of which an S3 store sends one at least with each object that it gives or takes. Garage
-sends no request id, and JuiceFS' gateway no ETag unless it runs with --keep-etag."""
+"""An S3 store sends at least one of these with each object that is read or written. Garage sends no
+request id, and JuiceFS' gateway no ETag unless it runs with --keep-etag."""
 
 _PAGES = re.compile("text/|application/(json|xhtml)")
 
@@ -80,9 +80,9 @@ METADATA_PREFIX = "x-amz-meta-"
 
 
 def may_be_a_page(headers: Mapping[str, str]) -> bool:
-    """Whether an object may as well be a page of any web server: those have ETags, too.
+    """Return whether an object may be a page of any web server: those have ETags, too.
 
-    All stores but Garage name the request in each answer, and what we store has metadata.
+    All stores but Garage send a request id in each answer, and entries have metadata.
     """
     return not has_s3_header(headers) and bool(
         _PAGES.match(headers.get("content-type", "").lower())
@@ -90,12 +90,12 @@ def may_be_a_page(headers: Mapping[str, str]) -> bool:
 
 
 def has_s3_header(headers: Mapping[str, str]) -> bool:
-    """Whether an answer has a header of S3's own."""
+    """Return whether an answer has an `x-amz-` header."""
     return any(name.lower().startswith("x-amz-") for name in headers)
 
 
 def region_of_host(host: str) -> str:
-    """The region that an endpoint's host name tells, or an empty string."""
+    """Return the region in an endpoint's host name, or an empty string."""
     for pattern, region in REGIONS_BY_HOST:
         match = pattern.search(host.lower())
         if match:
@@ -104,7 +104,7 @@ def region_of_host(host: str) -> str:
 
 
 def region_in_refusal(status: int, headers: Mapping[str, str], error: ErrorDocument) -> str:
-    """The region that a refusal names as the right one, or an empty string.
+    """Return the right region as a refusal names it, or an empty string.
 
     Garage, MinIO and Swift: 400 AuthorizationHeaderMalformed with <Region>. AWS: 301, 307 or 400
     with x-amz-bucket-region, which is all that a HEAD gets.
@@ -117,19 +117,19 @@ def region_in_refusal(status: int, headers: Mapping[str, str], error: ErrorDocum
 
 
 def status_of_code(error: ErrorDocument) -> int:
-    """The status of an error that came under 200: a server's failure, unless it says otherwise."""
+    """Return the status that an error under status 200 means: 500 unless its code is known."""
     return _STATUS_OF_CODE.get(error.code, 500)
 
 
 def is_clock_refusal(error: ErrorDocument) -> bool:
-    """Whether the store refused us for our clock: AWS's code, or Garage's message."""
+    """Return whether the refusal is about the clock: AWS's code, or Garage's message."""
     return error.code in ("RequestTimeTooSkewed", "ExpiredRequest") or (
         error.code == "InvalidRequest" and "date is too old" in error.message.lower()
     )
 
 
 def is_quota_refusal(status: int, error: ErrorDocument) -> bool:
-    """Whether the store is full: Garage says so in a message, others in a code or by 507."""
+    """Return whether the store is full: by Garage's message, others' code, or 507."""
     return (
         status == 507
         or "quota is reached" in error.message.lower()

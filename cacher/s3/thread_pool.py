@@ -1,4 +1,4 @@
-"""A few threads at one job: the first failure ends it for all. Knows nothing of HTTP."""
+"""Threads that share one job: the first failure ends it for all. Knows no HTTP."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cacher.http.exceptions import Cancelled
 from cacher.time_limits import LIMITS
 
 _INTERRUPT_INTERVAL = 0.1
-"""Seconds after which a thread that has not ended is interrupted again."""
+"""Seconds until a thread that has not ended is interrupted again."""
 
 
 class ThreadPool:
-    """Threads that share a condition, `changed`, which guards whatever the job shares.
+    """Threads with a condition, `changed`, which guards the state that they share.
 
-    `interrupt` wakes those that wait on a socket. The owner's thread does the waiting, so that
-    signals reach it; leaving the `with` block early cancels the rest and waits for it to end.
+    `interrupt` wakes those that wait on a socket. The owner's thread waits for them, so that
+    signals reach it; leaving the `with` block early cancels them and waits until they end.
     """
 
     def __init__(self, interrupt: Callable[[], None]) -> None:
@@ -32,9 +32,9 @@ class ThreadPool:
         self._threads: list[threading.Thread] = []
 
     def start(self, count: int, work: Callable[[], None]) -> None:
-        """Let `count` threads run `work` once each, or fewer where the system has no more.
+        """Let `count` threads run `work` once each, or fewer if the system has no more.
 
-        Raises `OutOfThreads` where it has none.
+        Raises `OutOfThreads` if it has none.
         """
         for number in range(count):
             thread = threading.Thread(target=self._run, args=(work,), daemon=True)
@@ -48,25 +48,25 @@ class ThreadPool:
                 raise
 
     def check(self) -> None:
-        """For the threads: raises `Cancelled` once the job is given up."""
+        """For the threads: raise `Cancelled` if the job was cancelled."""
         if self._cancelled:
             raise Cancelled
 
     def pause(self, seconds: float) -> None:
-        """For the threads: sleep, unless the job is given up meanwhile."""
+        """For the threads: sleep, unless the job is cancelled meanwhile."""
         with self.changed:
             self.changed.wait_for(lambda: self._cancelled, seconds)
         self.check()
 
     def wait_in_thread(self, ready: Callable[[], bool]) -> None:
-        """For threads that hold `changed`: until `ready()`; raises `Cancelled`."""
+        """For threads that hold `changed`: wait until `ready()`. Raises `Cancelled`."""
         self.changed.wait_for(lambda: self._cancelled or ready())
         self.check()
 
     def wait_for(self, ready: Callable[[], bool]) -> None:
-        """For the owner: until `ready()`; raises what made a thread fail.
+        """For the owner: wait until `ready()`. Raises the exception of a thread that failed.
 
-        And `Cancelled`, if another thread of the owner's has given the job up.
+        Raises `Cancelled` if another thread of the owner has cancelled the job.
         """
         self.changed.acquire()
         try:
@@ -79,25 +79,25 @@ class ThreadPool:
             self._release()
 
     def join(self) -> None:
-        """For the owner: until every thread has ended; raises what made one fail."""
+        """For the owner: wait until every thread has ended. Raises the exception of a thread."""
         self.wait_for(lambda: not self._threads)
 
     def wait_briefly(self, ready: Callable[[], bool], seconds: float) -> None:
-        """For an owner that gives up: wait a little for what must not be lost."""
+        """For an owner that gives up: wait up to `seconds` for a result that must not be lost."""
         with self.changed:
             self.changed.wait_for(lambda: not self._threads or ready(), seconds)
 
     def stop(self, seconds: float = LIMITS.undo) -> None:
-        """Give the job up, and return once no thread works on it any more, or after `seconds`.
+        """Cancel the job; return when all threads have ended, or after `seconds`.
 
-        A thread that is left behind waits for a connection; it ends when it has one, or has none.
+        A thread that has not ended waits for a connection, and ends when that is made or fails.
         """
         self._release()
         with self.changed:
             self._cancelled = True
             self.changed.notify_all()
             threads = list(self._threads)
-        # Again and again: a thread may have been on its way to the next socket.
+        # Repeatedly: a thread may have been about to wait on another socket.
         for _ in range(max(math.ceil(seconds / _INTERRUPT_INTERVAL), 1)):
             threads = [thread for thread in threads if thread.is_alive()]
             if not threads:
@@ -106,16 +106,16 @@ class ThreadPool:
             threads[0].join(_INTERRUPT_INTERVAL)
 
     def _release(self) -> None:
-        """For the owner: release `changed`, as often as it was taken, or not at all.
+        """For the owner: release `changed` as often as this thread holds it.
 
-        A signal's exception may come in the lines of `threading` that take it and give it back:
-        then it is still held when nobody is in its block, or the other way round.
+        A signal's exception may interrupt `threading` while it takes or releases the lock: then
+        the lock may be held outside of its block, or free inside of it.
         """
         try:
             while True:
                 self.changed.release()
         except RuntimeError:
-            pass  # it is not ours
+            pass  # this thread does not hold it
 
     def __enter__(self) -> Self:
         return self
@@ -141,7 +141,7 @@ class ThreadPool:
 def run_with_timeout(
     seconds: float, work: Callable[[], None], interrupt: Callable[[], None]
 ) -> None:
-    """Do `work` in a thread, whose failures are dropped; leave it behind where it takes longer."""
+    """Run `work` in a thread for up to `seconds`, then abandon it; its failures are ignored."""
     pool = ThreadPool(interrupt)
     try:
         pool.start(1, work)

@@ -1,6 +1,6 @@
-"""What becomes an object, or nothing: a file whose size is known, or a stream.
+"""Store a file of known size, or a stream, as an object.
 
-Whatever fits one part is one plain PUT. Nothing is published before the end.
+Data that fits in one part is one plain PUT. Nothing is published before the end.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from cacher.s3.multipart import Multipart, part_size_for
 
 
 class FileParts:
-    """The first `size` bytes of the regular file `fd`, cut into parts, each one a body.
+    """The first `size` bytes of the regular file `fd` as parts, each a request body.
 
-    Their digests can be taken ahead, on a core that has nothing else to do: the digest of the
-    whole, which must be known before the first part is sent, leaves one.
+    Their digests can be computed in advance, on another core than the digest of the whole file,
+    which must be known before the first part is sent.
     """
 
     def __init__(self, fd: int, size: int, part_size: int) -> None:
@@ -33,7 +33,7 @@ class FileParts:
         self._wanted = True
 
     def digest_ahead(self) -> None:
-        """Begin to take the digests of the parts, if there is a thread to spare; return at once."""
+        """Start computing the digests of the parts in a thread, if one can be started."""
         if len(self.bodies) > 1:
             thread = threading.Thread(target=self._digest, daemon=True)
             try:
@@ -43,7 +43,7 @@ class FileParts:
             self._thread = thread
 
     def settle(self) -> None:
-        """Stop the work ahead: whatever is not done by now is done when it is sent."""
+        """Stop that thread; missing digests are computed when the parts are sent."""
         self._wanted = False
         if self._thread is not None:
             self._thread.join()
@@ -55,7 +55,7 @@ class FileParts:
             try:
                 _ = body.sha256
             except LocalError:
-                return  # told when it is sent
+                return  # reported when it is sent
 
 
 def put_file(
@@ -69,11 +69,11 @@ def put_file(
     require_unchanged: Callable[[], None],
     sha256: str = "",
 ) -> str:
-    """Store a file; the object's ETag, if it is told.
+    """Store a file; return the object's ETag, or an empty string.
 
-    `sha256` is the digest that it had when it was looked at, if that is known.
-    `require_unchanged` raises if the file is no longer what it was; it is asked before anything is
-    published. `on_progress` is told of the bytes sent, negative ones for those to be sent again.
+    `sha256` is its earlier digest, if known. `require_unchanged` raises if the file has changed;
+    it is called before the object is published. `on_progress` gets the bytes sent, below zero
+    before they are sent again.
     """
     parts.settle()
     if len(parts.bodies) < 2:
@@ -82,7 +82,7 @@ def put_file(
         whole = MemoryBody(data, on_progress)
         require_unchanged()
         if sha256 and whole.sha256 != sha256:
-            # Written to through a mapping, or its times were put back.
+            # Changed through a memory mapping, or its times were restored.
             raise LocalError("the file changed while it was read; nothing was stored")
         return client.put(key, whole, metadata)
     multipart = Multipart(client, key, metadata, min(jobs, len(parts.bodies)))
@@ -106,7 +106,7 @@ def put_file(
 
 
 class Upload:
-    """A writer of a stream whose length is not known: an object once `commit` returns."""
+    """A writer of a stream of unknown length: an object once `commit` returns."""
 
     def __init__(
         self,
@@ -125,14 +125,14 @@ class Upload:
         self._on_progress = on_progress
         self._multipart = Multipart(client, key, metadata, jobs)
         self._spare = jobs
-        """How many more buffers may be made: memory is `jobs` parts and no more."""
+        """How many more buffers may be made: memory is limited to `jobs` parts."""
         self._free: deque[bytearray] = deque()
         self._buffer: bytearray | None = None
         self._used = 0
         self._parts = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take all of `data`, which may be reused at once; waits while all buffers are full."""
+        """Take all of `data`, which may be reused at once. Waits while all buffers are full."""
         view = memoryview(data)
         while view:
             if self._buffer is not None and self._used == self._part_size:
@@ -145,7 +145,7 @@ class Upload:
             view = view[count:]
 
     def commit(self) -> str:
-        """Send what is left and publish the object, whole; its ETag, if it is told."""
+        """Send the rest and publish the object; return its ETag, or an empty string."""
         if not self._parts:
             body = MemoryBody(memoryview(self._buffer or b"")[: self._used], self._on_progress)
             return self._client.put(self._key, body, self._metadata)
@@ -161,7 +161,7 @@ class Upload:
         return etag
 
     def close(self) -> None:
-        """Without a `commit` before: leave nothing behind."""
+        """Abort, unless `commit` was called; nothing is left in the store."""
         self._multipart.abort()
 
     def __enter__(self) -> Self:
@@ -171,7 +171,7 @@ class Upload:
         self.close()
 
     def _flush(self) -> None:
-        """Send the current buffer as the next part; it comes back once the store has it."""
+        """Send the current buffer as the next part; it is free again once it is stored."""
         buffer = self._buffer
         assert buffer is not None  # noqa: S101 - for the type checker
         view = memoryview(buffer)[: self._used]

@@ -1,7 +1,7 @@
-"""The few XML documents that S3 and we exchange, to and from plain values.
+"""Parse and write S3's XML documents.
 
-Knows no socket and no status. Reading ignores namespaces and unknown elements, since stores
-differ in both; writing is compact, since some stores refuse white space between elements.
+Knows no socket and no status. Parsing ignores namespaces and unknown elements, since stores differ
+in both; writing is compact, since some stores refuse white space between elements.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
 _MAX_TEXT = 500
-"""Characters of one field of an error that are kept: some stores send pages, and worse."""
+"""Characters kept of one field of an error: some stores send whole pages."""
 
 _PROLOG = re.compile(rb"(?:\s|\xef\xbb\xbf|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
-"""What may stand before a document's root (XML 1.0, section 2.8), but for its type."""
+"""What may precede a document's root (XML 1.0, section 2.8), except its type."""
 
 _ROOT = re.compile(rb"<(?:[\w.-]+:)?([\w.-]+)[\s/>]")
 
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""What XML 1.0 cannot hold, not even escaped: all but its "Char" (section 2.2). Said so, since the
-other way round it takes 4 ms to compile."""
+"""Characters that XML 1.0 cannot hold, not even escaped: all but its "Char" (section 2.2). Written
+as a negation, since the other form takes 4 ms to compile."""
 
 
 class ErrorDocument(NamedTuple):
-    """An `<Error>`; every field may be empty."""
+    """The fields of an `<Error>`; each may be empty."""
 
     code: str = ""
     message: str = ""
@@ -35,7 +35,7 @@ class ErrorDocument(NamedTuple):
 
 
 class MalformedDocument(Exception):
-    """Not the document that was asked for: perhaps an `<Error>` under a status of success."""
+    """Not the requested document: perhaps an `<Error>` with status 200."""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class MalformedDocument(Exception):
         super().__init__(reason)
         self.error = error or ErrorDocument()
         self.is_not_s3 = is_not_s3
-        """Whether no S3 store says such a thing, not even one whose answer was cut off."""
+        """Whether no S3 store sends this, not even in an answer that was cut off."""
         self.is_final = is_final
-        """Whether it came whole, so that the next one would be the same."""
+        """Whether it is complete, so that another try would give the same."""
 
 
 class ListedObject(NamedTuple):
@@ -63,7 +63,7 @@ class ListedObject(NamedTuple):
 
 
 class ListPage(NamedTuple):
-    """One answer of ListObjectsV2; `token` asks for the next, and is empty on the last."""
+    """One answer of ListObjectsV2; `token` requests the next page, and is empty on the last."""
 
     objects: Sequence[ListedObject]
     token: str
@@ -77,7 +77,7 @@ class DeleteResult(NamedTuple):
 
 
 def read_error(body: bytes) -> ErrorDocument:
-    """The `<Error>` in `body`; an empty one if it is anything else (a proxy's HTML, nothing)."""
+    """Parse an `<Error>`; return an empty one for anything else (a proxy's HTML, nothing)."""
     try:
         root = _parse(body, "Error")
     except MalformedDocument:
@@ -86,7 +86,7 @@ def read_error(body: bytes) -> ErrorDocument:
 
 
 def read_list_page(body: bytes) -> ListPage:
-    """A ListObjectsV2 answer, names decoded where the answer says that they are encoded."""
+    """Parse a ListObjectsV2 answer; decode names that the answer marks as encoded."""
     root = _parse(body, "ListBucketResult")
     encoded = _text(root, "EncodingType") == "url"
     objects = [
@@ -112,7 +112,7 @@ def read_list_page(body: bytes) -> ListPage:
 
 
 def read_upload_id(body: bytes) -> str:
-    """The upload id in a CreateMultipartUpload answer."""
+    """Parse the upload id of a CreateMultipartUpload answer."""
     # rclone leaves "Result" out.
     root = _parse(body, "InitiateMultipartUploadResult", "InitiateMultipartUpload")
     upload_id = _text(root, "UploadId")
@@ -122,15 +122,15 @@ def read_upload_id(body: bytes) -> str:
 
 
 def read_completed(body: bytes) -> str:
-    """The object's ETag, if a CompleteMultipartUpload succeeded: 200 alone does not say so.
+    """Parse the object's ETag from a CompleteMultipartUpload answer; Ceph leaves it empty.
 
-    Ceph leaves it empty.
+    Status 200 alone does not prove success.
     """
     return _text(_parse(body, "CompleteMultipartUploadResult"), "ETag")
 
 
 def read_parts(body: bytes) -> tuple[dict[int, str], str]:
-    """A ListParts answer: ETags by part number, and the marker of the next page or an empty one."""
+    """Parse a ListParts answer: ETags by part number, and the next page's marker or ''."""
     root = _parse(body, "ListPartsResult")
     parts = {_number(p, "PartNumber"): _text(p, "ETag") for p in _children(root, "Part")}
     more = _flag(root, "IsTruncated")
@@ -138,7 +138,7 @@ def read_parts(body: bytes) -> tuple[dict[int, str], str]:
 
 
 def read_deleted(body: bytes) -> DeleteResult:
-    """A DeleteObjects answer. 200 does not mean that all went."""
+    """Parse a DeleteObjects answer. Status 200 does not mean that all were deleted."""
     root = _parse(body, "DeleteResult")
     return DeleteResult(
         deleted=[_text(item, "Key") for item in _children(root, "Deleted")],
@@ -147,8 +147,8 @@ def read_deleted(body: bytes) -> DeleteResult:
 
 
 def read_location(body: bytes) -> str:
-    """The region in a GetBucketLocation answer; AWS says nothing for its oldest ones."""
-    # SeaweedFS answers as if it were asked to make the bucket.
+    """Parse the region of a GetBucketLocation answer, which AWS leaves out for its oldest."""
+    # SeaweedFS answers with the document of CreateBucket.
     root = _parse(body, "LocationConstraint", "CreateBucketConfiguration")
     is_plain = _name(root) == "LocationConstraint"
     region = ((root.text or "") if is_plain else _text(root, "LocationConstraint")).strip()
@@ -156,9 +156,9 @@ def read_location(body: bytes) -> str:
 
 
 def read_nothing(body: bytes) -> None:
-    """Raises `MalformedDocument` for an answer that has a body where none belongs.
+    """Raise `MalformedDocument` for a body where none belongs, such as an `<Error>`.
 
-    It may be an `<Error>`; it may be blanks.
+    Blanks are accepted.
     """
     if body.strip():
         error = read_error(body)
@@ -168,7 +168,7 @@ def read_nothing(body: bytes) -> None:
 
 
 def write_complete(parts: Iterable[tuple[int, str]]) -> bytes:
-    """A CompleteMultipartUpload request over (number, ETag) pairs in ascending order."""
+    """Write a CompleteMultipartUpload request of (number, ETag) pairs in ascending order."""
     items = "".join(
         f"<Part><PartNumber>{number}</PartNumber><ETag>{_escaped(etag)}</ETag></Part>"
         for number, etag in parts
@@ -177,30 +177,30 @@ def write_complete(parts: Iterable[tuple[int, str]]) -> bytes:
 
 
 def write_delete(keys: Iterable[str]) -> bytes:
-    """A DeleteObjects request that asks for an answer on every key."""
+    """Write a DeleteObjects request that asks for the result of every key."""
     items = "".join(f"<Object><Key>{_escaped(key)}</Key></Object>" for key in keys)
     return f"<Delete>{items}</Delete>".encode()
 
 
 def fits_xml(key: str) -> bool:
-    """Whether XML 1.0 can hold the key; others cannot be deleted in bulk."""
+    """Return whether XML 1.0 can hold the key; others cannot be deleted in bulk."""
     return not _NOT_IN_XML.search(key)
 
 
 def _escaped(text: str) -> str:
-    """Character data. xml.sax.saxutils does the same, but loads urllib.request with it."""
+    """Escape character data. xml.sax.saxutils does the same, but loads urllib.request."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # A bare carriage return would arrive as a line feed (XML 1.0, section 2.11).
     return text.replace("\r", "&#13;")
 
 
 def _parse(body: bytes, *names: str) -> ET.Element:
-    """The root element, which must have one of these names."""
+    """Return the root element, which must have one of these names."""
     try:
         # Some stores keep the connection alive with blanks before the document.
         # Entities cannot blow up: bodies are bounded, and expat (2.4.1) bounds what they grow to.
         root = ET.fromstring(body.strip())  # noqa: S314
-    # The latter two are for encodings that it does not know, or cannot read.
+    # The last two come for encodings that expat does not know, or cannot read.
     except (ET.ParseError, LookupError, ValueError) as error:
         raise MalformedDocument(
             f"not XML: {plain(str(error), 100)}", is_not_s3=not _may_begin(body, names)
@@ -213,9 +213,9 @@ def _parse(body: bytes, *names: str) -> ET.Element:
 
 
 def _may_begin(body: bytes, names: Sequence[str]) -> bool:
-    """Whether a body that cannot be read begins like a document of one of these names.
+    """Return whether a body that cannot be parsed begins like a document of these names.
 
-    So does one that was cut off before its root, unless nothing was left of it.
+    A body that was cut off before its root does, unless it is empty.
     """
     match = _PROLOG.match(body)
     rest = body[match.end() if match else 0 :]
@@ -239,7 +239,7 @@ def _error(element: ET.Element) -> ErrorDocument:
 
 
 def plain(text: str, most: int = _MAX_TEXT) -> str:
-    """What a server says, as one line without markup and control characters, cut at `most`."""
+    """Return a server's text as one line without markup and control characters, cut at `most`."""
     # Tags go as a whole, and what is left of one that was not closed.
     text = re.sub(r"</?[a-zA-Z!?][^>]*>?", " ", text[: 20 * most])
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())

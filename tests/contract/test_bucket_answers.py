@@ -517,6 +517,17 @@ class TestNotAStore:
             assert rig.hands.keys() == ["k"]
             assert [status for _, status in rig.seen()] == [200, 200]
 
+    def test_an_empty_200_to_a_delete_is_looked_into(self, rig: Rig) -> None:
+        rig.server.put_object("k", b"abc")
+        rig.fault(Respond(200, executed=True), "DeleteObject")
+        assert [gone.error for gone in rig.store.delete(["k"])] == [None]
+        assert rig.seen() == [("DeleteObject", 200), ("GetObject", 404)]
+        rig.server.put_object("k", b"abc")
+        rig.fault(Respond(200), "DeleteObject")
+        (gone,) = rig.store.delete(["k"])
+        assert isinstance(gone.error, StoreError)
+        assert "still there" in gone.error.message
+
 
 class TestDeleting:
     def test_missing_ones_are_gone(self, rig: Rig) -> None:

@@ -37,10 +37,10 @@ DOORS = {
     "socket": {
         "cacher.http.connect",
         "cacher.http.minimum_speed",
+        "cacher.http.probes",
         "cacher.http.transport",
-        "cacher.s3.probes",
     },
-    "ssl": {"cacher.http.transport", "cacher.http.tls", "cacher.s3.probes"},
+    "ssl": {"cacher.http.transport", "cacher.http.tls"},
     "zstandard": {"cacher.archive.zstd"},
     "compression": {"cacher.archive.zstd_stdlib"},
     "tarfile": {"cacher.tree.pack", "cacher.tree.unpack"},
