@@ -81,8 +81,8 @@ def _raise_until_handled(signum: int) -> None:
     """Raise `Stopped` again if it was dropped; restore default signals after a second.
 
     Python drops an exception that a handler raises while a finalizer or a weak reference's callback
-    runs (`_on_dropped_exception`), and libraries may. As long as ours is on its way, the exception
-    being handled is ours, or has ours among its contexts.
+    runs (`_on_dropped_exception`), and libraries may. As long as `Stopped` is on its way, it is the
+    exception being handled, or among its contexts.
     """
     checks = 0
 

@@ -18,11 +18,11 @@ OLD = re.compile(
 """Words that readers stumble over, and plurals that are wrong."""
 
 SAY = re.compile(r"\bTell whether\b")
-"""What stays: the plain verb of a page of help."""
+"""The plain verb of a page of help, which stays."""
 
 
-def said(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """The strings of a module that are no docstrings and have several words, with their lines."""
+def messages(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the line and the text of each string of several words that is not a docstring."""
     documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
@@ -38,7 +38,7 @@ def test_messages_are_in_words_that_everybody_uses() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line}: {text}"
         for path in MODULES
-        for line, text in said(ast.parse(path.read_text()))
+        for line, text in messages(ast.parse(path.read_text()))
         if OLD.search(SAY.sub("", text))
     ]
     assert found == []
@@ -49,7 +49,7 @@ def test_no_hint_advises_to_overwrite() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line}: {text}"
         for path in MODULES
-        for line, text in said(ast.parse(path.read_text()))
+        for line, text in messages(ast.parse(path.read_text()))
         if "--force" in text
     ]
     assert found == []
@@ -57,6 +57,6 @@ def test_no_hint_advises_to_overwrite() -> None:
 
 @pytest.mark.parametrize("text", ["it tells why", "read it anew", "it is no tar", "1 entries"])
 def test_what_is_looked_for_is_found(text: str) -> None:
-    ((_, found),) = said(ast.parse(f'"""Told."""\nx = {text!r}'))
+    ((_, found),) = messages(ast.parse(f'"""Told."""\nx = {text!r}'))
     assert OLD.search(found)
     assert not OLD.search("there is no command; it shows 1 entry again")

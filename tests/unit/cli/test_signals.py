@@ -104,7 +104,7 @@ except Stopped:
     signals.restore_default_soon()
 for _ in range(2):
     os.kill(os.getpid(), signal.SIGTERM)
-    print("told", flush=True)
+    print("sent", flush=True)
     time.sleep(1)
 time.sleep(20)
 """
@@ -208,8 +208,8 @@ def test_cleaning_up_is_undone_by_none_of_several_at_once(again: str) -> None:
 
 @pytest.mark.parametrize("again", ["SIGTERM", "SIGHUP"])
 def test_cleaning_up_is_ended_by_another_one_later(again: str) -> None:
-    status, told, seconds = run(HELD_UP, again, "1.3", again, "15")
-    assert (status, told) == (-getattr(signal, again), "")
+    status, output, seconds = run(HELD_UP, again, "1.3", again, "15")
+    assert (status, output) == (-getattr(signal, again), "")
     assert seconds < 10
 
 
@@ -218,8 +218,8 @@ def test_what_was_ignored_at_the_start_stays_so() -> None:
 
 
 def test_another_one_ends_what_goes_on_after_cleaning_up() -> None:
-    status, told, seconds = run(RELEASED)
-    assert (status, told) == (-signal.SIGTERM, "told\n")
+    status, output, seconds = run(RELEASED)
+    assert (status, output) == (-signal.SIGTERM, "sent\n")
     assert seconds < 10
 
 

@@ -25,7 +25,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def refusal(file: Path, content: str | bytes) -> UsageError:
-    """What is said of a file with such a content."""
+    """Return the error for a file with this content."""
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(UsageError) as caught:
         config.read_file(str(file), required=True)

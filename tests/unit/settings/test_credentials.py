@@ -173,19 +173,19 @@ def test_half_a_pair_of_files_from_anywhere(files: Files, key_from: str, secret_
     with pytest.raises(UsageError, match="half a pair of credentials") as caught:
         find(environ, flags)
     for option, source in (("key-file", key_from), ("secret-file", secret_from)):
-        told = {
+        names = {
             "nowhere": f"--{option}",
             "flag": f"--{option}",
             "variable": "CACHER_" + option.upper().replace("-", "_"),
             "config": f"{option} in {files.config}",
         }
-        assert told[source] in caught.value.message
+        assert names[source] in caught.value.message
 
 
 @pytest.mark.parametrize("flag", ["key_file", "secret_file"])
 @pytest.mark.parametrize("configured", [True, False])
 def test_a_flag_and_a_variable_are_a_pair(files: Files, flag: str, configured: bool) -> None:
-    """Both were told for this run, whatever the config file says."""
+    """Both were given for this run, whatever the config file has."""
     files.write()
     files.config.write_text("key-file = '/k'\nsecret-file = '/s'\n" if configured else "")
     environ = {"CACHER_CONFIG": str(files.config)}
@@ -255,7 +255,7 @@ def test_a_file_with_the_name_of_a_variable_is_none(
     assert find(OWN).notes == ()
 
 
-# --- oddities ------------------------------------------------------------------------------------
+# --- notes ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_what_no_header_can_hold_is_refused(value: str, files: Files) -> None:
     places=st.sets(st.sampled_from([KEY, SECRET, TOKEN, AWS_KEY, AWS_SECRET, AWS_TOKEN, "file"])),
 )
 def test_nothing_secret_is_ever_told(text: str, places: set[str], files: Files) -> None:
-    """Whatever a secret is, and wherever it is: no error, source, oddity or repr holds it."""
+    """Whatever a secret is, and wherever it is: no error, source, note or repr holds it."""
     mark = "Zq9~"
     secret = f"{mark}{text}{mark}"
     environ = dict.fromkeys(places - {"file"}, secret)
@@ -315,10 +315,10 @@ def test_nothing_secret_is_ever_told(text: str, places: set[str], files: Files) 
     try:
         found = find(environ, files.flags if "file" in places else NOTHING)
     except UsageError as error:
-        told = [error.message, error.hint, repr(error)]
+        texts = [error.message, error.hint, repr(error)]
         cause = error.__cause__
-        told += [str(cause), repr(cause)]
+        texts += [str(cause), repr(cause)]
     else:
         key_id = repr(found.keys.key_id)
-        told = [found.source, *found.notes, repr(found).replace(key_id, "")]
-    assert not [line for line in told if mark in line]
+        texts = [found.source, *found.notes, repr(found).replace(key_id, "")]
+    assert not [line for line in texts if mark in line]
