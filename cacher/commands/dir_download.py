@@ -141,12 +141,12 @@ def _unpack(
     choice = UnpackOptions(request.strip, request.only, request.keep_owner, limit)
     with (
         SealedReader(_Recognised(opened.read).readinto, clock) as stream,
-        ReadAhead(stream.readinto, opened.cancel, clock) as ring,
+        ReadAhead(stream.readinto, opened.cancel, clock) as read_ahead,
     ):
-        unpack(ring.next, root, choice, unpacked)
+        unpack(read_ahead.next, root, choice, unpacked)
     open_sealed_entry.require_proof(opened, stream, unpacked.members, unpacked.size)
     seconds = clock() - start
-    stages = open_sealed_entry.stages_of_reading(stream, ring, "writing", seconds)
+    stages = open_sealed_entry.stages_of_reading(stream, read_ahead, "writing", seconds)
     open_sealed_entry.note_bottleneck(context.report, stages, seconds)
 
 

@@ -99,13 +99,13 @@ def note_bottleneck(report: Report, stages: Mapping[str, float], seconds: float)
 
 
 def stages_of_reading(
-    sealed: SealedReader, ring: ReadAhead, last: str, seconds: float
+    sealed: SealedReader, read_ahead: ReadAhead, last: str, seconds: float
 ) -> dict[str, float]:
     """The seconds that each stage of reading took; `last` is what is done with what was read."""
     return {
         "downloading": sealed.fetching,
-        "decompressing": ring.filling - sealed.fetching,
-        last: seconds - ring.waiting,
+        "decompressing": read_ahead.filling - sealed.fetching,
+        last: seconds - read_ahead.waiting,
     }
 
 

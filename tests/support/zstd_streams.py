@@ -1,4 +1,4 @@
-"""Zstd streams to test with, made by us and by the `zstd` program."""
+"""Zstd streams for tests, made by cacher and by the `zstd` program."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cacher.archive.zstd import Compressor
 from tests.support.servers import programs
 
 
-class Target:
-    """Collects what is written."""
+class Collector:
+    """A target that collects the bytes written."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -34,8 +34,8 @@ def sealed(
     step: int = 1 << 20,
     kind: str = "dir",
 ) -> bytes:
-    """`data` compressed and sealed."""
-    target = Target()
+    """Return `data` compressed and sealed."""
+    target = Collector()
     with SealedWriter(target, Compressor(level, workers), no_clock) as writer:
         for start in range(0, len(data), step):
             writer.write(memoryview(data)[start : start + step])
@@ -44,13 +44,13 @@ def sealed(
 
 
 def source(stream: bytes, step: int = 0) -> Callable[[memoryview], int]:
-    """A `readinto` over `stream` that gives at most `step` bytes at a time."""
+    """Return a `readinto` over `stream` that returns at most `step` bytes at a time."""
     file = io.BytesIO(stream)
     return lambda buffer: file.readinto(buffer[:step] if step else buffer)
 
 
 def unsealed(stream: bytes, *, step: int = 0, buffer: int = 1 << 16) -> tuple[bytes, Seal | None]:
-    """All that a stream holds, and its seal."""
+    """Return the content of a stream, and its seal."""
     content = bytearray()
     window = memoryview(bytearray(buffer))
     with SealedReader(source(stream, step), no_clock) as reader:
@@ -60,7 +60,7 @@ def unsealed(stream: bytes, *, step: int = 0, buffer: int = 1 << 16) -> tuple[by
 
 
 def zstd(data: bytes, *flags: str) -> bytes:
-    """What the `zstd` program makes of `data`."""
+    """Compress `data` with the `zstd` program."""
     return subprocess.run(
         [programs.require("zstd"), "-q", "-c", *flags],
         input=data,
@@ -70,7 +70,7 @@ def zstd(data: bytes, *flags: str) -> bytes:
 
 
 def unzstd(stream: bytes) -> bytes:
-    """What `zstd -d` makes of a stream, at its defaults."""
+    """Decompress a stream with `zstd -d`, at its defaults."""
     return subprocess.run(
         [programs.require("zstd"), "-q", "-d", "-c"],
         input=stream,

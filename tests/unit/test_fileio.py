@@ -20,7 +20,7 @@ def test_a_file(tmp_path: Path) -> None:
     assert read_small(str(tmp_path / "empty"), 100) == b""
 
 
-def test_what_cannot_be_read(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     before = open_descriptors()
     with pytest.raises(IsADirectoryError):

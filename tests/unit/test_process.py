@@ -49,7 +49,7 @@ def gone(pids: Sequence[int]) -> bool:
     return False
 
 
-def test_what_it_says_and_how_it_ends() -> None:
+def test_output_and_exit_status_are_kept() -> None:
     with sh("echo out; echo oops >&2; exit 3") as child:
         assert child.wait() == 3
         assert child.output == b"out\n"
@@ -87,7 +87,7 @@ def test_its_output_comes_in_full_buffers(size: int, buffer: int) -> None:
     assert all(count == buffer for count in sizes[:-1])
 
 
-def test_its_input_is_what_was_written() -> None:
+def test_it_reads_the_input_that_was_written() -> None:
     data = bytes(range(256)) * 10_000
     script = "import sys, hashlib; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())"
     with python(script, pipe_stdin=True) as child:
@@ -97,7 +97,7 @@ def test_its_input_is_what_was_written() -> None:
     assert child.output.decode().strip() == __import__("hashlib").sha256(data).hexdigest()
 
 
-def test_who_reads_no_more_is_told_of() -> None:
+def test_writing_to_a_closed_stdin_raises() -> None:
     with sh("exec <&-; sleep 0.1; exit 4", pipe_stdin=True) as child:
         with pytest.raises(InputClosed):
             for _ in range(100):
@@ -111,9 +111,9 @@ def test_it_may_say_any_amount_and_the_last_of_it_is_kept(stream: str) -> None:
     script += f"; sys.{stream}.write('last')"
     with python(script) as child:
         assert child.wait(LONG) == 0
-    said = child.output if stream == "stdout" else child.error_output.encode()
-    assert said.endswith(b"x\nlast")
-    assert KEPT_OUTPUT // 2 < len(said) <= 2 * KEPT_OUTPUT
+    output = child.output if stream == "stdout" else child.error_output.encode()
+    assert output.endswith(b"x\nlast")
+    assert KEPT_OUTPUT // 2 < len(output) <= 2 * KEPT_OUTPUT
 
 
 def test_no_deadlock_of_its_pipes() -> None:
@@ -128,7 +128,7 @@ def test_no_deadlock_of_its_pipes() -> None:
         assert child.wait(LONG) == 0
 
 
-def test_a_wait_ends_when_told() -> None:
+def test_a_wait_ends_after_its_seconds() -> None:
     with sh("sleep 60") as child:
         assert child.wait(0.05) is None
 
@@ -143,7 +143,7 @@ def test_leaving_the_block_stops_it_before_its_input_ends(tmp_path: Path) -> Non
     assert not (tmp_path / "mark").exists()
 
 
-def test_what_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "STOP_GRACE", 0.2)
     with sh("trap '' TERM; echo ready; sleep 60 & wait; sleep 60", pipe_stdout=True) as child:
         assert child.readinto(memoryview(bytearray(6))) == 6
@@ -152,7 +152,7 @@ def test_what_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None
     assert child.wait() == -signal.SIGKILL
 
 
-def test_what_it_started_is_stopped_too() -> None:
+def test_programs_that_it_started_are_stopped() -> None:
     view = memoryview(bytearray(20))
     with sh("sleep 60 & echo $! | head -c 19; wait", pipe_stdout=True) as child:
         count = 0
@@ -162,7 +162,7 @@ def test_what_it_started_is_stopped_too() -> None:
     assert gone(pids)
 
 
-def test_what_it_started_is_killed_though_deaf_before_its_input_ends(tmp_path: Path) -> None:
+def test_programs_that_ignore_sigterm_are_killed_before_their_input_ends(tmp_path: Path) -> None:
     """A script around docker dies of SIGTERM, docker does not."""
     inner = tmp_path / "inner"
     inner.write_text(f"trap '' TERM; echo $$; cat > /dev/null; echo done > {tmp_path}/mark\n")
@@ -175,8 +175,10 @@ def test_what_it_started_is_killed_though_deaf_before_its_input_ends(tmp_path: P
     assert not (tmp_path / "mark").exists()
 
 
-def test_what_cannot_be_killed_gets_the_end_of_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As sudo's, which is somebody else's: we may not send it signals."""
+def test_one_that_cannot_be_killed_gets_the_end_of_input(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As one of sudo, which runs as another user: signals are not permitted."""
     monkeypatch.setattr(process, "STOP_GRACE", 0.1)
     monkeypatch.setattr(process, "_signal", lambda *_: None)
     with sh("cat > /dev/null", pipe_stdin=True) as child:
@@ -229,7 +231,7 @@ def test_no_descriptor_is_left() -> None:
         ("odd", b"\x7fELFodd", 0o755, "exec format error"),
     ],
 )
-def test_what_cannot_be_started(
+def test_a_program_that_cannot_be_started(
     tmp_path: Path, name: str, content: bytes | None, mode: int, reason: str
 ) -> None:
     path = tmp_path / name

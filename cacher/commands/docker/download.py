@@ -171,14 +171,14 @@ def _load(context: Context, engine: Engine, opened: OpenedEntry) -> tuple[Archiv
     start = clock()
     with (
         SealedReader(opened.read, clock) as stream,
-        ReadAhead(stream.readinto, opened.cancel, clock, keep=WITHHELD_BUFFERS) as ring,
+        ReadAhead(stream.readinto, opened.cancel, clock, keep=WITHHELD_BUFFERS) as read_ahead,
         engine.load() as loading,
     ):
-        passed, rest = copy_to_engine(ring.next, loading, opened.seal.size)
+        passed, rest = copy_to_engine(read_ahead.next, loading, opened.seal.size)
         open_sealed_entry.require_proof(opened, stream, passed.members, passed.content)
         loaded = loading.finish(rest)
     seconds = clock() - start
-    stages = open_sealed_entry.stages_of_reading(stream, ring, "loading", seconds)
+    stages = open_sealed_entry.stages_of_reading(stream, read_ahead, "loading", seconds)
     open_sealed_entry.note_bottleneck(context.report, stages, seconds)
     return passed, loaded
 

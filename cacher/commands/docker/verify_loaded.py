@@ -25,10 +25,10 @@ def load(
     `cancel` makes a `read` that waits end soon.
     """
     with (
-        ReadAhead(read, cancel, context.report.monotonic, keep=WITHHELD_BUFFERS) as ring,
+        ReadAhead(read, cancel, context.report.monotonic, keep=WITHHELD_BUFFERS) as read_ahead,
         engine.load() as loading,
     ):
-        passed, rest = copy_to_engine(ring.next, loading)
+        passed, rest = copy_to_engine(read_ahead.next, loading)
         return passed, loading.finish(rest)
 
 

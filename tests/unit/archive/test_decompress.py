@@ -1,4 +1,4 @@
-"""What archives are wrapped in: told apart, opened, and never taken for whole when cut off."""
+"""Archives in each format: detected, decompressed, and refused when they are cut off."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_tar_comes_out_as_it_is(form: Literal[0, 1, 2], at_once: int) -> None:
     ("data", "reason"),
     [(b"", "it is empty"), (b"hello\n", "it is not a tar"), (b"<p>" * 1000, "it is not a tar")],
 )
-def test_what_is_nothing_of_the_kind_is_refused(data: bytes, reason: str) -> None:
+def test_an_unknown_format_is_refused(data: bytes, reason: str) -> None:
     with pytest.raises(IntegrityError, match=reason):
         content(data)
 
@@ -80,7 +80,7 @@ def test_zstd_may_begin_with_a_skippable_frame() -> None:
 
 
 @pytest.mark.parametrize("wrap", [gzip.compress, zstd])
-def test_what_is_cut_off_is_refused(wrap: object) -> None:
+def test_a_stream_that_is_cut_off_is_refused(wrap: object) -> None:
     assert callable(wrap)
     wrapped = wrap(DATA[:3000])
     for cut in range(6, len(wrapped)):
@@ -112,6 +112,6 @@ def test_junk_behind_gzip_is_refused() -> None:
         (b"PK\x03\x04 and so on", "zip"),
     ],
 )
-def test_what_else_there_is_is_named(wrapped: bytes, name: str) -> None:
+def test_other_compressions_are_named(wrapped: bytes, name: str) -> None:
     with pytest.raises(IntegrityError, match=f"compressed by {name}"):
         content(wrapped)

@@ -68,7 +68,7 @@ def test_a_failure_is_raised_where_it_is_waited_for() -> None:
             assert ring.next()
 
 
-def test_giving_up_cancels_what_waits() -> None:
+def test_closing_cancels_a_fill_that_waits() -> None:
     cancelled = threading.Event()
     waits = threading.Event()
 
@@ -117,7 +117,7 @@ def test_nothing_is_cancelled_that_came_to_its_end() -> None:
             pass
 
 
-def test_what_cannot_be_cancelled_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fill_that_cannot_be_cancelled_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
     monkeypatch.setattr("cacher.archive.read_ahead.LIMITS", LIMITS._replace(undo=0.2))
     cancelled: list[int] = []

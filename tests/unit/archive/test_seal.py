@@ -18,13 +18,13 @@ def frame_of(text: bytes) -> bytes:
     return SEAL.frame()[:8] + text.ljust(SEAL_SIZE - 8)
 
 
-def test_a_seal_is_what_the_formats_say() -> None:
+def test_a_seal_is_as_formats_md_says() -> None:
     frame = SEAL.frame()
     assert len(frame) == SEAL_SIZE == 512
     assert frame[:8] == bytes.fromhex("5c2a4d18f8010000")
-    signature, version, told = frame[8:].split(b" ", 2)
+    signature, version, fields = frame[8:].split(b" ", 2)
     assert (signature, version) == (b"cacher-seal", b"1")
-    assert json.loads(told) == SEAL._asdict()
+    assert json.loads(fields) == SEAL._asdict()
     assert unzstd(zstd(b"data") + frame) == b"data"
 
 
@@ -41,7 +41,7 @@ def test_the_largest_numbers_fit() -> None:
 
 
 @pytest.mark.parametrize("tail", [b"", b"short", SEAL.frame()[1:], bytes(512)])
-def test_where_there_is_no_seal_none_is_found(tail: bytes) -> None:
+def test_no_seal_is_found_where_there_is_none(tail: bytes) -> None:
     assert find_seal(tail) is None
 
 
@@ -50,8 +50,8 @@ def test_in_a_frame_of_zstd_no_seal_is_found() -> None:
 
 
 def test_fields_that_a_later_minor_form_adds_are_passed_over() -> None:
-    told = {**SEAL._asdict(), "later": True}
-    assert parse_seal(frame_of(b"cacher-seal 1 " + json.dumps(told).encode())) == SEAL
+    fields = {**SEAL._asdict(), "later": True}
+    assert parse_seal(frame_of(b"cacher-seal 1 " + json.dumps(fields).encode())) == SEAL
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_a_seal_that_makes_no_sense_is_refused(text: bytes, message: str) -> Non
     ],
 )
 def test_a_seal_with_a_field_of_another_kind_is_refused(change: dict[str, object]) -> None:
-    told = SEAL._asdict() | change
+    fields = SEAL._asdict() | change
     with pytest.raises(IntegrityError, match="damaged"):
-        parse_seal(frame_of(b"cacher-seal 1 " + json.dumps(told).encode()))
+        parse_seal(frame_of(b"cacher-seal 1 " + json.dumps(fields).encode()))
 
 
 def test_the_digest_is_of_all_the_bytes_before() -> None:

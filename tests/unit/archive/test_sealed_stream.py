@@ -24,7 +24,7 @@ FOREIGN = (0x184D2A50).to_bytes(4, "little") + (4).to_bytes(4, "little") + b"\1\
 
 @given(st.binary(max_size=3000), st.integers(1, 700), st.integers(1, 700), st.integers(1, 700))
 @settings(max_examples=60)
-def test_what_goes_in_comes_out(data: bytes, written: int, read: int, buffer: int) -> None:
+def test_reading_returns_written_data(data: bytes, written: int, read: int, buffer: int) -> None:
     stream = sealed(data, step=written)
     content, seal = unsealed(stream, step=read, buffer=buffer)
     assert content == data
@@ -109,7 +109,7 @@ def test_a_seal_that_lies_about_the_size_is_refused() -> None:
         unsealed(STREAM[:-512] + lie.frame())
 
 
-def test_what_others_wrote_is_read() -> None:
+def test_streams_of_other_programs_are_read() -> None:
     for stream in (
         zstd(TEXT),
         zstd(TEXT, "-19"),
@@ -133,7 +133,7 @@ def test_a_window_that_zstd_would_refuse_is_refused() -> None:
         unsealed(bytes(frame))
 
 
-def test_what_is_not_zstd_is_refused() -> None:
+def test_another_format_is_refused() -> None:
     for stream in (b"", b"x", b"plain text", b"\x1f\x8b\x08\0\0\0\0\0"):
         with pytest.raises(IntegrityError):
             unsealed(stream)

@@ -60,7 +60,7 @@ def walked(stream: bytes, step: int) -> tuple[bytes, bytes, FrameScanner]:
 @pytest.mark.parametrize("skippable", SKIPPABLE.values(), ids=SKIPPABLE)
 @pytest.mark.parametrize("name", FRAMES)
 @pytest.mark.parametrize("step", [1, 3, 4, 7, 8, 1000, 1 << 20])
-def test_data_and_the_rest_are_told_apart(name: str, skippable: bytes, step: int) -> None:
+def test_data_and_skippable_frames_are_known(name: str, skippable: bytes, step: int) -> None:
     frame = frame_of(name)
     if step < 1000 < len(frame):
         frame = frame_of("text")
@@ -92,7 +92,7 @@ def test_skippable_frames_alone_are_no_stream() -> None:
 
 
 @pytest.mark.parametrize("step", [1, 5, 100])
-def test_what_is_not_zstd_is_refused(step: int) -> None:
+def test_another_format_is_refused(step: int) -> None:
     with pytest.raises(IntegrityError, match="not a zstd stream"):
         walked(b"\x1f\x8b\x08\0 gzip", step)
     with pytest.raises(IntegrityError, match="follows the end"):
@@ -110,8 +110,8 @@ def test_a_reserved_block_is_refused() -> None:
 def test_each_skippable_frame_has_a_beginning_and_an_end() -> None:
     stream = frame_of("text") + SKIPPABLE["short"] + SKIPPABLE["empty"]
     segments = list(FrameScanner().walk(memoryview(stream)))
-    told = [(s.is_data, s.begins, s.ends, len(s.view)) for s in segments]
-    assert told[2:] == [
+    found = [(s.is_data, s.begins, s.ends, len(s.view)) for s in segments]
+    assert found[2:] == [
         (False, True, False, 4),
         (False, False, True, 7),
         (False, True, False, 4),

@@ -1,4 +1,4 @@
-"""zstd without zstandard: Python's own does the same, or what is missing is told.
+"""zstd without zstandard: with the one of Python 3.14, or with an error that says what is missing.
 
 Before Python 3.14 it is `backports.zstd`, which is the same code.
 """
@@ -76,10 +76,10 @@ def test_too_little_memory_is_this_machine(
     name = "_chunker" if module is ours else "_compressor"
     setattr(compressor, name, Starved(error))
     for ask in (lambda: compressor.compress(memoryview(b"x")), compressor.finish):
-        with pytest.raises(LocalError, match="not enough memory, or no more threads") as told:
+        with pytest.raises(LocalError, match="not enough memory, or no more threads") as caught:
             list(ask())
-        assert "`ulimit -u`" in told.value.hint
-        assert "--level" in told.value.hint
+        assert "`ulimit -u`" in caught.value.hint
+        assert "--level" in caught.value.hint
 
 
 def compressed(library: ModuleType, data: bytes, *, step: int = 1 << 18, **how: int) -> bytes:
@@ -117,9 +117,7 @@ def decompressed(library: ModuleType, stream: bytes, *, step: int, size: int = 6
 
 @every_sample
 @pytest.mark.parametrize("level", [1, 3, 12])
-def test_what_it_compresses_every_other_decompresses(
-    stdlib: ModuleType, data: bytes, level: int
-) -> None:
+def test_all_libraries_decompress_its_output(stdlib: ModuleType, data: bytes, level: int) -> None:
     stream = compressed(stdlib, data, level=level)
     assert unzstd(stream) == data
     assert decompressed(ours, stream, step=100_000) == data
@@ -128,15 +126,15 @@ def test_what_it_compresses_every_other_decompresses(
 @every_sample
 def test_it_compresses_with_the_same_parameters(stdlib: ModuleType, data: bytes) -> None:
     theirs, mine = (compressed(library, data, workers=2) for library in (stdlib, ours))
-    told = [zstandard.get_frame_parameters(stream) for stream in (theirs, mine)]
+    parameters = [zstandard.get_frame_parameters(stream) for stream in (theirs, mine)]
     for name in ("content_size", "window_size", "dict_id", "has_checksum"):
-        assert getattr(told[0], name) == getattr(told[1], name)
-    assert told[0].has_checksum
+        assert getattr(parameters[0], name) == getattr(parameters[1], name)
+    assert parameters[0].has_checksum
     # Where the versions of zstd are one, so are the bytes.
     assert abs(len(theirs) - len(mine)) <= len(mine) // 50
 
 
-def test_what_it_gives_does_not_depend_on_threads_or_pieces(stdlib: ModuleType) -> None:
+def test_its_output_does_not_depend_on_threads_or_pieces(stdlib: ModuleType) -> None:
     streams = {
         compressed(stdlib, TEXT + NOISE + TEXT, workers=workers, step=step)
         for workers, step in ((1, 1 << 18), (3, 1 << 18), (2, 99_991))
@@ -146,7 +144,7 @@ def test_what_it_gives_does_not_depend_on_threads_or_pieces(stdlib: ModuleType) 
 
 @every_sample
 @pytest.mark.parametrize("step", [997, 65536, 10_000_000])
-def test_it_decompresses_what_others_compress(stdlib: ModuleType, data: bytes, step: int) -> None:
+def test_it_decompresses_the_output_of_others(stdlib: ModuleType, data: bytes, step: int) -> None:
     assert decompressed(stdlib, zstd(data), step=step) == data
     assert decompressed(stdlib, zstd(data, "--no-check", "-1"), step=step, size=1000) == data
 
@@ -179,7 +177,7 @@ def test_both_refuse_alike(stdlib: ModuleType, library: str, tmp_path: Path) -> 
         module.Compressor(20)
 
 
-def test_what_more_raises_comes_through(stdlib: ModuleType) -> None:
+def test_errors_of_next_data_come_through(stdlib: ModuleType) -> None:
     def more() -> memoryview:
         raise IntegrityError("cut off")
 
@@ -221,7 +219,7 @@ def test_without_zstandard_python_does_it(tmp_path: Path) -> None:
     assert (tmp_path / "again" / "file").read_bytes() == TEXT
 
 
-def test_without_any_it_is_said_what_to_do(tmp_path: Path) -> None:
+def test_without_any_zstd_the_error_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     store = f"--endpoint=file://{tmp_path}/store"
     done = chosen("none", store, "dir", "upload", "k", tmp_path / "tree")

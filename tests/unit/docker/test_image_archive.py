@@ -77,7 +77,7 @@ def pieces(data: bytes, size: int) -> Callable[[], memoryview]:
 
 
 @pytest.mark.parametrize("sizes", [(), (0,), (1,), (511, 512, 513), (3 * SAVE_BUFFER_SIZE + 5, 1)])
-def test_a_whole_archive_is_collected_and_counted(sizes: tuple[int, ...]) -> None:
+def test_a_whole_archive_is_copied_and_counted(sizes: tuple[int, ...]) -> None:
     data, sink = archive(*sizes), FakeSink()
     source = FakeSource(data)
     passed = copy_from_engine(source, sink.write)
@@ -94,7 +94,7 @@ def test_an_archive_that_is_cut_off_is_a_failure_of_its_source() -> None:
             copy_from_engine(FakeSource(data[:cut]), FakeSink().write)
 
 
-def test_why_the_source_failed_says_more() -> None:
+def test_the_error_of_the_source_comes_first() -> None:
     with pytest.raises(SourceError, match="disk on fire"):
         copy_from_engine(
             FakeSource(archive(1000)[:700], SourceError("disk on fire")), FakeSink().write
@@ -106,14 +106,14 @@ def test_a_source_that_fails_after_a_whole_archive_has_failed() -> None:
         copy_from_engine(FakeSource(archive(1000), SourceError("late")), FakeSink().write)
 
 
-def test_why_a_source_of_garbage_ended_says_more() -> None:
+def test_the_error_of_a_source_of_garbage_comes_first() -> None:
     with pytest.raises(SourceError, match=r"^disk on fire$"):
         copy_from_engine(
             FakeSource(b"garbage" * 1000, SourceError("disk on fire")), FakeSink().write
         )
 
 
-def test_what_is_no_archive_is_refused_without_waiting_for_its_end() -> None:
+def test_endless_garbage_is_refused_without_waiting_for_its_end() -> None:
     source = FakeSource(b"no tar" * 1000, SourceError("must not be asked"), lasts=True)
     with pytest.raises(SourceError, match="not an archive of images"):
         copy_from_engine(source, FakeSink().write)

@@ -31,14 +31,14 @@ from tests.support.tree_snapshots import pieces
 
 SECOND = 1_000_000_000
 LIMIT = 1 << 50
-Told = tuple[bytes, bytes, int, int, int, bytes, int, int]
+Fields = tuple[bytes, bytes, int, int, int, bytes, int, int]
 STEPS = [1, 100, 512, 1000, 1536, 1 << 20]
 
 
-def read(data: bytes, step: int = 1 << 20, limit: int = LIMIT) -> list[tuple[Told, bytes]]:
+def read(data: bytes, step: int = 1 << 20, limit: int = LIMIT) -> list[tuple[Fields, bytes]]:
     """All members, each with its content, which is taken whole, in pieces or skipped by turns."""
     archive = TarReader(pieces(data, step), limit)
-    found: list[tuple[Told, bytes]] = []
+    found: list[tuple[Fields, bytes]] = []
     while (one := archive.next()) is not None:
         content = b""
         whole = archive.contiguous(one.size) if len(found) % 2 else None
@@ -46,18 +46,18 @@ def read(data: bytes, step: int = 1 << 20, limit: int = LIMIT) -> list[tuple[Tol
             content = bytes(whole)
         else:
             content = b"".join(map(bytes, archive.chunks(one.size)))
-        told = (one.name, one.kind, one.mode, one.size, one.mtime_ns, one.link, one.uid, one.gid)
-        found.append((told, content))
+        fields = (one.name, one.kind, one.mode, one.size, one.mtime_ns, one.link, one.uid, one.gid)
+        found.append((fields, content))
     return found
 
 
-def first(data: bytes, step: int = 1 << 20) -> Told:
+def first(data: bytes, step: int = 1 << 20) -> Fields:
     return read(data + END, step)[0][0]
 
 
-def by_tarfile(data: bytes) -> list[tuple[Told, bytes]]:
+def by_tarfile(data: bytes) -> list[tuple[Fields, bytes]]:
     """The same from the oracle, where times are floats: exact for quarters of a second."""
-    found: list[tuple[Told, bytes]] = []
+    found: list[tuple[Fields, bytes]] = []
     with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as archive:
         for info in archive:
             name = info.name.encode(errors="surrogateescape") + b"/" * info.isdir()
@@ -109,7 +109,7 @@ def archives(draw: st.DrawFn) -> bytes:
 
 
 @given(data=archives(), step=st.sampled_from(STEPS))
-def test_members_are_what_tarfile_reads(data: bytes, step: int) -> None:
+def test_members_equal_those_of_tarfile(data: bytes, step: int) -> None:
     assert read(data, step) == by_tarfile(data)
 
 
@@ -140,8 +140,8 @@ def test_an_archive_of_each_kind(magic: bytes, step: int) -> None:
         + member(b"c", b"z", kind=b"7", magic=magic)
     )
     found = read(data + END, step)
-    assert [told[0] for told, _ in found] == [b"d/", b"d/f", b"s", b"n" * 100, b"c"]
-    assert [told[1] for told, _ in found] == [b"5", b"0", b"2", b"0", b"0"]
+    assert [fields[0] for fields, _ in found] == [b"d/", b"d/f", b"s", b"n" * 100, b"c"]
+    assert [fields[1] for fields, _ in found] == [b"5", b"0", b"2", b"0", b"0"]
     assert [content for _, content in found] == [b"", b"x" * 600, b"", b"y", b"z"]
     assert (found[1][0][2], found[2][0][5]) == (0o4711, b"l" * 100)
 
@@ -162,10 +162,10 @@ def test_only_posix_has_prefixes() -> None:
 def test_long_names_and_targets(length: int, step: int) -> None:
     name, target = b"n" * length, b"t" * length
     gnu = long_name(target, b"K") + long_name(name) + symlink(b"short", b"short")
-    told = first(gnu, step)
-    assert (told[0], told[5]) == (name, target)
-    told = first(pax((b"path", name), (b"linkpath", target)) + symlink(b"short", b"short"), step)
-    assert (told[0], told[5]) == (name, target)
+    fields = first(gnu, step)
+    assert (fields[0], fields[5]) == (name, target)
+    fields = first(pax((b"path", name), (b"linkpath", target)) + symlink(b"short", b"short"), step)
+    assert (fields[0], fields[5]) == (name, target)
 
 
 def test_an_extended_header_may_have_a_mebibyte() -> None:
@@ -177,7 +177,7 @@ def test_an_extended_header_may_have_a_mebibyte() -> None:
 
 def test_an_extended_header_is_of_the_next_member_alone() -> None:
     data = pax((b"path", b"long")) + member(b"a") + member(b"b")
-    assert [told[0] for told, _ in read(data + END)] == [b"long", b"b"]
+    assert [fields[0] for fields, _ in read(data + END)] == [b"long", b"b"]
 
 
 def test_a_global_header_is_of_all_that_follow() -> None:
@@ -192,24 +192,24 @@ def test_a_global_header_is_of_all_that_follow() -> None:
         + pax((b"mtime", b"8"), kind=b"g")
         + member(b"e")
     )
-    found = [told for told, _ in read(data + END)]
-    assert [told[4] for told in found] == [
+    found = [fields for fields, _ in read(data + END)]
+    assert [fields[4] for fields in found] == [
         1_600_000_000 * SECOND,
         5 * SECOND,
         6_500_000_000,
         1_600_000_000_123_456_789,
         8 * SECOND,
     ]
-    assert [told[6] for told in found] == [0, 7, 7, 7, 7]
+    assert [fields[6] for fields in found] == [0, 7, 7, 7, 7]
 
 
 @pytest.mark.parametrize("step", [512, 1536, 1 << 20])
 def test_a_time_as_we_write_it(step: int) -> None:
     data = TIME + member(b"f", b"x") + TIME + member(b"d/", kind=b"5") + member(b"g")
-    found = [told for told, _ in read(data + END, step)]
-    assert [told[0] for told in found] == [b"f", b"d/", b"g"]
+    found = [fields for fields, _ in read(data + END, step)]
+    assert [fields[0] for fields in found] == [b"f", b"d/", b"g"]
     exact = 1_600_000_000_123_456_789
-    assert [told[4] for told in found] == [exact, exact, 1_600_000_000 * SECOND]
+    assert [fields[4] for fields in found] == [exact, exact, 1_600_000_000 * SECOND]
 
 
 def test_records_that_mean_nothing_here() -> None:
@@ -226,7 +226,7 @@ def test_records_that_mean_nothing_here() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("text", "expected"),
     [
         (b"0", 0),
         (b"1.5", 1_500_000_000),
@@ -239,14 +239,14 @@ def test_records_that_mean_nothing_here() -> None:
         (b"999999999999.999999999", 999_999_999_999_999_999_999),
     ],
 )
-def test_times(told: bytes, expected: int) -> None:
-    assert first(pax((b"mtime", told)) + member(b"f"))[4] == expected
+def test_times(text: bytes, expected: int) -> None:
+    assert first(pax((b"mtime", text)) + member(b"f"))[4] == expected
 
 
-@pytest.mark.parametrize("told", [b"x", b"", b"-", b".", b"1.x", b"1e3", b"+1", b"--1", b" 1"])
-def test_what_is_no_time(told: bytes) -> None:
-    data = pax((b"mtime", told)) + member(b"f")
-    if not told:  # an empty value is as good as none
+@pytest.mark.parametrize("text", [b"x", b"", b"-", b".", b"1.x", b"1e3", b"+1", b"--1", b" 1"])
+def test_a_malformed_time_is_refused(text: bytes) -> None:
+    data = pax((b"mtime", text)) + member(b"f")
+    if not text:  # an empty value is as good as none
         assert first(data)[4] == 1_600_000_000 * SECOND
         return
     with pytest.raises(IntegrityError, match="f: its mtime is not a valid time"):
@@ -286,10 +286,10 @@ def test_sums_are_of_unsigned_bytes_or_signed_ones() -> None:
     assert first(member(name, signed=True))[0] == name
 
 
-def test_sums_beyond_what_adler_can_tell() -> None:
+def test_checksums_beyond_the_range_of_adler() -> None:
     name, link = b"\xff" * 100, b"\xfe" * 100
-    told = first(member(name, kind=b"2", link=link, prefix=b"\xfd" * 155))
-    assert told[0] == b"\xfd" * 155 + b"/" + name
+    fields = first(member(name, kind=b"2", link=link, prefix=b"\xfd" * 155))
+    assert fields[0] == b"\xfd" * 155 + b"/" + name
 
 
 @pytest.mark.parametrize("at", range(0, 512, 7))
@@ -300,11 +300,11 @@ def test_any_changed_byte_of_a_header_shows(at: int) -> None:
         read(bytes(data))
 
 
-def test_what_has_no_content_by_posix_has_none() -> None:
+def test_types_without_content_have_none_whatever_their_size() -> None:
     size = b"%011o\0" % 512
     for kind in (b"1", b"2", b"3", b"4", b"5", b"6"):
         data = member(b"f", kind=kind, size=size, link=b"x") + member(b"g", b"x")
-        assert [told[0] for told, _ in read(data + END)] == [b"f", b"g"]
+        assert [fields[0] for fields, _ in read(data + END)] == [b"f", b"g"]
 
 
 def test_a_hard_link_may_have_a_content_in_the_pax_format() -> None:
@@ -313,7 +313,7 @@ def test_a_hard_link_may_have_a_content_in_the_pax_format() -> None:
     assert [content for _, content in found] == [b"", b"x" * 700, b"y"]
 
 
-def test_a_volume_label_is_no_member() -> None:
+def test_a_volume_label_is_skipped() -> None:
     data = member(b"label", kind=b"V", magic=GNU) + member(b"f")
     assert first(data)[0] == b"f"
 
@@ -324,14 +324,14 @@ def test_an_end_may_be_long(blocks: int) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 512, 1 << 20])
-def test_the_limit_is_of_the_whole_stream(step: int) -> None:
+def test_the_limit_counts_the_whole_stream(step: int) -> None:
     data = member(b"f", b"x" * 600) + END
     assert len(read(data, step, len(data))) == 1
     with pytest.raises(IntegrityError, match=f"more than {len(data) - 1} bytes"):
         read(data, step, len(data) - 1)
 
 
-def test_a_size_is_held_against_what_is_left_at_once() -> None:
+def test_a_size_beyond_the_limit_is_refused_at_once() -> None:
     """Not one byte of a bomb is taken."""
     asked = 0
     given = pieces(member(b"a", b"x") + member(b"bomb", size=b"%011o\0" % 100_000), 512)

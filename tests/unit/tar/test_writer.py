@@ -32,8 +32,8 @@ def read(block: bytes) -> tarfile.TarInfo:
 
 def mtime_ns(member: tarfile.TarInfo) -> int:
     """Exactly: as a float tarfile would round it."""
-    told = Decimal(member.pax_headers.get("mtime", int(member.mtime)))
-    return int(told * SECOND)
+    seconds = Decimal(member.pax_headers.get("mtime", int(member.mtime)))
+    return int(seconds * SECOND)
 
 
 def checked(block: bytes) -> None:
@@ -41,8 +41,8 @@ def checked(block: bytes) -> None:
     position = 0
     while position < len(block):
         part = block[position : position + BLOCK_SIZE]
-        told = int(part[148:154], 8)
-        assert told == sum(part[:148]) + 8 * 32 + sum(part[156:])
+        recorded = int(part[148:154], 8)
+        assert recorded == sum(part[:148]) + 8 * 32 + sum(part[156:])
         assert part[257:265] == b"ustar\x0000"
         size = int(part[124:135], 8) if part[156:157] == b"x" else 0
         position += BLOCK_SIZE + -(-size // BLOCK_SIZE) * BLOCK_SIZE
@@ -119,9 +119,9 @@ def test_long_names(path: bytes, kind: bytes, tmp_path: Path) -> None:
     assert os.fsencode(read(block).name) == path.rstrip(b"/")
     for program in PROGRAMS:
         tree = extracted(program, block + end_of_archive(), tmp_path / program)
-        told = tree[path.rstrip(b"/")]
-        assert told.kind == ("directory" if kind == DIRECTORY else "file")
-        assert told.mtime_ns == NOW
+        node = tree[path.rstrip(b"/")]
+        assert node.kind == ("directory" if kind == DIRECTORY else "file")
+        assert node.mtime_ns == NOW
 
 
 def test_names_that_fit_take_one_block() -> None:
@@ -221,12 +221,12 @@ def test_large_files(size: int, tmp_path: Path) -> None:
     with tarfile.open(archive) as opened:
         assert [(member.name, member.size) for member in opened] == [("large", size), ("after", 0)]
     for program in PROGRAMS:
-        told = subprocess.run(
+        lines = subprocess.run(
             [require(program), "-tvf", str(archive)], stdout=subprocess.PIPE, check=True, text=True
         ).stdout.splitlines()
-        assert len(told) == 2
-        assert f" {size} " in told[0]
-        assert told[1].endswith(" after")
+        assert len(lines) == 2
+        assert f" {size} " in lines[0]
+        assert lines[1].endswith(" after")
 
 
 @pytest.mark.parametrize("owner", [0, 1000, 0o7777777, 0o10000000, 2**32 - 2])
