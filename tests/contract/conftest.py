@@ -1,8 +1,8 @@
-"""The stores under contract: each is a `Subject`, and adding one is a fixture and a line.
+"""The stores under contract: each is a `StoreKind`.
 
-To add a store, write a session-scoped fixture `<name>_subject` that returns a `Subject`, and name
-it in `SUBJECTS`, with the mark of the server it needs (the fixture is asked for by name, too late
-for marks of its own).
+To add a store, write a session-scoped fixture `<name>_kind` that returns a `StoreKind`, and name
+it in `STORE_KINDS`, with the mark of the server that it needs (the fixture is requested by name,
+too late for its own marks).
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from cacher.store.interface import Store
 from tests.fakes.profile import AWS, GARAGE, MIB, MINIO_2021, SWIFT, Profile
 from tests.fakes.s3server import FakeS3Server
 from tests.support import store_kinds
-from tests.support.bucket_fixture import Rig, rigged
+from tests.support.bucket_fixture import BucketFixture, bucket_fixture
 from tests.support.servers.base import Server
-from tests.support.store_helpers import Hands
-from tests.support.store_kinds import Subject
+from tests.support.store_helpers import StoreHelper
+from tests.support.store_kinds import StoreKind
 
-SUBJECTS = [
-    pytest.param("local_subject", id="local"),
-    pytest.param("fake_garage_subject", id="fake-garage"),
-    pytest.param("fake_aws_subject", id="fake-aws"),
-    pytest.param("fake_minio_subject", id="fake-minio"),
-    pytest.param("fake_swift_subject", id="fake-swift"),
-    pytest.param("fake_without_ranges_subject", id="fake-without-ranges"),
-    pytest.param("fake_partial_200_subject", id="fake-partial-200"),
-    pytest.param("seaweedfs_subject", id="seaweedfs", marks=pytest.mark.server),
-    pytest.param("juicefs_subject", id="juicefs", marks=pytest.mark.server),
-    pytest.param("garage_subject", id="garage", marks=[pytest.mark.server, pytest.mark.garage]),
+STORE_KINDS = [
+    pytest.param("local_kind", id="local"),
+    pytest.param("fake_garage_kind", id="fake-garage"),
+    pytest.param("fake_aws_kind", id="fake-aws"),
+    pytest.param("fake_minio_kind", id="fake-minio"),
+    pytest.param("fake_swift_kind", id="fake-swift"),
+    pytest.param("fake_without_ranges_kind", id="fake-without-ranges"),
+    pytest.param("fake_partial_200_kind", id="fake-partial-200"),
+    pytest.param("seaweedfs_kind", id="seaweedfs", marks=pytest.mark.server),
+    pytest.param("juicefs_kind", id="juicefs", marks=pytest.mark.server),
+    pytest.param("garage_kind", id="garage", marks=[pytest.mark.server, pytest.mark.garage]),
 ]
 
 SHORT_PAGES = 50
@@ -45,66 +45,66 @@ SHORT_PAGES = 50
 
 
 @pytest.fixture(scope="session")
-def local_subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def local_kind(tmp_path_factory: pytest.TempPathFactory) -> StoreKind:
     return store_kinds.directory(tmp_path_factory.mktemp("local") / "root")
 
 
-def _fake(profile: Profile, part_size: int) -> Iterator[Subject]:
+def _fake(profile: Profile, part_size: int) -> Iterator[StoreKind]:
     with FakeS3Server(profile) as server:
         yield store_kinds.fake_bucket(server, part_size=part_size)
 
 
 @pytest.fixture(scope="session")
-def fake_garage_subject() -> Iterator[Subject]:
+def fake_garage_kind() -> Iterator[StoreKind]:
     yield from _fake(GARAGE, 5 * MIB)
 
 
 @pytest.fixture(scope="session")
-def fake_aws_subject() -> Iterator[Subject]:
+def fake_aws_kind() -> Iterator[StoreKind]:
     yield from _fake(replace(AWS, page_size=SHORT_PAGES), 5 * MIB)
 
 
 @pytest.fixture(scope="session")
-def fake_minio_subject() -> Iterator[Subject]:
+def fake_minio_kind() -> Iterator[StoreKind]:
     yield from _fake(replace(MINIO_2021, page_size=SHORT_PAGES), MIB)
 
 
 @pytest.fixture(scope="session")
-def fake_swift_subject() -> Iterator[Subject]:
+def fake_swift_kind() -> Iterator[StoreKind]:
     yield from _fake(replace(SWIFT, page_size=SHORT_PAGES), 5 * MIB)
 
 
 @pytest.fixture(scope="session")
-def fake_without_ranges_subject() -> Iterator[Subject]:
+def fake_without_ranges_kind() -> Iterator[StoreKind]:
     yield from _fake(replace(GARAGE, ranges="ignored", page_size=SHORT_PAGES), 3 * MIB)
 
 
 @pytest.fixture(scope="session")
-def fake_partial_200_subject() -> Iterator[Subject]:
+def fake_partial_200_kind() -> Iterator[StoreKind]:
     yield from _fake(replace(GARAGE, ranges="partial-200", page_size=SHORT_PAGES), 3 * MIB)
 
 
 @pytest.fixture(scope="session")
-def seaweedfs_subject(seaweedfs: Server) -> Subject:
+def seaweedfs_kind(seaweedfs: Server) -> StoreKind:
     return store_kinds.real_bucket(seaweedfs, ordered=False)  # it lists directory by directory
 
 
 @pytest.fixture(scope="session")
-def juicefs_subject(juicefs: Server) -> Subject:
+def juicefs_kind(juicefs: Server) -> StoreKind:
     # While an object is replaced, one's headers may come with another's bytes, or with none of
     # its metadata: botocore sees the same.
     return store_kinds.real_bucket(juicefs, atomic=False)
 
 
 @pytest.fixture(scope="session")
-def garage_subject(garage: Server) -> Subject:
+def garage_kind(garage: Server) -> StoreKind:
     return store_kinds.real_bucket(garage)
 
 
-@pytest.fixture(scope="session", params=SUBJECTS)
-def subject(request: pytest.FixtureRequest) -> Subject:
+@pytest.fixture(scope="session", params=STORE_KINDS)
+def store_kind(request: pytest.FixtureRequest) -> StoreKind:
     found = request.getfixturevalue(request.param)
-    assert isinstance(found, Subject)
+    assert isinstance(found, StoreKind)
     return found
 
 
@@ -118,20 +118,20 @@ def prefix() -> str:
 
 
 @pytest.fixture
-def store(subject: Subject, prefix: str) -> Iterator[Store]:
+def store(store_kind: StoreKind, prefix: str) -> Iterator[Store]:
     """An empty store; whatever a test does, it must leave nothing unfinished."""
-    store = subject.make(prefix)
+    store = store_kind.make(prefix)
     yield store
     store.close()
-    assert subject.leftovers() == []
-    assert subject.complaints() == []
+    assert store_kind.leftovers() == []
+    assert store_kind.complaints() == []
 
 
 @pytest.fixture(scope="session")
-def crowded(subject: Subject) -> Iterator[tuple[Store, list[str]]]:
+def crowded(store_kind: StoreKind) -> Iterator[tuple[Store, list[str]]]:
     """A store with more entries than a page of a listing, made once, and their sorted keys."""
-    store = subject.make(f"contract-{os.getpid()}/crowd")
-    keys = [f"n/{number:05}" for number in range(subject.crowd - 2)] + ["n-1", "n0"]
+    store = store_kind.make(f"contract-{os.getpid()}/crowd")
+    keys = [f"n/{number:05}" for number in range(store_kind.crowd - 2)] + ["n-1", "n0"]
 
     def put(key: str) -> None:
         with store.create(key, {}) as writer:
@@ -146,25 +146,27 @@ def crowded(subject: Subject) -> Iterator[tuple[Store, list[str]]]:
     store.close()
 
 
-RigMaker = Callable[..., Rig]
+FixtureMaker = Callable[..., BucketFixture]
 
 
 @pytest.fixture
-def make_rig(tmp_path: Path) -> Iterator[RigMaker]:
-    """Makes rigs of any profile, as `rigged` does."""
-    with ExitStack() as rigs:
-        yield lambda *given, **options: rigs.enter_context(rigged(tmp_path, *given, **options))
+def make_fake(tmp_path: Path) -> Iterator[FixtureMaker]:
+    """Make fixtures of any profile, as `bucket_fixture` does."""
+    with ExitStack() as stack:
+        yield lambda *given, **options: stack.enter_context(
+            bucket_fixture(tmp_path, *given, **options)
+        )
 
 
 @pytest.fixture
-def rig(make_rig: RigMaker) -> Rig:
-    """A rig with Garage's manners."""
-    return make_rig()
+def fake(make_fake: FixtureMaker) -> BucketFixture:
+    """A fake server with the behaviour of Garage, and a store on it."""
+    return make_fake()
 
 
 @pytest.fixture
-def hands(store: Store, tmp_path: Path) -> Hands:
-    return Hands(store, tmp_path)
+def helper(store: Store, tmp_path: Path) -> StoreHelper:
+    return StoreHelper(store, tmp_path)
 
 
 @pytest.fixture
@@ -174,8 +176,8 @@ def scratch(tmp_path: Path) -> Iterator[io.FileIO]:
 
 
 @pytest.fixture(params=["empty", "one", "part-1", "part", "part+1", "2part+1"])
-def size(request: pytest.FixtureRequest, subject: Subject) -> int:
-    part = subject.part_size
+def size(request: pytest.FixtureRequest, store_kind: StoreKind) -> int:
+    part = store_kind.part_size
     return {
         "empty": 0,
         "one": 1,

@@ -16,12 +16,12 @@ from cacher.http.exceptions import Cancelled
 from cacher.s3.body import PIECE as SENT
 from cacher.s3.ranges import RANGE
 from cacher.time_limits import LIMITS
-from tests.contract.conftest import RigMaker
+from tests.contract.conftest import FixtureMaker
 from tests.fakes.faults import Action, CutAnswer, Reset, Respond, Stall
 from tests.fakes.profile import GARAGE
 from tests.fakes.request import Request
-from tests.support.bucket_fixture import PART, Rig
-from tests.support.store_helpers import Hands, Tally, blob
+from tests.support.bucket_fixture import PART, BucketFixture
+from tests.support.store_helpers import ByteCounter, StoreHelper, blob
 
 BIG = blob(2 * RANGE + 1, 3)  # three ranges
 PARTS = blob(3 * PART + 1, 4)  # four parts
@@ -29,7 +29,9 @@ PARTS = blob(3 * PART + 1, 4)  # four parts
 Take = Callable[..., bytes]
 When = Literal["before-body", "mid-body", "before-answer", "executed"]
 
-read_each_way = pytest.mark.parametrize("take", [Hands.read, Hands.save], ids=["read", "save"])
+read_each_way = pytest.mark.parametrize(
+    "take", [StoreHelper.read, StoreHelper.save], ids=["read", "save"]
+)
 store_each_way = pytest.mark.parametrize("how", ["file", "stream"])
 WHENS: list[When] = ["before-body", "mid-body", "before-answer", "executed"]
 
@@ -39,12 +41,12 @@ def of_size(request: Request) -> bool:
     return not request.headers["range"].endswith(f"-{len(BIG) - 1}")
 
 
-def store(rig: Rig, how: str, data: bytes, tally: Tally | None = None) -> None:
+def store(fake: BucketFixture, how: str, data: bytes, counter: ByteCounter | None = None) -> None:
     """Store `data` under `k`."""
     if how == "file":
-        rig.hands.put("k", data, on_progress=tally or Tally())
+        fake.helper.put("k", data, on_progress=counter or ByteCounter())
         return
-    with rig.store.create("k", {}, tally or Tally()) as writer:
+    with fake.store.create("k", {}, counter or ByteCounter()) as writer:
         writer.write(data)
         writer.commit()
 
@@ -55,60 +57,60 @@ class TestCutBodies:
     @read_each_way
     @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
     @pytest.mark.parametrize("after", [0, 1, 1000, 3 * BUFFER_SIZE, 4 * BUFFER_SIZE - 1])
-    def test_it_is_resumed(self, rig: Rig, take: Take, after: int, reset: bool) -> None:
+    def test_it_is_resumed(self, fake: BucketFixture, take: Take, after: int, reset: bool) -> None:
         data = blob(4 * BUFFER_SIZE, 5)
-        stored = rig.server.put_object("k", data)
-        rig.fault(CutAnswer(after, reset=reset), "GetObject")
-        tally = Tally()
-        assert take(rig.hands, "k", on_progress=tally) == data
-        assert tally.total == len(data)
-        _, second = rig.server.requests  # one more request, for one version
+        stored = fake.server.put_object("k", data)
+        fake.fault(CutAnswer(after, reset=reset), "GetObject")
+        counter = ByteCounter()
+        assert take(fake.helper, "k", on_progress=counter) == data
+        assert counter.total == len(data)
+        _, second = fake.server.requests  # one more request, for one version
         assert second.headers["if-match"] == f'"{stored.etag}"'
         start = int(second.headers["range"].removeprefix("bytes=").partition("-")[0])
         assert start <= after  # what a reset overtakes is lost
         assert reset or after - start < BUFFER_SIZE
 
     @read_each_way
-    def test_in_several_ranges(self, rig: Rig, take: Take) -> None:
-        rig.server.put_object("k", BIG)
-        rig.fault(CutAnswer(RANGE // 3), "GetObject", where=of_size, times=2)
-        rig.fault(CutAnswer(0, reset=True), "GetObject", times=2)
-        tally = Tally()
-        assert take(rig.hands, "k", on_progress=tally) == BIG
-        assert tally.total == len(BIG)
-        assert rig.server.count(operation="GetObject") == 3 + 4
+    def test_in_several_ranges(self, fake: BucketFixture, take: Take) -> None:
+        fake.server.put_object("k", BIG)
+        fake.fault(CutAnswer(RANGE // 3), "GetObject", where=of_size, times=2)
+        fake.fault(CutAnswer(0, reset=True), "GetObject", times=2)
+        counter = ByteCounter()
+        assert take(fake.helper, "k", on_progress=counter) == BIG
+        assert counter.total == len(BIG)
+        assert fake.server.count(operation="GetObject") == 3 + 4
 
     @read_each_way
     @pytest.mark.parametrize("ranges", ["ignored", "partial-200"])
     def test_without_ranges(
-        self, make_rig: RigMaker, take: Take, ranges: Literal["ignored", "partial-200"]
+        self, make_fake: FixtureMaker, take: Take, ranges: Literal["ignored", "partial-200"]
     ) -> None:
-        rig = make_rig(replace(GARAGE, ranges=ranges))
+        fake = make_fake(replace(GARAGE, ranges=ranges))
         data = blob(4 * BUFFER_SIZE, 5)
-        rig.server.put_object("k", data)
-        whole = rig.fault(
+        fake.server.put_object("k", data)
+        whole = fake.fault(
             CutAnswer(2 * BUFFER_SIZE + 7),
             "GetObject",
             where=lambda request: ranges == "ignored" or "range" not in request.headers,
         )
-        tally = Tally()
-        assert take(rig.hands, "k", on_progress=tally) == data
-        assert (whole.hits, tally.total) == (1, len(data))
+        counter = ByteCounter()
+        assert take(fake.helper, "k", on_progress=counter) == data
+        assert (whole.hits, counter.total) == (1, len(data))
 
     @read_each_way
-    def test_it_goes_on_as_long_as_bytes_come(self, rig: Rig, take: Take) -> None:
+    def test_it_goes_on_as_long_as_bytes_come(self, fake: BucketFixture, take: Take) -> None:
         data = blob(20 * BUFFER_SIZE, 5)
-        rig.server.put_object("k", data)
-        rig.fault(CutAnswer(BUFFER_SIZE + 1), "GetObject", times=15)
-        assert take(rig.hands, "k") == data
-        assert rig.server.count(operation="GetObject") == 16
+        fake.server.put_object("k", data)
+        fake.fault(CutAnswer(BUFFER_SIZE + 1), "GetObject", times=15)
+        assert take(fake.helper, "k") == data
+        assert fake.server.count(operation="GetObject") == 16
 
     @read_each_way
-    def test_it_ends_where_none_come(self, rig: Rig, take: Take) -> None:
-        rig.server.put_object("k", b"abc")
-        fault = rig.fault(CutAnswer(0), "GetObject", times=None)
+    def test_it_ends_where_none_come(self, fake: BucketFixture, take: Take) -> None:
+        fake.server.put_object("k", b"abc")
+        fault = fake.fault(CutAnswer(0), "GetObject", times=None)
         with pytest.raises(StoreError, match="reading k"):
-            take(rig.hands, "k")
+            take(fake.helper, "k")
         assert 3 <= fault.hits <= 10
 
 
@@ -116,151 +118,155 @@ class TestSilence:
     """A connection without a byte for too long is given up."""
 
     @pytest.fixture
-    def rig(self, make_rig: RigMaker) -> Rig:
-        return make_rig(limits=LIMITS._replace(stall=0.3, silent=3.0))
+    def fake(self, make_fake: FixtureMaker) -> BucketFixture:
+        return make_fake(limits=LIMITS._replace(stall=0.3, silent=3.0))
 
     @read_each_way
-    def test_in_the_middle(self, rig: Rig, take: Take) -> None:
-        rig.server.put_object("k", BIG)
-        rig.fault(Stall(60, after=1000), "GetObject", where=of_size, times=2)
+    def test_in_the_middle(self, fake: BucketFixture, take: Take) -> None:
+        fake.server.put_object("k", BIG)
+        fake.fault(Stall(60, after=1000), "GetObject", where=of_size, times=2)
         began = time.monotonic()
-        assert take(rig.hands, "k") == BIG
+        assert take(fake.helper, "k") == BIG
         assert 0.3 <= time.monotonic() - began < 50
-        assert rig.server.count(operation="GetObject") == 3 + 2
+        assert fake.server.count(operation="GetObject") == 3 + 2
 
     @pytest.mark.parametrize("operation", ["GetObject", "ListObjectsV2"])
-    def test_before_the_answer(self, rig: Rig, operation: str) -> None:
-        rig.server.put_object("k", b"abc")
-        rig.fault(Stall(60), operation)
-        assert rig.hands.read("k") == b"abc"
-        assert rig.hands.keys() == ["k"]
-        assert rig.server.count(operation=operation) == 2
+    def test_before_the_answer(self, fake: BucketFixture, operation: str) -> None:
+        fake.server.put_object("k", b"abc")
+        fake.fault(Stall(60), operation)
+        assert fake.helper.read("k") == b"abc"
+        assert fake.helper.keys() == ["k"]
+        assert fake.server.count(operation=operation) == 2
 
-    def test_for_ever(self, make_rig: RigMaker) -> None:
-        rig = make_rig(limits=LIMITS._replace(stall=1.0, silent=2.0))
-        fault = rig.fault(Stall(60), "GetObject", times=None)
+    def test_for_ever(self, make_fake: FixtureMaker) -> None:
+        fake = make_fake(limits=LIMITS._replace(stall=1.0, silent=2.0))
+        fault = fake.fault(Stall(60), "GetObject", times=None)
         with pytest.raises(StoreError, match=r"no answer for 2\.\d s \(2 tries\)"):
-            rig.store.open("k")
+            fake.store.open("k")
         assert fault.hits == 2  # each one costs people a whole time-out
 
 
 class TestResets:
     @store_each_way
     @pytest.mark.parametrize("when", WHENS)
-    def test_of_a_put(self, rig: Rig, how: str, when: When) -> None:
+    def test_of_a_put(self, fake: BucketFixture, how: str, when: When) -> None:
         data = blob(PART, 6)
-        rig.fault(Reset(when, SENT + 1), "PutObject")
-        tally = Tally()
-        store(rig, how, data, tally)
-        assert rig.server.objects["k"].body == data
-        assert rig.seen() == [("PutObject", 0), ("PutObject", 200)]
-        assert tally.total == len(data)
+        fake.fault(Reset(when, SENT + 1), "PutObject")
+        counter = ByteCounter()
+        store(fake, how, data, counter)
+        assert fake.server.objects["k"].body == data
+        assert fake.seen() == [("PutObject", 0), ("PutObject", 200)]
+        assert counter.total == len(data)
 
     @store_each_way
     @pytest.mark.parametrize("when", WHENS)
     @pytest.mark.parametrize("operation", ["UploadPart", "CompleteMultipartUpload"])
-    def test_of_an_upload_in_parts(self, rig: Rig, how: str, when: When, operation: str) -> None:
-        fault = rig.fault(Reset(when, 50), operation)
-        tally = Tally()
-        store(rig, how, PARTS, tally)
+    def test_of_an_upload_in_parts(
+        self, fake: BucketFixture, how: str, when: When, operation: str
+    ) -> None:
+        fault = fake.fault(Reset(when, 50), operation)
+        counter = ByteCounter()
+        store(fake, how, PARTS, counter)
         assert fault.hits == 1
-        assert rig.server.objects["k"].body == PARTS
-        assert tally.total == len(PARTS)
+        assert fake.server.objects["k"].body == PARTS
+        assert counter.total == len(PARTS)
 
     @pytest.mark.parametrize("when", ["before-body", "before-answer"])
-    def test_of_other_requests(self, rig: Rig, when: When) -> None:
-        rig.server.put_object("k", b"abc")
+    def test_of_other_requests(self, fake: BucketFixture, when: When) -> None:
+        fake.server.put_object("k", b"abc")
         for attempt in (
-            lambda: rig.store.head("k"),
-            lambda: rig.hands.read("k"),
-            rig.hands.keys,
-            lambda: [gone.error for gone in rig.store.delete(["k", "l"])],
-            lambda: [gone.error for gone in rig.store.delete(["k"])],
+            lambda: fake.store.head("k"),
+            lambda: fake.helper.read("k"),
+            fake.helper.keys,
+            lambda: [gone.error for gone in fake.store.delete(["k", "l"])],
+            lambda: [gone.error for gone in fake.store.delete(["k"])],
         ):
-            rig.server.forget()
-            rig.server.clear_faults()
-            rig.fault(Reset(when))
+            fake.server.forget()
+            fake.server.clear_faults()
+            fake.fault(Reset(when))
             assert attempt()
-            assert [status == 0 for _, status in rig.seen()] == [True, False]
-        assert rig.server.objects == {}
+            assert [status == 0 for _, status in fake.seen()] == [True, False]
+        assert fake.server.objects == {}
 
-    def test_a_create_that_is_done_all_the_same_leaves_one_upload(self, rig: Rig) -> None:
+    def test_a_create_that_is_done_all_the_same_leaves_one_upload(
+        self, fake: BucketFixture
+    ) -> None:
         """Nobody knows its id: all that can be done is to say so (lifecycle rules end it)."""
-        rig.fault(Reset("executed"), "CreateMultipartUpload")
-        store(rig, "stream", PARTS)
-        assert rig.server.objects["k"].body == PARTS
-        (orphan,) = rig.server.uploads.values()
+        fake.fault(Reset("executed"), "CreateMultipartUpload")
+        store(fake, "stream", PARTS)
+        assert fake.server.objects["k"].body == PARTS
+        (orphan,) = fake.server.uploads.values()
         assert orphan.attempts == []
-        rig.store.client.abort_upload("k", orphan.id)
+        fake.store.client.abort_upload("k", orphan.id)
 
 
 class TestIdleConnections:
     """Servers close kept-alive connections as they like: that is no failure to wait for."""
 
-    def test_closed_while_idle(self, make_rig: RigMaker) -> None:
-        rig = make_rig(chance=0.5)
-        rig.server.put_object("k", b"abc")
-        rig.fault(CutAnswer(100), "GetObject")  # the whole answer, and then the end
-        assert rig.hands.read("k") == b"abc"
-        assert rig.hands.read("k") == b"abc"
-        assert rig.server.count() == 2
-        assert rig.pauses.seconds == []
+    def test_closed_while_idle(self, make_fake: FixtureMaker) -> None:
+        fake = make_fake(chance=0.5)
+        fake.server.put_object("k", b"abc")
+        fake.fault(CutAnswer(100), "GetObject")  # the whole answer, and then the end
+        assert fake.helper.read("k") == b"abc"
+        assert fake.helper.read("k") == b"abc"
+        assert fake.server.count() == 2
+        assert fake.pauses.seconds == []
 
     @pytest.mark.parametrize("method", ["GET", "PUT"])
-    def test_closed_just_as_it_is_used_again(self, make_rig: RigMaker, method: str) -> None:
-        rig = make_rig(chance=0.5)
-        rig.hands.put("k", b"abc")
-        rig.fault(Reset("before-body"), method=method)
+    def test_closed_just_as_it_is_used_again(self, make_fake: FixtureMaker, method: str) -> None:
+        fake = make_fake(chance=0.5)
+        fake.helper.put("k", b"abc")
+        fake.fault(Reset("before-body"), method=method)
         if method == "GET":
-            assert rig.hands.read("k") == b"abc"
+            assert fake.helper.read("k") == b"abc"
         else:
-            rig.hands.put("k", b"abcd")
-        assert [status == 0 for _, status in rig.seen()] == [False, True, False]
-        assert rig.pauses.seconds == []
+            fake.helper.put("k", b"abcd")
+        assert [status == 0 for _, status in fake.seen()] == [False, True, False]
+        assert fake.pauses.seconds == []
 
-    def test_a_fresh_one_that_is_reset_is_waited_for(self, make_rig: RigMaker) -> None:
-        rig = make_rig(chance=0.5)
-        rig.fault(Reset("before-body"))
-        rig.hands.put("k", b"abc")
-        assert rig.pauses.seconds == [0.125]
+    def test_a_fresh_one_that_is_reset_is_waited_for(self, make_fake: FixtureMaker) -> None:
+        fake = make_fake(chance=0.5)
+        fake.fault(Reset("before-body"))
+        fake.helper.put("k", b"abc")
+        assert fake.pauses.seconds == [0.125]
 
-    def test_connections_are_used_again(self, rig: Rig) -> None:
-        rig.hands.put("k", b"abc")
+    def test_connections_are_used_again(self, fake: BucketFixture) -> None:
+        fake.helper.put("k", b"abc")
         for _ in range(5):
-            assert rig.store.head("k") is not None
-            assert rig.hands.read("k") == b"abc"
-            assert rig.store.head("missing") is None
-            assert rig.store.open("missing") is None
-            assert rig.hands.keys() == ["k"]
-        rig.hands.put("empty", b"")
-        assert rig.hands.read("empty") == b""
-        assert {record.connection for record in rig.server.requests} == {1}
+            assert fake.store.head("k") is not None
+            assert fake.helper.read("k") == b"abc"
+            assert fake.store.head("missing") is None
+            assert fake.store.open("missing") is None
+            assert fake.helper.keys() == ["k"]
+        fake.helper.put("empty", b"")
+        assert fake.helper.read("empty") == b""
+        assert {record.connection for record in fake.server.requests} == {1}
 
 
 class TestRefusals:
-    def test_busy(self, make_rig: RigMaker) -> None:
-        rig = make_rig(chance=0.5)
-        rig.fault(Respond(503, "SlowDown"), times=3)
-        rig.hands.put("k", b"abc")
-        assert rig.pauses.seconds == [0.125, 0.25, 0.5]  # half of a ceiling that doubles
+    def test_busy(self, make_fake: FixtureMaker) -> None:
+        fake = make_fake(chance=0.5)
+        fake.fault(Respond(503, "SlowDown"), times=3)
+        fake.helper.put("k", b"abc")
+        assert fake.pauses.seconds == [0.125, 0.25, 0.5]  # half of a ceiling that doubles
 
-    def test_busy_and_it_says_how_long(self, make_rig: RigMaker) -> None:
-        rig = make_rig(chance=0.5)
-        rig.fault(Respond(503, "SlowDown", headers={"Retry-After": "7"}))
-        rig.fault(
+    def test_busy_and_it_says_how_long(self, make_fake: FixtureMaker) -> None:
+        fake = make_fake(chance=0.5)
+        fake.fault(Respond(503, "SlowDown", headers={"Retry-After": "7"}))
+        fake.fault(
             Respond(503, "SlowDown", headers={"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"})
         )
-        rig.server.put_object("k", b"abc")
-        assert rig.hands.read("k") == b"abc"
-        assert rig.pauses.seconds == [7.0, 0.25]
+        fake.server.put_object("k", b"abc")
+        assert fake.helper.read("k") == b"abc"
+        assert fake.pauses.seconds == [7.0, 0.25]
 
-    def test_busy_for_longer_than_anybody_waits(self, rig: Rig) -> None:
-        fault = rig.fault(
+    def test_busy_for_longer_than_anybody_waits(self, fake: BucketFixture) -> None:
+        fault = fake.fault(
             Respond(503, "SlowDown", headers={"Retry-After": "3600"}), "GetObject", times=None
         )
         with pytest.raises(StoreError, match="it asks to wait 3600 s"):
-            rig.hands.read("k")
-        assert (fault.hits, rig.pauses.seconds) == (1, [])
+            fake.helper.read("k")
+        assert (fault.hits, fake.pauses.seconds) == (1, [])
 
     @pytest.mark.parametrize(
         "answer",
@@ -275,33 +281,33 @@ class TestRefusals:
         ids=lambda answer: f"{answer.status}{answer.code}",
     )
     @store_each_way
-    def test_that_pass(self, rig: Rig, answer: Respond, how: str) -> None:
+    def test_that_pass(self, fake: BucketFixture, answer: Respond, how: str) -> None:
         for operation in ("CreateMultipartUpload", "UploadPart"):
-            rig.fault(replace(answer, executed=False), operation)
-        rig.fault(answer, "CompleteMultipartUpload")
-        store(rig, how, PARTS)
-        assert rig.server.objects["k"].body == PARTS
+            fake.fault(replace(answer, executed=False), operation)
+        fake.fault(answer, "CompleteMultipartUpload")
+        store(fake, how, PARTS)
+        assert fake.server.objects["k"].body == PARTS
 
-    def test_that_do_not(self, make_rig: RigMaker) -> None:
-        rig = make_rig(chance=0.5)
-        fault = rig.fault(Respond(500, "InternalError"), times=None)
+    def test_that_do_not(self, make_fake: FixtureMaker) -> None:
+        fake = make_fake(chance=0.5)
+        fault = fake.fault(Respond(500, "InternalError"), times=None)
         with pytest.raises(StoreError, match="InternalError"):
-            rig.hands.put("k", b"abc")
-        assert (fault.hits, len(rig.pauses.seconds)) == (6, 5)
+            fake.helper.put("k", b"abc")
+        assert (fault.hits, len(fake.pauses.seconds)) == (6, 5)
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 411, 413, 501, 507])
-    def test_that_are_final(self, rig: Rig, status: int) -> None:
-        fault = rig.fault(Respond(status, "SomeCode"), times=None)
+    def test_that_are_final(self, fake: BucketFixture, status: int) -> None:
+        fault = fake.fault(Respond(status, "SomeCode"), times=None)
         with pytest.raises((AccessError, StoreError), match="SomeCode"):
-            rig.hands.put("k", b"abc")
+            fake.helper.put("k", b"abc")
         assert fault.hits == 1
 
-    def test_before_the_body_has_come(self, make_rig: RigMaker) -> None:
+    def test_before_the_body_has_come(self, make_fake: FixtureMaker) -> None:
         """The store answers at once and cuts the connection, while we are still sending."""
-        rig = make_rig(part_size=16 * PART)
-        fault = rig.fault(Respond(403, "AccessDenied", "no room for you", early=True), "PutObject")
+        fake = make_fake(part_size=16 * PART)
+        fault = fake.fault(Respond(403, "AccessDenied", "no room for you", early=True), "PutObject")
         with pytest.raises(AccessError, match="no room for you"):
-            rig.hands.put("k", blob(16 * PART))
+            fake.helper.put("k", blob(16 * PART))
         assert fault.hits == 1
 
 
@@ -320,43 +326,45 @@ class TestRefusals:
 @pytest.mark.parametrize("number", ["1", "3"])
 class TestAFailingPart:
     def test_nothing_is_left(
-        self, rig: Rig, how: str, action: Action, kind: type[Exception], number: str
+        self, fake: BucketFixture, how: str, action: Action, kind: type[Exception], number: str
     ) -> None:
-        rig.server.put_object("k", b"older")
-        rig.fault(action, "UploadPart", query={"partNumber": number}, times=None)
+        fake.server.put_object("k", b"older")
+        fake.fault(action, "UploadPart", query={"partNumber": number}, times=None)
         with pytest.raises(kind, match=f"part {number}"):
-            store(rig, how, PARTS + blob(8 * PART))
-        assert rig.server.uploads == {}
-        assert rig.server.objects["k"].body == b"older"
-        assert rig.server.count(operation="AbortMultipartUpload") == 1
-        assert rig.server.count(operation="CompleteMultipartUpload") == 0
+            store(fake, how, PARTS + blob(8 * PART))
+        assert fake.server.uploads == {}
+        assert fake.server.objects["k"].body == b"older"
+        assert fake.server.count(operation="AbortMultipartUpload") == 1
+        assert fake.server.count(operation="CompleteMultipartUpload") == 0
 
 
 class TestStopping:
-    def test_a_signal_while_parts_are_on_their_way(self, rig: Rig) -> None:
-        rig.fault(Stall(60), "UploadPart", times=None)
+    def test_a_signal_while_parts_are_on_their_way(self, fake: BucketFixture) -> None:
+        fake.fault(Stall(60), "UploadPart", times=None)
         began = time.monotonic()
-        with pytest.raises(Stopped), rig.store.create("k", {}) as writer:
+        with pytest.raises(Stopped), fake.store.create("k", {}) as writer:
             writer.write(PARTS)
             raise Stopped(15)
         assert time.monotonic() - began < 50
-        assert rig.server.uploads == {}
-        assert rig.server.objects == {}
+        assert fake.server.uploads == {}
+        assert fake.server.objects == {}
 
-    def test_a_reader_closed_while_ranges_are_on_their_way(self, rig: Rig) -> None:
-        rig.server.put_object("k", BIG)
-        rig.fault(Stall(60, after=1000), "GetObject", nth=2, times=None)
+    def test_a_reader_closed_while_ranges_are_on_their_way(self, fake: BucketFixture) -> None:
+        fake.server.put_object("k", BIG)
+        fake.fault(Stall(60, after=1000), "GetObject", nth=2, times=None)
         began = time.monotonic()
         buffer = memoryview(bytearray(100))
-        with rig.hands.opened("k") as reader:
+        with fake.helper.opened("k") as reader:
             assert reader.readinto(buffer) == 100
         assert time.monotonic() - began < 50
         assert bytes(buffer) == BIG[:100]
 
     @pytest.mark.parametrize("data", [BIG, BIG[:1000]], ids=["ranges", "one answer"])
-    def test_a_reader_cancelled_while_another_thread_waits(self, rig: Rig, data: bytes) -> None:
-        rig.server.put_object("k", data)
-        rig.fault(Stall(60, after=500), "GetObject", times=None)
+    def test_a_reader_cancelled_while_another_thread_waits(
+        self, fake: BucketFixture, data: bytes
+    ) -> None:
+        fake.server.put_object("k", data)
+        fake.fault(Stall(60, after=500), "GetObject", times=None)
         ended = threading.Event()
         waits = threading.Event()
 
@@ -367,7 +375,7 @@ class TestStopping:
                     waits.set()
             ended.set()
 
-        with rig.hands.opened("k") as reader:
+        with fake.helper.opened("k") as reader:
             thread = threading.Thread(target=read)
             thread.start()
             if len(data) < RANGE:

@@ -11,38 +11,40 @@ import pytest
 from cacher.errors import IntegrityError
 from cacher.store.interface import SHA256
 from cacher.store.source_file import SourceFile
-from tests.support.store_helpers import Hands, Tally, blob, digest, drain
-from tests.support.store_kinds import Subject
+from tests.support.store_helpers import ByteCounter, StoreHelper, blob, digest, drain
+from tests.support.store_kinds import StoreKind
 
 
 class TestRoundTrip:
-    def test_put_then_head_read_save(self, hands: Hands, size: int) -> None:
+    def test_put_then_head_read_save(self, helper: StoreHelper, size: int) -> None:
         data = blob(size)
-        stored = hands.put("k", data)
+        stored = helper.put("k", data)
         assert (stored.key, stored.size, stored.sha256) == ("k", size, digest(data))
-        found = hands.store.head("k")
+        found = helper.store.head("k")
         assert found is not None
         assert (found.key, found.size, found.sha256) == ("k", size, digest(data))
         assert found.modified is not None
-        assert hands.store.head("k", verify_bucket=False) == found
-        assert hands.read("k") == data
-        assert hands.save("k") == data
+        assert helper.store.head("k", verify_bucket=False) == found
+        assert helper.read("k") == data
+        assert helper.save("k") == data
 
-    def test_create_then_head_read_save(self, hands: Hands, size: int) -> None:
+    def test_create_then_head_read_save(self, helper: StoreHelper, size: int) -> None:
         data = blob(size)
-        stored = hands.create("k", data)
+        stored = helper.create("k", data)
         assert (stored.key, stored.size) == ("k", size)
-        found = hands.store.head("k")
+        found = helper.store.head("k")
         assert found is not None
         assert (found.key, found.size, found.sha256) == ("k", size, "")
-        assert hands.read("k") == data
-        assert hands.save("k") == data
+        assert helper.read("k") == data
+        assert helper.save("k") == data
 
     @pytest.mark.parametrize("step", [1, 7, 65_537])
-    def test_written_in_steps_with_one_buffer_used_again(self, hands: Hands, step: int) -> None:
+    def test_written_in_steps_with_one_buffer_used_again(
+        self, helper: StoreHelper, step: int
+    ) -> None:
         data = blob(min(300_001, step * 3000))
         buffer = bytearray(step)
-        with hands.store.create("k", {}) as writer:
+        with helper.store.create("k", {}) as writer:
             writer.write(b"")
             for start in range(0, len(data), step):
                 piece = data[start : start + step]
@@ -51,111 +53,113 @@ class TestRoundTrip:
                 buffer[:] = b"\xff" * step
             entry = writer.commit()
         assert entry.size == len(data)
-        assert hands.read("k") == data
+        assert helper.read("k") == data
 
-    def test_written_across_parts(self, hands: Hands, subject: Subject) -> None:
-        part = subject.part_size
+    def test_written_across_parts(self, helper: StoreHelper, store_kind: StoreKind) -> None:
+        part = store_kind.part_size
         data = blob(2 * part + 1)
         cuts = [0, 1, part - 1, part + 3, 2 * part, len(data)]
-        with hands.store.create("k", {}) as writer:
+        with helper.store.create("k", {}) as writer:
             for start, end in itertools.pairwise(cuts):
                 writer.write(data[start:end])
             writer.commit()
-        assert hands.read("k") == data
+        assert helper.read("k") == data
 
     @pytest.mark.parametrize("step", [1, 3, 4096])
-    def test_read_in_steps(self, hands: Hands, step: int) -> None:
+    def test_read_in_steps(self, helper: StoreHelper, step: int) -> None:
         data = blob(3001)
-        hands.put("k", data)
-        assert hands.read("k", step) == data
+        helper.put("k", data)
+        assert helper.read("k", step) == data
 
-    def test_put_leaves_the_file_where_it_was(self, hands: Hands, scratch: io.FileIO) -> None:
+    def test_put_leaves_the_file_where_it_was(
+        self, helper: StoreHelper, scratch: io.FileIO
+    ) -> None:
         scratch.write(b"0123456789")
         scratch.seek(4)
-        hands.store.put("k", SourceFile.of(scratch.fileno(), "scratch"), {})
+        helper.store.put("k", SourceFile.of(scratch.fileno(), "scratch"), {})
         assert scratch.tell() == 4
-        assert hands.read("k") == b"0123456789"
+        assert helper.read("k") == b"0123456789"
 
     def test_save_writes_at_the_start_whatever_the_position(
-        self, hands: Hands, scratch: io.FileIO
+        self, helper: StoreHelper, scratch: io.FileIO
     ) -> None:
-        hands.put("k", b"abc")
+        helper.put("k", b"abc")
         scratch.seek(7)
-        with hands.opened("k") as reader:
+        with helper.opened("k") as reader:
             reader.save(scratch.fileno())
         scratch.seek(0)
         assert scratch.read() == b"abc"
 
-    def test_metadata_is_kept(self, hands: Hands) -> None:
+    def test_metadata_is_kept(self, helper: StoreHelper) -> None:
         metadata = {
             SHA256: digest(b"x"),
             "cacher-kind": "dir",
             "cacher-note": 'a b, c; d="e" ~!@#$%^&*()',
         }
-        assert dict(hands.create("k", b"x", metadata).metadata) == metadata
-        found = hands.store.head("k")
+        assert dict(helper.create("k", b"x", metadata).metadata) == metadata
+        found = helper.store.head("k")
         assert found is not None
         assert dict(found.metadata) == metadata
-        with hands.opened("k") as reader:
+        with helper.opened("k") as reader:
             assert dict(reader.entry.metadata) == metadata
-        hands.create("k", b"x", {"cacher-kind": "file"})
-        found = hands.store.head("k")
+        helper.create("k", b"x", {"cacher-kind": "file"})
+        found = helper.store.head("k")
         assert found is not None
         assert dict(found.metadata) == {"cacher-kind": "file"}
 
-    def test_head_and_open_tell_of_the_same_entry(self, hands: Hands) -> None:
-        hands.put("k", b"abc")
-        with hands.opened("k") as reader:
-            assert reader.entry == hands.store.head("k")
+    def test_head_and_open_tell_of_the_same_entry(self, helper: StoreHelper) -> None:
+        helper.put("k", b"abc")
+        with helper.opened("k") as reader:
+            assert reader.entry == helper.store.head("k")
 
-    def test_an_entry_without_a_recorded_digest_is_served(self, hands: Hands) -> None:
-        hands.put("k", b"abc", recorded="")
-        assert hands.read("k") == b"abc"
-        assert hands.save("k") == b"abc"
+    def test_an_entry_without_a_recorded_digest_is_served(self, helper: StoreHelper) -> None:
+        helper.put("k", b"abc", recorded="")
+        assert helper.read("k") == b"abc"
+        assert helper.save("k") == b"abc"
 
 
 class TestAbsence:
-    def test_a_missing_key(self, hands: Hands) -> None:
-        assert hands.store.head("missing") is None
-        assert hands.store.head("missing", verify_bucket=False) is None
-        assert hands.store.open("missing") is None
-        assert hands.keys() == []
+    def test_a_missing_key(self, helper: StoreHelper) -> None:
+        assert helper.store.head("missing") is None
+        assert helper.store.head("missing", verify_bucket=False) is None
+        assert helper.store.open("missing") is None
+        assert helper.keys() == []
 
-    def test_what_only_keys_below_have_is_missing(self, hands: Hands) -> None:
-        hands.put("a/b", b"abc")
-        assert hands.store.head("a") is None
-        assert hands.store.open("a") is None
+    def test_what_only_keys_below_have_is_missing(self, helper: StoreHelper) -> None:
+        helper.put("a/b", b"abc")
+        assert helper.store.head("a") is None
+        assert helper.store.open("a") is None
 
-    def test_what_is_below_an_entry_is_missing(self, hands: Hands) -> None:
-        hands.put("a", b"abc")
-        assert hands.store.head("a/b") is None
-        assert hands.store.open("a/b") is None
+    def test_what_is_below_an_entry_is_missing(self, helper: StoreHelper) -> None:
+        helper.put("a", b"abc")
+        assert helper.store.head("a/b") is None
+        assert helper.store.open("a/b") is None
 
 
 class TestIntegrity:
     @pytest.mark.parametrize("step", [1, 64])
-    def test_reading_to_the_end_finds_another_digest(self, hands: Hands, step: int) -> None:
-        hands.create("k", b"abc", {SHA256: digest(b"abd")})
-        with hands.opened("k") as reader, pytest.raises(IntegrityError, match="digest"):
+    def test_reading_to_the_end_finds_another_digest(self, helper: StoreHelper, step: int) -> None:
+        helper.create("k", b"abc", {SHA256: digest(b"abd")})
+        with helper.opened("k") as reader, pytest.raises(IntegrityError, match="digest"):
             drain(reader, step)
 
-    def test_saving_finds_another_digest(self, hands: Hands, subject: Subject) -> None:
-        data = blob(subject.part_size + 1)
-        hands.create("k", data, {SHA256: digest(data[:-1])})
+    def test_saving_finds_another_digest(self, helper: StoreHelper, store_kind: StoreKind) -> None:
+        data = blob(store_kind.part_size + 1)
+        helper.create("k", data, {SHA256: digest(data[:-1])})
         with pytest.raises(IntegrityError, match="digest"):
-            hands.save("k")
+            helper.save("k")
 
-    def test_an_empty_entry_is_checked_too(self, hands: Hands) -> None:
-        hands.create("k", b"", {SHA256: digest(b"x")})
+    def test_an_empty_entry_is_checked_too(self, helper: StoreHelper) -> None:
+        helper.create("k", b"", {SHA256: digest(b"x")})
         with pytest.raises(IntegrityError, match="digest"):
-            hands.read("k")
+            helper.read("k")
         with pytest.raises(IntegrityError, match="digest"):
-            hands.save("k")
+            helper.save("k")
 
-    def test_the_refusal_is_not_forgotten(self, hands: Hands) -> None:
-        hands.create("k", b"abc", {SHA256: digest(b"abd")})
+    def test_the_refusal_is_not_forgotten(self, helper: StoreHelper) -> None:
+        helper.create("k", b"abc", {SHA256: digest(b"abd")})
         buffer = memoryview(bytearray(8))
-        with hands.opened("k") as reader:
+        with helper.opened("k") as reader:
             refusals = 0
             for _ in range(3):
                 try:
@@ -167,13 +171,18 @@ class TestIntegrity:
 
 
 class TestMeter:
-    def test_each_byte_counts_once(self, hands: Hands, size: int) -> None:
+    def test_each_byte_counts_once(self, helper: StoreHelper, size: int) -> None:
         data = blob(size)
-        putting, reading, saving, writing = Tally(), Tally(), Tally(), Tally()
-        hands.put("k", data, on_progress=putting)
-        hands.read("k", on_progress=reading)
-        hands.save("k", on_progress=saving)
-        with hands.store.create("l", {}, writing) as writer:
+        putting, reading, saving, writing = (
+            ByteCounter(),
+            ByteCounter(),
+            ByteCounter(),
+            ByteCounter(),
+        )
+        helper.put("k", data, on_progress=putting)
+        helper.read("k", on_progress=reading)
+        helper.save("k", on_progress=saving)
+        with helper.store.create("l", {}, writing) as writer:
             writer.write(data)
             writer.commit()
         totals = (putting.total, reading.total, saving.total, writing.total)
@@ -181,44 +190,46 @@ class TestMeter:
 
 
 class TestTail:
-    def test_the_end_can_be_looked_at_first(self, hands: Hands, size: int) -> None:
+    def test_the_end_can_be_looked_at_first(self, helper: StoreHelper, size: int) -> None:
         data = blob(size)
-        hands.create("k", data)
-        tally = Tally()
-        with hands.opened("k", tally) as reader:
+        helper.create("k", data)
+        counter = ByteCounter()
+        with helper.opened("k", counter) as reader:
             assert reader.tail(512) == data[-512:]
             assert drain(reader) == data
             assert reader.tail(1) == data[-1:]
-        assert tally.total == size
+        assert counter.total == size
 
 
 class TestLeavingEarly:
-    def test_a_reader_closed_at_once(self, hands: Hands, size: int) -> None:
-        hands.put("k", blob(size))
-        reader = hands.opened("k")
+    def test_a_reader_closed_at_once(self, helper: StoreHelper, size: int) -> None:
+        helper.put("k", blob(size))
+        reader = helper.opened("k")
         reader.close()
         reader.close()
 
-    def test_a_reader_closed_after_some_bytes(self, hands: Hands, subject: Subject) -> None:
-        data = blob(3 * subject.part_size)
-        hands.put("k", data)
+    def test_a_reader_closed_after_some_bytes(
+        self, helper: StoreHelper, store_kind: StoreKind
+    ) -> None:
+        data = blob(3 * store_kind.part_size)
+        helper.put("k", data)
         buffer = memoryview(bytearray(100))
-        with hands.opened("k") as reader:
+        with helper.opened("k") as reader:
             count = reader.readinto(buffer)
             assert 0 < count <= 100
             assert buffer[:count] == data[:count]
-        assert hands.read("k") == data  # the store is none the worse
+        assert helper.read("k") == data  # the store is none the worse
 
-    def test_files_are_not_left_open(self, hands: Hands) -> None:
-        hands.put("k", b"abc")
-        hands.read("k")
+    def test_files_are_not_left_open(self, helper: StoreHelper) -> None:
+        helper.put("k", b"abc")
+        helper.read("k")
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(20):
-            hands.read("k")
-            hands.save("k")
-            hands.put("l", b"abc")
-            hands.opened("k").close()
-            hands.store.create("m", {}).close()
-            assert hands.store.head("k") is not None
-            assert hands.store.open("missing") is None
+            helper.read("k")
+            helper.save("k")
+            helper.put("l", b"abc")
+            helper.opened("k").close()
+            helper.store.create("m", {}).close()
+            assert helper.store.head("k") is not None
+            assert helper.store.open("missing") is None
         assert len(os.listdir("/proc/self/fd")) <= before + 5  # pooled connections may come

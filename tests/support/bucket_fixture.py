@@ -1,4 +1,4 @@
-"""A fake server, a bucket store on it, and what a test of the two wants at hand."""
+"""A fake server, a bucket store on it, and helpers for tests of both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cacher.store.s3_store import S3Store
 from tests.fakes.faults import Action, Fault
 from tests.fakes.profile import GARAGE, Profile
 from tests.fakes.s3server import FakeS3Server
-from tests.support.store_helpers import Hands
+from tests.support.store_helpers import StoreHelper
 from tests.support.stores import Pauses, open_fake
 
 PART = 1 << 20
@@ -20,12 +20,12 @@ PART = 1 << 20
 
 
 @dataclass(frozen=True)
-class Rig:
+class BucketFixture:
     """The parts that belong together; `pauses` are those that the store wanted to make."""
 
     server: FakeS3Server
     store: S3Store
-    hands: Hands
+    helper: StoreHelper
     pauses: Pauses
 
     def fault(self, action: Action, operation: str | None = None, **given: Any) -> Fault:
@@ -44,15 +44,17 @@ class Rig:
 
 
 @contextmanager
-def rigged(directory: Path, profile: Profile = GARAGE, **given: Any) -> Iterator[Rig]:
-    """A rig that ends with the block; whatever went wrong, nothing unfinished may be left.
+def bucket_fixture(
+    directory: Path, profile: Profile = GARAGE, **given: Any
+) -> Iterator[BucketFixture]:
+    """Open a fixture for the block; at its end nothing unfinished may be left in the server.
 
     `given` goes to `open_fake`: without more of it, the store never waits.
     """
     with FakeS3Server(profile) as server:
         pauses = Pauses()
         store = open_fake(server, pauses, **{"part_size": PART, **given})
-        yield Rig(server, store, Hands(store, directory), pauses)
+        yield BucketFixture(server, store, StoreHelper(store, directory), pauses)
         store.close()
         assert list(server.uploads.values()) == []
         assert server.violations == []

@@ -1,4 +1,4 @@
-"""Short ways to take a store at its word, with whole byte strings."""
+"""Short ways to use a store in tests, with whole byte strings."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def drain(reader: Reader, step: int = 1 << 20) -> bytes:
     return bytes(data)
 
 
-class Hands:
-    """A store's promises, taken up with whole byte strings."""
+class StoreHelper:
+    """A store, used with whole byte strings."""
 
     def __init__(self, store: Store, directory: Path) -> None:
         self.store = store
@@ -86,8 +86,8 @@ class Hands:
         return sorted((entry.key for entry in self.store.list(prefix)), key=str.encode)
 
 
-class Tally:
-    """A meter that adds up, from any thread."""
+class ByteCounter:
+    """A progress callback that adds up, from any thread."""
 
     def __init__(self) -> None:
         self.total = 0

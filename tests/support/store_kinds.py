@@ -27,7 +27,7 @@ def _no_complaints() -> list[str]:
 
 
 @dataclass(frozen=True)
-class Subject:
+class StoreKind:
     """A kind of store, and what its tests need to know of it."""
 
     make: StoreFactory
@@ -51,19 +51,19 @@ class Subject:
     """How many keys fill more than one page of a listing."""
 
 
-def directory(root: Path) -> Subject:
+def directory(root: Path) -> StoreKind:
     """A store in a directory."""
 
     def leftovers() -> list[str]:
         temporary = root / ".cacher" / "tmp"
         return sorted(os.listdir(temporary)) if temporary.exists() else []
 
-    return Subject(make=lambda prefix: LocalStore(str(root), prefix), leftovers=leftovers)
+    return StoreKind(make=lambda prefix: LocalStore(str(root), prefix), leftovers=leftovers)
 
 
-def fake_bucket(server: FakeS3Server, *, part_size: int = 5 * MIB) -> Subject:
+def fake_bucket(server: FakeS3Server, *, part_size: int = 5 * MIB) -> StoreKind:
     """The bucket of the fake server, which keeps no secrets of its callers."""
-    return Subject(
+    return StoreKind(
         make=lambda prefix: open_fake(server, time.sleep, prefix=prefix, part_size=part_size),
         leftovers=lambda: [upload.key for upload in server.uploads.values()],
         complaints=lambda: server.violations,
@@ -72,12 +72,12 @@ def fake_bucket(server: FakeS3Server, *, part_size: int = 5 * MIB) -> Subject:
     )
 
 
-def real_bucket(server: Server, *, ordered: bool = True, atomic: bool = True) -> Subject:
+def real_bucket(server: Server, *, ordered: bool = True, atomic: bool = True) -> StoreKind:
     """A new bucket of a real server, seen by a foreign client where ours must not be trusted."""
     bucket, client = server.new_bucket(), server.client()
     endpoint = endpoint_of(server.endpoint, bucket, server.region)
     keys = Keys(server.access_key, server.secret_key)
-    return Subject(
+    return StoreKind(
         make=lambda prefix: open_store(endpoint, keys, prefix=prefix, part_size=5 * MIB),
         leftovers=lambda: open_uploads(client, bucket),
         ordered=ordered,

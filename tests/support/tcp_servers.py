@@ -60,12 +60,12 @@ def listening(serve: Callable[[socket.socket], None]) -> Iterator[Host]:
             acceptor.join(LONG)
         listener.close()
         for sock in sockets:
-            shut(sock)
+            shut_down(sock)
         for thread in threads:
             thread.join(LONG)
 
 
-def shut(sock: socket.socket) -> None:
+def shut_down(sock: socket.socket) -> None:
     """Wake whoever waits on a socket."""
     try:
         sock.shutdown(socket.SHUT_RDWR)
@@ -74,7 +74,7 @@ def shut(sock: socket.socket) -> None:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenRequest:
     """One request as it came; header names are lower case, in order, repeated ones too."""
 
     connection: int
@@ -95,8 +95,8 @@ class Seen:
 class Recorder:
     """Answers every request, and keeps what it saw. `answer` gives raw bytes; none: hang up."""
 
-    answer: Callable[[Seen], bytes] = lambda _seen: OK
-    seen: list[Seen] = field(default_factory=list)
+    answer: Callable[[SeenRequest], bytes] = lambda _seen: OK
+    seen: list[SeenRequest] = field(default_factory=list)
     connections: int = 0
 
     def serve(self, sock: socket.socket) -> None:
@@ -112,7 +112,7 @@ class Recorder:
                 sock.sendall(answer)
 
 
-def read_request(stream: socket.SocketIO | object, number: int = 1) -> Seen | None:
+def read_request(stream: socket.SocketIO | object, number: int = 1) -> SeenRequest | None:
     """The next request, or None at the end of the connection."""
     readline, read = stream.readline, stream.read  # type: ignore[union-attr]
     line = readline().decode("latin-1").rstrip("\r\n")
@@ -123,7 +123,7 @@ def read_request(stream: socket.SocketIO | object, number: int = 1) -> Seen | No
         name, _, value = header.partition(":")
         headers.append((name.lower(), value.strip()))
     length = next((int(value) for name, value in headers if name == "content-length"), 0)
-    return Seen(number, line, headers, read(length))
+    return SeenRequest(number, line, headers, read(length))
 
 
 def get(
@@ -135,7 +135,7 @@ def get(
 
 
 def failure_kind(call: Callable[[], object]) -> FailureKind:
-    """What kind of trouble a call ends in; it must."""
+    """Return the kind of failure that a call ends in."""
     try:
         call()
     except TransportError as error:

@@ -19,7 +19,7 @@ from cacher.http.exceptions import FailureKind, TransportError, translate_except
 from cacher.http.response import MIN_READ, MalformedHead, read_fields
 from cacher.http.transport import Answer, Host, Transport
 from cacher.s3.body import PIECE, MemoryBody
-from tests.support.tcp_servers import LONG, OK, Recorder, Seen, get, listening
+from tests.support.tcp_servers import LONG, OK, Recorder, SeenRequest, get, listening
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: t\r\n\r\n"
 
@@ -42,7 +42,7 @@ def transport() -> Iterator[Transport]:
     transport.close()
 
 
-def once(answer: bytes) -> Callable[[Seen], bytes]:
+def once(answer: bytes) -> Callable[[SeenRequest], bytes]:
     """Give an answer to the first request, and a good one to all that follow."""
     answers = iter([answer])
     return lambda _seen: next(answers, OK)

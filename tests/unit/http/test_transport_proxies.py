@@ -25,12 +25,12 @@ from tests.support.tcp_servers import (
     LONG,
     OK,
     Recorder,
-    Seen,
+    SeenRequest,
     failure_kind,
     get,
     listening,
     read_request,
-    shut,
+    shut_down,
 )
 
 REFUSED = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
@@ -41,8 +41,8 @@ ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 class Proxy:
     """Answers for http hosts itself, and connects to https ones."""
 
-    connect: Callable[[Seen], bytes] = lambda _seen: ESTABLISHED
-    seen: list[Seen] = field(default_factory=list)
+    connect: Callable[[SeenRequest], bytes] = lambda _seen: ESTABLISHED
+    seen: list[SeenRequest] = field(default_factory=list)
 
     def serve(self, sock: socket.socket) -> None:
         with sock.makefile("rb", buffering=0) as stream:
@@ -74,8 +74,8 @@ def copy(source: socket.socket, target: socket.socket) -> None:
             target.sendall(data)
     except OSError:
         pass  # the other direction has ended it
-    shut(source)
-    shut(target)
+    shut_down(source)
+    shut_down(target)
 
 
 @pytest.fixture

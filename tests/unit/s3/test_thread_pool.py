@@ -27,15 +27,15 @@ def idle() -> None:
 
 def test_everybody_works_once() -> None:
     done: list[int] = []
-    with ThreadPool(idle) as crew:
-        crew.start(4, lambda: done.append(1))
-        crew.join()
+    with ThreadPool(idle) as pool:
+        pool.start(4, lambda: done.append(1))
+        pool.join()
         assert len(done) == 4
 
 
 def test_joining_nobody() -> None:
-    with ThreadPool(idle) as crew:
-        crew.join()
+    with ThreadPool(idle) as pool:
+        pool.join()
 
 
 def test_the_owner_gets_what_made_a_thread_fail() -> None:
@@ -44,13 +44,13 @@ def test_the_owner_gets_what_made_a_thread_fail() -> None:
     def fail() -> None:
         raise failure
 
-    with ThreadPool(idle) as crew:
-        crew.start(1, fail)
+    with ThreadPool(idle) as pool:
+        pool.start(1, fail)
         with pytest.raises(Failure) as caught:
-            crew.wait_for(lambda: False)
+            pool.wait_for(lambda: False)
         assert caught.value is failure
         with pytest.raises(Failure):
-            crew.join()
+            pool.join()
 
 
 @pytest.mark.parametrize("failure", [SystemExit(3), KeyboardInterrupt(), Failure()])
@@ -58,31 +58,31 @@ def test_whatever_it_was(failure: BaseException) -> None:
     def fail() -> None:
         raise failure
 
-    with ThreadPool(idle) as crew:
-        crew.start(1, fail)
+    with ThreadPool(idle) as pool:
+        pool.start(1, fail)
         with pytest.raises(type(failure)):
-            crew.join()
+            pool.join()
 
 
 def test_a_failure_cancels_the_others() -> None:
     ended: list[str] = []
     waiting = threading.Barrier(4, timeout=LONG)
 
-    def pausing(crew: ThreadPool) -> None:
-        crew.pause(LONG)
+    def pausing(pool: ThreadPool) -> None:
+        pool.pause(LONG)
 
-    def waiting_for_ever(crew: ThreadPool) -> None:
-        with crew.changed:
-            crew.wait_in_thread(lambda: False)
+    def waiting_for_ever(pool: ThreadPool) -> None:
+        with pool.changed:
+            pool.wait_in_thread(lambda: False)
 
-    def checking(crew: ThreadPool) -> None:
+    def checking(pool: ThreadPool) -> None:
         while True:
-            crew.check()
+            pool.check()
 
-    def watched(work: Callable[[ThreadPool], None], crew: ThreadPool) -> None:
+    def watched(work: Callable[[ThreadPool], None], pool: ThreadPool) -> None:
         waiting.wait()
         try:
-            work(crew)
+            work(pool)
         except Cancelled:
             ended.append(work.__name__)
             raise
@@ -91,28 +91,28 @@ def test_a_failure_cancels_the_others() -> None:
         waiting.wait()
         raise Failure
 
-    with pytest.raises(Failure), ThreadPool(idle) as crew:
+    with pytest.raises(Failure), ThreadPool(idle) as pool:
         for work in (pausing, waiting_for_ever, checking):
-            crew.start(1, partial(watched, work, crew))
-        crew.start(1, fail)
-        crew.join()
+            pool.start(1, partial(watched, work, pool))
+        pool.start(1, fail)
+        pool.join()
     assert sorted(ended) == ["checking", "pausing", "waiting_for_ever"]
 
 
 def test_being_cancelled_is_no_failure() -> None:
-    crew = ThreadPool(idle)
-    crew.start(2, lambda: crew.pause(LONG))
-    crew.stop()
-    crew.join()
+    pool = ThreadPool(idle)
+    pool.start(2, lambda: pool.pause(LONG))
+    pool.stop()
+    pool.join()
 
 
 def test_whoever_comes_late_is_cancelled_at_once() -> None:
-    crew = ThreadPool(idle)
-    crew.stop()
+    pool = ThreadPool(idle)
+    pool.stop()
     with pytest.raises(Cancelled):
-        crew.pause(LONG)
-    with pytest.raises(Cancelled), crew.changed:
-        crew.wait_in_thread(lambda: True)
+        pool.pause(LONG)
+    with pytest.raises(Cancelled), pool.changed:
+        pool.wait_in_thread(lambda: True)
 
 
 def test_leaving_early_interrupts_again_and_again_and_waits() -> None:
@@ -125,17 +125,17 @@ def test_leaving_early_interrupts_again_and_again_and_waits() -> None:
             assert interruptions.acquire(timeout=LONG)
         ended.set()
 
-    with pytest.raises(Failure), ThreadPool(interruptions.release) as crew:
-        crew.start(1, stubborn)
+    with pytest.raises(Failure), ThreadPool(interruptions.release) as pool:
+        pool.start(1, stubborn)
         raise Failure
     assert ended.is_set()
 
 
 def test_nobody_is_interrupted_without_need() -> None:
     interruptions: list[int] = []
-    with ThreadPool(lambda: interruptions.append(1)) as crew:
-        crew.start(2, lambda: None)
-        crew.join()
+    with ThreadPool(lambda: interruptions.append(1)) as pool:
+        pool.start(2, lambda: None)
+        pool.join()
     assert not interruptions
 
 
@@ -143,19 +143,19 @@ def test_waiting_for_what_threads_do() -> None:
     done: list[int] = []
 
     def work() -> None:
-        with crew.changed:
+        with pool.changed:
             done.append(1)
-            crew.changed.notify_all()
+            pool.changed.notify_all()
 
-    with ThreadPool(idle) as crew:
-        crew.start(3, work)
-        crew.wait_for(lambda: len(done) == 3)
+    with ThreadPool(idle) as pool:
+        pool.start(3, work)
+        pool.wait_for(lambda: len(done) == 3)
 
 
 def test_pausing_takes_the_time_it_takes() -> None:
-    with ThreadPool(idle) as crew:
-        crew.start(1, lambda: crew.pause(0.0))
-        crew.join()
+    with ThreadPool(idle) as pool:
+        pool.start(1, lambda: pool.pause(0.0))
+        pool.join()
 
 
 class Signal(BaseException):
@@ -164,26 +164,26 @@ class Signal(BaseException):
 
 def test_a_signal_while_the_lock_changes_hands() -> None:
     """It may come right after the owner has got the lock: then no block gives it back."""
-    with ThreadPool(idle) as crew:
-        crew.start(2, lambda: crew.pause(LONG))
-        crew.changed.acquire()
-        crew.changed.acquire()
+    with ThreadPool(idle) as pool:
+        pool.start(2, lambda: pool.pause(LONG))
+        pool.changed.acquire()
+        pool.changed.acquire()
         began = time.monotonic()
-        crew.stop()
+        pool.stop()
         assert time.monotonic() - began < LONG / 2
 
 
 def test_a_signal_while_the_owner_begins_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may come when the lock is released already, for those who will wake the owner."""
-    with ThreadPool(idle) as crew:
+    with ThreadPool(idle) as pool:
 
         def struck(_ready: Callable[[], bool]) -> bool:
-            crew.changed.release()
+            pool.changed.release()
             raise Signal
 
-        monkeypatch.setattr(crew.changed, "wait_for", struck)
+        monkeypatch.setattr(pool.changed, "wait_for", struck)
         with pytest.raises(Signal):
-            crew.wait_for(lambda: False)
+            pool.wait_for(lambda: False)
 
 
 def test_a_signal_while_a_thread_starts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,21 +195,21 @@ def test_a_signal_while_a_thread_starts(monkeypatch: pytest.MonkeyPatch) -> None
         finally:
             threading.Lock().release()  # as it is not held: RuntimeError
 
-    with ThreadPool(idle) as crew:
+    with ThreadPool(idle) as pool:
         monkeypatch.setattr(threading.Thread, "start", struck)
         with pytest.raises(Signal):
-            crew.start(1, lambda: None)
+            pool.start(1, lambda: None)
 
 
 def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    with ThreadPool(idle) as crew:
+    with ThreadPool(idle) as pool:
         monkeypatch.setattr(threading.Thread, "start", refused)
         with pytest.raises(OutOfThreads):
-            crew.start(1, lambda: None)
-        crew.join()  # there is nobody to wait for
+            pool.start(1, lambda: None)
+        pool.join()  # there is nobody to wait for
 
 
 def test_where_only_some_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,29 +222,29 @@ def test_where_only_some_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None
         start(thread)
 
     def work() -> None:
-        with crew.changed:
+        with pool.changed:
             done[0] += 1
 
-    with ThreadPool(idle) as crew:
+    with ThreadPool(idle) as pool:
         monkeypatch.setattr(threading.Thread, "start", limited)
-        crew.start(4, work)
-        crew.join()
+        pool.start(4, work)
+        pool.join()
         assert done == [2]
 
 
 def test_an_owner_that_waits_elsewhere_learns_that_the_job_is_given_up() -> None:
     """The owner may let another thread read for it, and give up itself."""
-    crew = ThreadPool(idle)
+    pool = ThreadPool(idle)
     heard = threading.Event()
 
     def read() -> None:
         with pytest.raises(Cancelled):
-            crew.wait_for(lambda: False)
+            pool.wait_for(lambda: False)
         heard.set()
 
     reader = threading.Thread(target=read)
     reader.start()
-    crew.stop()
+    pool.stop()
     assert heard.wait(LONG)
     reader.join()
 
@@ -256,10 +256,10 @@ def hang(over: threading.Event) -> None:
 
 def test_a_thread_that_nothing_wakes_is_left_behind() -> None:
     over = threading.Event()
-    crew = ThreadPool(idle)
-    crew.start(3, partial(hang, over))
+    pool = ThreadPool(idle)
+    pool.start(3, partial(hang, over))
     began = time.monotonic()
-    crew.stop(0.3)
+    pool.stop(0.3)
     assert 0.3 <= time.monotonic() - began < LONG / 2
     over.set()
 
