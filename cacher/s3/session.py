@@ -103,7 +103,7 @@ class Session:
     """Sends requests to one bucket. Thread-safe.
 
     `clock` gives POSIX seconds, `monotonic` seconds, `pause` sleeps, `random` gives floats in
-    [0, 1). `ended_at` tells when a signal or `--timeout` has ended the run, by `monotonic`.
+    [0, 1). `ended_at` returns when a signal or `--timeout` ended the run, by `monotonic`.
     """
 
     def __init__(
