@@ -243,6 +243,17 @@ class TestSwitches:
         assert "FileNotFoundError" in ended.err
         assert "Traceback (most recent call last)" in ended.err
 
+    def test_debug_shows_where_a_bug_is_that_needs_no_store(
+        self, cacher: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def confuse(*_: object, **_more: object) -> None:
+            raise AssertionError("never")
+
+        monkeypatch.setattr("cacher.keys.template.resolve_template", confuse)
+        ended = cacher("key", "k", "--debug")
+        assert ended.status == 70
+        assert "in confuse" in ended.err
+
     def test_debug_shows_where_a_bug_is(
         self, cacher: Run, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
