@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.cli.conftest import Run, Spawn
 from tests.cli.test_hanging import SCALED, SLACK
 from tests.cli.test_signals import LONG, SIGNALS, stop, until
 from tests.fakes.faults import CutAnswer, Fault, Replace, Reset, Respond, Stall
-from tests.support.cli_helpers import BucketPlace, LocalPlace
+from tests.support.cli_helpers import BucketPlace, LocalPlace, Unprivileged
 from tests.support.doctor_helpers import CHECKS, Chart
 
 LOST_REPLIES = [
@@ -52,14 +53,26 @@ class TestLocal:
         chart = Chart(ended)
         assert chart["config"].text.startswith("no config file")
         assert chart["endpoint"].text == f"no endpoint is set: using the local store {store}"
-        assert chart["directory"].text == f"{store} (created when something is stored)"
+        assert chart["directory"].text == f"{store} would be created"
         assert not (tmp_path / "home/.cache").exists()
 
     def test_a_store_that_is_not_there_is_not_made(self, cacher: Run, local: LocalPlace) -> None:
         ended = cacher("doctor")
         assert ended.status == 0
-        assert Chart(ended).names("ok")[-len(LOCAL_CHECKS) :] == LOCAL_CHECKS
+        assert Chart(ended)["directory"] == ("ok", "directory", f"{local.root} would be created")
+        assert Chart(ended).names("ok")[-1] == "directory"
         assert not local.root.exists()
+
+    def test_a_directory_without_a_store_stays_as_it_is(
+        self, cacher: Run, local: LocalPlace
+    ) -> None:
+        local.root.mkdir()
+        (local.root / "file").write_bytes(b"abc")
+        ended = cacher("doctor")
+        assert ended.status == 0
+        assert Chart(ended)["directory"].text.endswith("free; the store in it would be created")
+        assert Chart(ended).names("ok")[-1] == "directory"
+        assert os.listdir(local.root) == ["file"]
 
     def test_a_file_where_the_directory_should_be(
         self, cacher: Run, local: LocalPlace, tmp_path: Path
@@ -67,15 +80,37 @@ class TestLocal:
         local.root.write_bytes(b"abc")
         ended = cacher("doctor")
         assert "is not a directory" in ended.failed(2)
-        assert Chart(ended).names("fail")[:2] == ["directory", "write"]
+        assert Chart(ended).names("fail") == ["directory"]
         assert local.root.read_bytes() == b"abc"
 
-    def test_a_directory_that_cannot_be_made(
+    def test_a_parent_that_is_not_a_directory(
+        self, cacher: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_bytes(b"abc")
+        monkeypatch.setenv("CACHER_ENDPOINT", (tmp_path / "file/store").as_uri())
+        ended = cacher("doctor")
+        assert f"{tmp_path}/file is not a directory" in ended.failed(2)
+        assert Chart(ended).names("fail") == ["directory"]
+
+    def test_a_parent_that_cannot_be_written(
         self, cacher: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("CACHER_ENDPOINT", "file:///proc/cacher-store")  # not even by root
+        cacher("doctor")  # everything is loaded while it may be read
+        with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+            os.chmod(directory, 0o555)
+            monkeypatch.setenv("CACHER_ENDPOINT", f"file://{directory}/a/store")
+            with Unprivileged():
+                ended = cacher("doctor")
+            assert os.listdir(directory) == []
+        assert f"could not create {directory}/a/store: permission denied" in ended.failed(4)
+        assert f"needs write access to {directory}" in ended.err
+        assert Chart(ended).names("fail") == ["directory"]
+
+    def test_a_store_that_cannot_be_written(self, cacher: Run, local: LocalPlace) -> None:
+        local.put("a", b"abc")
+        (local.root / ".cacher/tmp").write_bytes(b"")
         ended = cacher("doctor")
-        assert "cacher: hint: fix this first" in ended.failed(3)
+        ended.failed(3)
         assert Chart(ended).names("fail")[0] == "write"
         for name in ("read", "delete"):
             assert Chart(ended)[name] == ("skip", name, "nothing was written")
@@ -83,12 +118,14 @@ class TestLocal:
     def test_an_entry_that_is_lost_at_once(
         self, cacher: Run, local: LocalPlace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        local.put("a", b"abc")
         monkeypatch.setattr("cacher.store.local.store.LocalStore.open", lambda *_: None)
         ended = cacher("doctor")
         assert "what was just written is not there" in ended.failed(3)
         assert Chart(ended).names("fail") == ["read"]
         assert Chart(ended)["delete"].state == "ok"
-        assert local.keys() == local.leftovers() == []
+        assert local.keys() == ["a"]
+        assert local.leftovers() == []
 
 
 class TestBucket:

@@ -5,6 +5,7 @@ Goes on after a failed check, and always removes what it wrote.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +13,20 @@ from typing import Any
 from cacher.commands.command_result import CommandResult
 from cacher.commands.context import Context
 from cacher.commands.doctor.checklist import FAIL, WARN, Check, Checklist, Skipped, canary_key
-from cacher.errors import CacherError, IntegrityError, StoreError, unexpected
+from cacher.errors import (
+    AccessError,
+    CacherError,
+    IntegrityError,
+    StoreError,
+    UsageError,
+    os_reason,
+    unexpected,
+    writing_hint,
+)
 from cacher.report import size_text
 from cacher.settings import environment
 from cacher.settings.config import Settings
-from cacher.store.local.cleanup import none_left
+from cacher.store.local.paths import StorePaths
 
 _CANARY = b"\n"
 
@@ -92,12 +102,10 @@ def examine(context: Context, checklist: Checklist) -> None:
 
 
 def examine_directory(context: Context, checklist: Checklist) -> None:
-    """The checks of a local store, which they do not make where there was none."""
-    with none_left(context.settings.directory):
-        _examine_directory(context, checklist)
-
-
-def _examine_directory(context: Context, checklist: Checklist) -> None:
+    """Check a local store; where there is none yet, only whether it can be created."""
+    checklist.run("directory", lambda: _directory(context))
+    if not _has_store(context.settings.directory):
+        return
     key = canary_key()
 
     def if_written(look: Callable[[Context, str], str]) -> str:
@@ -105,7 +113,6 @@ def _examine_directory(context: Context, checklist: Checklist) -> None:
             raise Skipped("nothing was written")
         return look(context, key)
 
-    checklist.run("directory", lambda: _directory(context))
     try:
         checklist.run("write", lambda: _write(context, key))
         checklist.run("read", lambda: if_written(_read))
@@ -117,10 +124,36 @@ def _examine_directory(context: Context, checklist: Checklist) -> None:
 def _directory(context: Context) -> str:
     _ = context.store  # raises `UsageError` for what is no directory
     path = context.settings.directory
+    if not _has_store(path):
+        _require_creatable(path)
     if not os.path.isdir(path):
-        return f"{path} (created when something is stored)"
+        return f"{path} would be created"
     room = os.statvfs(path)
-    return f"{path}, {size_text(room.f_bavail * room.f_frsize)} free"
+    text = f"{path}, {size_text(room.f_bavail * room.f_frsize)} free"
+    return text if _has_store(path) else f"{text}; the store in it would be created"
+
+
+def _has_store(directory: str) -> bool:
+    """Whether something was stored in the directory, which may hold other files."""
+    return os.path.lexists(StorePaths(directory).own)
+
+
+def _require_creatable(directory: str) -> None:
+    """Raise `AccessError` unless the nearest existing parent of the store can be written."""
+    parent = StorePaths(directory).own
+    while not os.path.lexists(parent):
+        parent = os.path.dirname(parent)
+    if not os.path.isdir(parent):
+        raise UsageError(f"{os.fsdecode(parent)} is not a directory", "name another --endpoint")
+    can_be_written = os.access(
+        parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+    )
+    if not can_be_written:
+        refusal = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        raise AccessError(
+            f"could not create {directory}: {os_reason(refusal)}",
+            writing_hint(refusal, directory, "--endpoint"),
+        )
 
 
 def _write(context: Context, key: str) -> str:

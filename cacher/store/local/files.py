@@ -22,8 +22,6 @@ PIECE = 1 << 20
 STALE = 3600
 """Seconds after which a temporary file whose owner is gone is swept away."""
 
-_TRIES = 3
-
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM})
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
@@ -128,7 +126,7 @@ def make_directories(path: bytes) -> None:
         while not os.path.lexists(path):
             path = os.path.dirname(path)
         if os.path.isdir(path):
-            raise  # whoever only tries the store may just have taken one away
+            raise  # it was removed, or made, by somebody else meanwhile
         raise StoreError(
             f"{os.fsdecode(path)} is not a directory", "remove it: cacher makes a new directory"
         ) from error
@@ -142,7 +140,8 @@ class TemporaryFile:
 
     def __init__(self, directory: bytes) -> None:
         self.path = os.path.join(directory, os.urandom(12).hex().encode())
-        self.fd = _open_new(self.path)
+        make_directories(directory)
+        self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._open = True
         self.moved = False
         try:
@@ -168,17 +167,6 @@ class TemporaryFile:
                     os.unlink(self.path)
         finally:
             os.close(self.fd)
-
-
-def _open_new(path: bytes) -> int:
-    """Make a file, and its directory, which whoever only tries the store may just take away."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    for _ in range(_TRIES - 1):
-        with contextlib.suppress(FileNotFoundError):
-            make_directories(os.path.dirname(path))
-            return os.open(path, flags, 0o666)
-    make_directories(os.path.dirname(path))
-    return os.open(path, flags, 0o666)
 
 
 def sweep(directory: bytes, fresh: TemporaryFile) -> None:
