@@ -1,6 +1,7 @@
-"""From parsed arguments to a command: the typed request that each one takes.
+"""From the parsed command line to a command: one function for each, which makes its request.
 
-Loads the module of the command that was asked for, and no other.
+A request takes the options that have the names of its fields as they are; the others are parsed
+here. Loads the module of the command that runs, and no other.
 """
 
 from __future__ import annotations
@@ -9,24 +10,26 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
+from cacher.commands import requests
 from cacher.commands.command_result import CommandResult, check_sha256
 from cacher.commands.context import Context
-from cacher.commands.requests import (
-    DirDownloadRequest,
-    DirUploadRequest,
-    DockerDownloadRequest,
-    DockerUploadRequest,
-    DownloadRequest,
-    UploadRequest,
-)
 from cacher.errors import UsageError
 from cacher.settings.config import parse_size
 
 # YAML's lists quote what a shell would expand. A name that begins with `~` is given as `./~name`.
 _expanded = os.path.expanduser
 
+_Request = TypeVar("_Request")
+
 _STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+
+def _request(kind: type[_Request], options: Namespace, **parsed: Any) -> _Request:
+    """Return a request of the `parsed` values, and of the options for its other fields."""
+    fields: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
+    return kind(**{name: getattr(options, name) for name in fields if name not in parsed}, **parsed)
 
 
 def _key(context: Context, options: Namespace) -> str:
@@ -40,37 +43,43 @@ def _download(context: Context, options: Namespace) -> CommandResult:
 
     if options.dest in _STDOUT and options.json:
         raise UsageError(f"--json and DEST {options.dest} both want stdout", "give DEST a name")
-    dest = _expanded(options.dest)
-    key = _key(context, options)
-    sha256 = check_sha256(options.sha256)
-    wanted = DownloadRequest(key, dest, options.url, sha256, store_it=not options.no_store)
-    return download(context, wanted)
+    request = _request(
+        requests.DownloadRequest,
+        options,
+        dest=_expanded(options.dest),
+        key=_key(context, options),
+        urls=options.url,
+        sha256=check_sha256(options.sha256),
+        store_it=not options.no_store,
+    )
+    return download(context, request)
 
 
 def _upload(context: Context, options: Namespace) -> CommandResult:
     from cacher.commands.upload import upload
 
-    file = _expanded(options.file)
-    key = _key(context, options)
-    return upload(context, UploadRequest(key, file, check_sha256(options.sha256), options.force))
+    request = _request(
+        requests.UploadRequest,
+        options,
+        file=_expanded(options.file),
+        key=_key(context, options),
+        sha256=check_sha256(options.sha256),
+    )
+    return upload(context, request)
 
 
 def _dir_upload(context: Context, options: Namespace) -> CommandResult:
     from cacher.commands.dir_upload import dir_upload
 
-    wanted = DirUploadRequest(
-        _key(context, options),
-        _expanded(options.directory),
-        include=options.include,
-        exclude=options.exclude,
-        exclude_caches=options.exclude_caches,
-        allow_missing=options.allow_missing,
-        level=options.level,
-        keep_owner=options.owner,
+    request = _request(
+        requests.DirUploadRequest,
+        options,
+        key=_key(context, options),
+        directory=_expanded(options.directory),
         tolerate_changes=options.changed == "warn",
-        force=options.force,
+        keep_owner=options.owner,
     )
-    return dir_upload(context, wanted)
+    return dir_upload(context, request)
 
 
 def _dir_download(context: Context, options: Namespace) -> CommandResult:
@@ -78,44 +87,42 @@ def _dir_download(context: Context, options: Namespace) -> CommandResult:
 
     if options.strip < 0:
         raise UsageError(f"--strip {options.strip}: less than 0")
-    wanted = DirDownloadRequest(
-        _key(context, options),
-        _expanded(options.directory),
-        clean=options.clean,
-        strip=options.strip,
-        only=options.only,
-        keep_owner=options.owner,
+    request = _request(
+        requests.DirDownloadRequest,
+        options,
+        key=_key(context, options),
+        directory=_expanded(options.directory),
         max_unpacked=_size("--max-unpacked", options.max_unpacked),
+        keep_owner=options.owner,
     )
-    return dir_download(context, wanted)
+    return dir_download(context, request)
 
 
 def _docker_upload(context: Context, options: Namespace) -> CommandResult:
     from cacher.commands.docker.upload import docker_upload
 
-    wanted = DockerUploadRequest(
-        _key(context, options),
-        options.images,
+    request = _request(
+        requests.DockerUploadRequest,
+        options,
+        key=_key(context, options),
         program=_program(context, options),
-        level=options.level,
-        force=options.force,
     )
-    return docker_upload(context, wanted)
+    return docker_upload(context, request)
 
 
 def _docker_download(context: Context, options: Namespace) -> CommandResult:
     from cacher.commands.docker.download import docker_download
 
-    wanted = DockerDownloadRequest(
-        _key(context, options),
-        options.image,
+    request = _request(
+        requests.DockerDownloadRequest,
+        options,
+        key=_key(context, options),
         program=_program(context, options),
-        pull=options.pull,
         urls=options.url,
         sha256=check_sha256(options.sha256),
         store_it=not options.no_store,
     )
-    return docker_download(context, wanted)
+    return docker_download(context, request)
 
 
 def _docker_exists(context: Context, options: Namespace) -> CommandResult:
@@ -141,22 +148,19 @@ def _size(flag: str, text: str | None) -> int | None:
 
 
 def _exists(context: Context, options: Namespace) -> CommandResult:
-    from cacher.commands.entries import exists
+    from cacher.commands.exists import exists
 
     return exists(context, _key(context, options))
 
 
 def _list(context: Context, options: Namespace) -> CommandResult:
-    from cacher.commands.entries import Listing, list_entries
+    from cacher.commands.list import list_entries
 
-    wanted = Listing(
-        options.below, options.sort, options.reverse, options.root, grouped=options.delimiter
-    )
-    return list_entries(context, wanted)
+    return list_entries(context, _request(requests.ListRequest, options))
 
 
 def _delete(context: Context, options: Namespace) -> CommandResult:
-    from cacher.commands.delete import Removal, delete
+    from cacher.commands.delete import delete, read_keys
 
     if bool(options.keys) + (options.below is not None) + options.stdin != 1:
         raise UsageError(
@@ -164,22 +168,17 @@ def _delete(context: Context, options: Namespace) -> CommandResult:
         )
     if options.null and not options.stdin:
         raise UsageError("-0 says how keys end on stdin", "add --stdin")
+    if options.stdin and options.hash_from:
+        raise UsageError("--hash-from and --stdin exclude each other", "stdin has literal keys")
+    keys: Iterable[str]
     if options.stdin:
-        keys: Iterable[str] = _stdin_keys(context, options)
+        keys = read_keys(0, b"\0" if options.null else b"\n", context.settings.prefix)
     else:
         once = dict.fromkeys(options.keys)
         keys = [context.key(text, options.hash_from, literal=options.literal) for text in once]
     at_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
-    wanted = Removal(keys, options.below, options.dry_run, options.yes)
-    return delete(context, wanted, _ask if at_terminal else None)
-
-
-def _stdin_keys(context: Context, options: Namespace) -> Iterable[str]:
-    from cacher.commands.keys_from_stdin import read_keys
-
-    if options.hash_from:
-        raise UsageError("--hash-from and --stdin exclude each other", "stdin has literal keys")
-    return read_keys(0, b"\0" if options.null else b"\n", context.settings.prefix)
+    request = _request(requests.DeleteRequest, options, keys=keys)
+    return delete(context, request, _ask if at_terminal else None)
 
 
 def _init(context: Context, options: Namespace) -> CommandResult:

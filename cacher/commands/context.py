@@ -1,4 +1,4 @@
-"""What a command runs with: settings, clocks, output, and the store that the settings name.
+"""The context that a command runs in: settings, clocks, output, and the configured store.
 
 HTTP is loaded when it is first needed: a hit in a local store must not wait for it.
 """
@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cacher import __version__
-from cacher.errors import IntegrityError, UsageError, os_reason
+from cacher.commands.key import resolve_key
+from cacher.errors import CacherError, IntegrityError, TimedOut, UsageError, os_reason
 from cacher.keys import template as keys
 from cacher.report import Report, counted
 from cacher.settings import config, environment
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from cacher.store.s3_store import S3Store
 
 _MOST_NAMES = 5
-"""Names that go into a warning; more are counted."""
+"""Names that a warning lists; more are counted."""
 
 
 class Context:
@@ -67,13 +68,14 @@ class Context:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings in force; reading them starts the countdown of `--timeout`."""
+        """The settings in force. Reading them starts the countdown of `--timeout`."""
         return self.use(config.load_settings(self.flags, self.environ, self.config_file))
 
     def use(self, settings: Settings) -> Settings:
-        """Work with these settings from now on, for as long as they allow.
+        """Use these settings from now on, and start the countdown of `--timeout`.
 
-        Warns of what looks like a mistake. Raises `UsageError` for a bucket without an endpoint.
+        Warns of settings that look like a mistake. Raises `UsageError` for a bucket without an
+        endpoint.
         """
         for text in environment.unknown_variables(self.environ):
             self.report.warn(text)
@@ -81,24 +83,24 @@ class Context:
         if environment.is_default(settings):
             self.report.fields["default_store"] = settings.directory
             self.report.say(f"no endpoint is set: using the local store {settings.directory}")
-        self.doubt_prefix(settings.prefix)
+        self.warn_of_prefix(settings.prefix)
         if settings.timeout:
             self.start_timeout(settings.timeout)
         self.__dict__["settings"] = settings
         return settings
 
-    def doubt_prefix(self, prefix: str) -> None:
-        """Warn of a prefix that is probably not what was meant."""
+    def warn_of_prefix(self, prefix: str) -> None:
+        """Warn of a prefix that is probably a mistake."""
         if warning := keys.prefix_warning(prefix):
             self.report.warn(*warning)
 
-    def leave_prefix(self) -> None:
-        """Ignore the configured prefix from now on. Comes before the store is opened."""
+    def ignore_prefix(self) -> None:
+        """Ignore the configured prefix from now on. To be called before the store is opened."""
         self.__dict__["settings"] = self.settings._replace(prefix="")
 
     @cached_property
     def transport(self) -> Transport:
-        """The one set of connections, for the store and for origins."""
+        """The one pool of connections, for the store and for origins."""
         from cacher.http.minimum_speed import MinimumSpeed
         from cacher.http.proxies import Proxies
         from cacher.http.transport import Transport
@@ -128,13 +130,13 @@ class Context:
             directory = self.settings.directory
             if os.path.lexists(directory) and not os.path.isdir(directory):
                 raise UsageError(f"the endpoint {self.settings.endpoint} is not a directory")
-            self._tell_settings()
+            self._note_settings()
             return LocalStore(directory, self.settings.prefix)
         return self.bucket
 
     @cached_property
     def bucket(self) -> S3Store:
-        """The store, where it is known to be on a bucket."""
+        """The store, if it is on a bucket."""
         from cacher.store.open_store import open_bucket
 
         store, found = open_bucket(
@@ -149,7 +151,7 @@ class Context:
             limits=self.limits,
             trace=self._trace,
         )
-        self._tell_settings()
+        self._note_settings()
         self.report.note(f"credentials from {found.source}")
         if found.ignored:
             self.report.warn(found.ignored, "leave the flags out, or unset the variables")
@@ -158,7 +160,7 @@ class Context:
         return store
 
     def clocks(self, pause: Callable[[float], None] | None = None) -> Clocks:
-        """What fetching from an origin waits with."""
+        """Return the clocks and limits for fetching from an origin."""
         from cacher.http.fetch import Clocks
 
         return Clocks(
@@ -172,49 +174,57 @@ class Context:
 
     @property
     def _trace(self) -> Tracer | None:
-        """Who is told of each request, if anybody wants to know."""
+        """The tracer of requests, with `--verbose` alone."""
         if not self.report.verbose:
             return None
         from cacher.commands.verbose_output import Tracer
 
         return Tracer(self.report, headers=self.debug)
 
-    def _tell_settings(self) -> None:
+    def _note_settings(self) -> None:
         if self.report.verbose:
             from cacher.commands.verbose_output import settings_line
 
             self.report.note(settings_line(self.settings))
 
-    def shorten_time_limits(self) -> None:
-        """From now on nobody waits for the store: give it less time."""
+    def store_or_warn(self, store: Callable[[], object]) -> bool:
+        """Store, by calling `store`, what a fallback got; return whether it is stored.
+
+        A failure is only a warning. The job has its file or image by now, so a store that hangs
+        gets less time than before.
+        """
         if "bucket" in self.__dict__:
             self.bucket.client.session.limits = self.limits.for_background()
+        try:
+            store()
+        except CacherError as error:
+            self.report.warn(f"not stored for next time: {error.message}", error.hint)
+            return False
+        except TimedOut as error:
+            late = f"not done after {error.seconds:g} s (--timeout)"
+            self.report.warn(f"not stored for next time: {late}")
+            return False
+        return True
 
     def key(self, template: str, hash_from: Sequence[str], *, literal: bool = False) -> str:
-        """The key that a template resolves to on this machine, legal under the prefix in force.
+        """Return the key that a template resolves to on this machine, legal under the prefix.
 
-        A `literal` one is no template. Warns of a key that looks as if it were one still.
+        A `literal` one is not a template.
         """
         prefix = self.settings.prefix  # first, so that --timeout covers the hashing
-        if literal:
-            return keys.check_literal(template, hash_from, prefix)
-        machine = os.uname()
-        key = keys.resolve_template(
+        return resolve_key(
             template,
             hash_from,
+            literal=literal,
             now=self.clock(),
-            system=machine.sysname,
-            machine=machine.machine,
+            warn=self.report.warn,
+            prefix=prefix,
         )
-        keys.check_key(key, prefix)
-        if warning := keys.brace_warning(key):
-            self.report.warn(*warning)
-        return key
 
     def existing(self, key: str) -> Entry | None:
-        """The entry that an upload would replace; one that is damaged counts as none.
+        """Return the entry that an upload would replace; None if it is damaged or not there.
 
-        Nor does it count that the bucket may be missing: the request that stores tells that.
+        A bucket that is missing is not noticed here, but by the request that stores.
         """
         try:
             with self.report.wait(f"looking for {key}"):
@@ -224,7 +234,7 @@ class Context:
             return None
 
     def close(self) -> None:
-        """Let connections go. Warns of what could not be listed."""
+        """Close the connections. Warns of directories that could not be listed."""
         store = self.__dict__.get("store")
         if isinstance(store, LocalStore) and store.left_out:
             self.report.warn(*_left_out(store.left_out))
@@ -234,7 +244,7 @@ class Context:
 
 
 def _no_certificates(settings: Settings) -> UsageError:
-    """Say why the file of certificates, which is not a regular file, cannot be used."""
+    """Return why the file of certificates, which is not a regular file, cannot be used."""
     file, source = settings.ca_file, settings.sources.get("ca_file", "--ca-file")
     hint = "it takes a file of PEM certificates"
     if os.path.isdir(file):
@@ -249,7 +259,7 @@ def _no_certificates(settings: Settings) -> UsageError:
 
 
 def _left_out(directories: Sequence[str]) -> tuple[str, str]:
-    """The warning about directories of a local store that may not be read, and its hint."""
+    """Return the warning about directories of a local store that may not be read, and its hint."""
     more = len(directories) - _MOST_NAMES
     names = ", ".join(directories[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
     count = counted(len(directories), "directory", "directories")

@@ -1,14 +1,23 @@
-"""`delete`: entries go, by key or by prefix, and keys that are not there are named."""
+"""`delete`: remove entries by key or by prefix, and name the keys that are not there."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
-from typing import NamedTuple
 
 from cacher.commands.command_result import CommandResult
 from cacher.commands.context import Context
-from cacher.errors import AccessError, CacherError, IntegrityError, UsageError
+from cacher.commands.requests import DeleteRequest
+from cacher.errors import (
+    AccessError,
+    CacherError,
+    IntegrityError,
+    LocalError,
+    UsageError,
+    os_reason,
+)
+from cacher.keys.template import check_key
 
 LOOKED_FOR = 100
 """So many keys are looked for before they are deleted: one request each, which the answer to a
@@ -17,36 +26,33 @@ deletion does not spare. More are deleted many in one request, which this would 
 _NAMED = 5
 """So many keys are named in the closing line; more are counted."""
 
-
-class Removal(NamedTuple):
-    """The arguments of `delete`: keys, or a prefix of them."""
-
-    keys: Iterable[str] = ()
-    prefix: str | None = None
-    dry_run: bool = False
-    confirmed: bool = False
+_CHUNK = 65536
+"""Bytes read from stdin at once."""
 
 
-def delete(context: Context, request: Removal, ask: Callable[[str], bool] | None) -> CommandResult:
-    """Remove entries; every failure is reported, an error of the first one's kind ends it.
+def delete(
+    context: Context, request: DeleteRequest, ask: Callable[[str], bool] | None
+) -> CommandResult:
+    """Remove entries; report every failure, and raise an error of the first one's kind.
 
-    `ask` puts a question to whoever sits at the terminal; None where nobody does.
+    `ask` puts a question to the user at the terminal; None where there is no terminal.
     """
-    listed = request.prefix is not None
-    keys = _below(context, request, ask) if listed else request.keys
-    if keys is None:
-        return CommandResult("kept", "nothing was deleted", {"deleted": [], "missing": []})
+    if request.below is not None:
+        listed = _keys_below(context, request, request.below, ask)
+        if listed is None:
+            return CommandResult("kept", "nothing was deleted", {"deleted": [], "missing": []})
+        if request.dry_run:
+            return _rehearse(context, listed, listed=True)
+        return _delete(context, listed, frozenset())
+    keys = _once(request.keys)
     if request.dry_run:
-        return _rehearse(context, _once(keys), listed=listed)
-    if listed:
-        return _delete(context, keys, frozenset())
-    keys = _once(keys)
-    few = list(islice(keys, LOOKED_FOR + 1))
-    return _delete(context, chain(few, keys), _absent(context, few))
+        return _rehearse(context, keys, listed=False)
+    first = list(islice(keys, LOOKED_FOR + 1))
+    return _delete(context, chain(first, keys), _absent(context, first))
 
 
 def _delete(context: Context, keys: Iterable[str], absent: frozenset[str] | None) -> CommandResult:
-    """Delete; `absent` are the keys that are not there, None where that is not known."""
+    """Delete `keys`; of these, `absent` are not there, None where that is not known."""
     tally = _Tally(context, absent)
     try:
         for answer in context.store.delete(keys):
@@ -69,7 +75,7 @@ def _delete(context: Context, keys: Iterable[str], absent: frozenset[str] | None
 
 
 class _Tally:
-    """What became of the keys so far. Holds the deleted ones for JSON alone: they may be many."""
+    """The answers so far. Holds the deleted keys for JSON alone: they may be many."""
 
     def __init__(self, context: Context, absent: frozenset[str] | None) -> None:
         self.deleted = 0
@@ -78,18 +84,18 @@ class _Tally:
         self.missing: list[str] = []
         self.failure: CacherError | None = None
         self._failures = 0
-        self._unsaid: tuple[str, CacherError] | None = None
+        self._unreported: tuple[str, CacherError] | None = None
         self._report = context.report
-        self._looked = absent is not None
+        self._was_looked_up = absent is not None
         self._absent = absent or frozenset()
 
     def add(self, key: str, error: CacherError | None) -> None:
-        """One answer of the store."""
+        """Count one answer of the store."""
         self.warn()
         if error is not None:
             self.failure = self.failure or error
             self._failures += 1
-            self._unsaid = key, error
+            self._unreported = key, error
         elif key in self._absent:
             self.missing.append(key)
             self._report.note(f"{key} was not there")
@@ -98,25 +104,25 @@ class _Tally:
             self.last = key
             if self._report.as_json:
                 self.keys.append(key)
-            self._report.note(f"deleted {key}" if self._looked else f"{key} is gone")
+            self._report.note(f"deleted {key}" if self._was_looked_up else f"{key} is gone")
 
     def text(self) -> str:
-        """What was deleted; of keys that nobody looked for, only that they are not there now."""
-        if self._looked:
+        """Say how much was deleted; of keys not looked up before, that they are not there now."""
+        if self._was_looked_up:
             return f"deleted {self.last if self.deleted == 1 else _counted(self.deleted)}"
         if self.deleted == 1:
             return f"{self.last} is not in the store now"
         return f"{self.deleted} keys are not in the store now"
 
     def warn(self) -> None:
-        """Report the last failure, unless it is the only answer: the closing error says it then."""
-        if self._unsaid:
-            key, error = self._unsaid
+        """Warn of the last failure. If it is the only answer, the closing error says it instead."""
+        if self._unreported:
+            key, error = self._unreported
             self._report.warn(f"{key} was not deleted: {error.message}")
-            self._unsaid = None
+            self._unreported = None
 
     def error(self) -> CacherError:
-        """The first failure, which speaks for all."""
+        """Return one error for all failures, of the first one's kind."""
         assert self.failure is not None  # noqa: S101 - the caller has looked
         whole = self._failures + self.deleted + len(self.missing)
         if whole == 1:
@@ -127,9 +133,9 @@ class _Tally:
 
 
 def _absent(context: Context, keys: list[str]) -> frozenset[str] | None:
-    """Those of a few keys that are not there; None where they are many, or nobody may look.
+    """Return those of a few keys that are not there; None where they are many, or it is refused.
 
-    A missing bucket is no matter here: deleting tells it.
+    A missing bucket is reported by the deletion.
     """
     if len(keys) > LOOKED_FOR:
         return None
@@ -143,11 +149,11 @@ def _is_there(context: Context, key: str, *, verify_bucket: bool = False) -> boo
     try:
         return context.store.head(key, verify_bucket=verify_bucket) is not None
     except IntegrityError:
-        return True  # damaged, and so there
+        return True  # damaged, so it is there
 
 
 def _once(keys: Iterable[str]) -> Iterator[str]:
-    """The keys without those that came before."""
+    """Yield each key once."""
     seen: set[str] = set()
     for key in keys:
         if key not in seen:
@@ -155,19 +161,18 @@ def _once(keys: Iterable[str]) -> Iterator[str]:
             yield key
 
 
-def _below(
-    context: Context, request: Removal, ask: Callable[[str], bool] | None
+def _keys_below(
+    context: Context, request: DeleteRequest, prefix: str, ask: Callable[[str], bool] | None
 ) -> Iterable[str] | None:
-    """The keys to delete; None if whoever was asked said no."""
-    prefix = request.prefix or ""
-    context.doubt_prefix(prefix)
+    """Return the keys to delete; None if the answer at the terminal was no."""
+    context.warn_of_prefix(prefix)
     if not prefix and ask is None and not request.dry_run:
         raise UsageError(
             "delete --prefix '' would delete everything",
             "is the variable that holds the prefix set? if everything is meant, run "
             "`cacher list | cut -f1 | cacher delete --stdin`",
         )
-    if request.dry_run or (request.confirmed and prefix):
+    if request.dry_run or (request.yes and prefix):
         return (entry.key for entry in context.store.list(prefix))
     if ask is None:
         raise UsageError(
@@ -205,3 +210,40 @@ def _not_there(keys: list[str], *, now: bool = False) -> str:
 
 def _counted(count: int) -> str:
     return f"{count} {'entry' if count == 1 else 'entries'}"
+
+
+def read_keys(fd: int, end: bytes, prefix: str) -> Iterator[str]:
+    """Yield the keys that `fd` gives, each ended by `end` and taken as it is; skip empty ones.
+
+    Never holds more than a chunk and a key. Raises `UsageError` for a key that is not legal under
+    `prefix`.
+    """
+    number = 0
+    rest = b""
+    while chunk := _read_chunk(fd):
+        *lines, rest = (rest + chunk).split(end)
+        for line in lines:
+            number += 1
+            if line:
+                yield _check_stdin_key(line, number, prefix)
+        if rest:
+            _check_stdin_key(rest, number + 1, prefix, whole=False)
+    if rest:
+        yield _check_stdin_key(rest, number + 1, prefix)
+
+
+def _read_chunk(fd: int) -> bytes:
+    try:
+        return os.read(fd, _CHUNK)
+    except OSError as error:
+        raise LocalError(f"cannot read stdin: {os_reason(error)}") from error
+
+
+def _check_stdin_key(line: bytes, number: int, prefix: str, *, whole: bool = True) -> str:
+    """Return the key in a line; of one that is not whole yet, check only the length."""
+    key = os.fsdecode(line)
+    try:
+        check_key(key if whole else "x" * len(line), prefix)
+    except UsageError as error:
+        raise UsageError(f"key {number} from stdin: {error.message}", error.hint) from error
+    return key

@@ -1,4 +1,4 @@
-"""`dir download`: an entry becomes a directory, all of it or nothing."""
+"""`dir download`: restore an entry as a directory, all of it or nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from cacher.archive.detect_format import HEAD_SIZE, require_zstd
 from cacher.archive.read_ahead import ReadAhead
 from cacher.archive.seal import Seal
 from cacher.archive.sealed_stream import SealedReader
-from cacher.commands import open_sealed_entry, protect_local_store
+from cacher.commands import check_paths, open_sealed_entry
 from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
 from cacher.commands.open_sealed_entry import OpenedEntry
+from cacher.commands.read_again import read_again
 from cacher.commands.requests import DirDownloadRequest
 from cacher.errors import IntegrityError, Miss, UsageError
 from cacher.fileio import read_full
@@ -24,30 +25,29 @@ from cacher.report import Progress, counted, size_text, unpacked_text
 from cacher.store.interface import Entry
 from cacher.tree.unpack import Unpacked, UnpackOptions, unpack
 
-KIND = "dir"
-
 UNSEALED_LIMIT = 100 * 1024**3
-"""Bytes that an entry may unpack to which does not tell how many it does."""
+"""Bytes that an entry without a seal may unpack to."""
 
-_SAY_AFTER, _LOOK_EVERY = 3.0, 0.1
-"""Seconds of waiting for another run before that is said, and between two looks."""
+_REPORT_AFTER, _POLL_INTERVAL = 3.0, 0.1
+"""Seconds of waiting for another run before that is reported, and between two tries."""
 
 
 DAMAGED = (
     "run it again; if it fails again, use another KEY, or delete the entry if it is certainly yours"
 )
-"""The hint for an entry that cannot be restored: it may be somebody else's object."""
+"""The hint for an entry that cannot be restored. It may be somebody else's object."""
 
 
 def dir_download(context: Context, request: DirDownloadRequest) -> CommandResult:
-    """The entry to DIR. Raises `Miss`, and whatever else makes DIR stay as it was."""
+    """Restore the entry in DIR. Raises `Miss`; DIR stays as it was after any error."""
     _check_directory(request.directory)
-    protect_local_store.refuse_directory(context, request.directory)
-    return open_sealed_entry.read_entry(request.key, DAMAGED, lambda: _restored(context, request))
+    check_paths.refuse_local_store_directory(context, request.directory)
+    with open_sealed_entry.naming_entry(request.key, DAMAGED):
+        return read_again(_restore, context, request)
 
 
 def _check_directory(directory: str) -> None:
-    """Refuse what can be no directory before anything is asked for, whatever comes of that."""
+    """Refuse a path that cannot be a directory, before the store is asked for anything."""
     if not directory:
         raise UsageError("DIR is an empty string", "is the variable set?")
     try:
@@ -56,18 +56,18 @@ def _check_directory(directory: str) -> None:
         return
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-            return  # should there be an entry, what writes it tells more
+            return  # if there is an entry, writing it fails with more to say
         is_directory = False
     if not is_directory:
-        place = directory
-        while place and not os.path.lexists(place):
-            place = os.path.dirname(place)
+        existing = directory
+        while existing and not os.path.lexists(existing):
+            existing = os.path.dirname(existing)
         raise UsageError(
-            f"{place or directory} is not a directory", "remove it, or name another DIR"
+            f"{existing or directory} is not a directory", "remove it, or name another DIR"
         )
 
 
-def _restored(context: Context, request: DirDownloadRequest) -> CommandResult:
+def _restore(context: Context, request: DirDownloadRequest) -> CommandResult:
     with context.report.progress(f"downloading {request.key}") as progress:
         reader = context.store.open(request.key, progress.add)
         if reader is None:
@@ -75,9 +75,9 @@ def _restored(context: Context, request: DirDownloadRequest) -> CommandResult:
             raise Miss(f"miss {request.key}")
         with reader:
             progress.total = reader.entry.size
-            opened = open_sealed_entry.open_entry(reader, KIND)
+            opened = open_sealed_entry.open_entry(reader, open_sealed_entry.DIR)
             limit = _limit(request, opened.seal)
-            turn = _Turn(context, request.directory)
+            turn = _WaitForTurn(context, request.directory)
             with Staging(request.directory, turn.wait, keep=context.local_directory) as staging:
                 staging.require(opened.seal.content if opened.seal else opened.entry.size)
                 unpacked = Unpacked()
@@ -94,29 +94,29 @@ def _restored(context: Context, request: DirDownloadRequest) -> CommandResult:
                     context.report.warn(
                         f"{request.key}: left out {staging.left_out}: DIR has the local store there"
                     )
-    return _outcome(context, request, opened.entry, unpacked, progress)
+    return _hit(context, request, opened.entry, unpacked, progress)
 
 
-class _Turn:
+class _WaitForTurn:
     """Waits for another run that restores into the same directory, and says so."""
 
     def __init__(self, context: Context, directory: str) -> None:
         self._context = context
         self._directory = directory
         self._start = context.report.monotonic()
-        self._is_said = False
+        self._is_reported = False
 
     def wait(self) -> None:
         """Wait a moment."""
         report = self._context.report
-        if not self._is_said and report.monotonic() - self._start >= _SAY_AFTER:
+        if not self._is_reported and report.monotonic() - self._start >= _REPORT_AFTER:
             report.say(f"waiting for another cacher that restores into {self._directory}")
-            self._is_said = True
-        self._context.pause(_LOOK_EVERY)
+            self._is_reported = True
+        self._context.pause(_POLL_INTERVAL)
 
 
 def _limit(request: DirDownloadRequest, seal: Seal | None) -> int:
-    """How many bytes of tar may come out of the entry."""
+    """Return how many bytes of tar may come out of the entry."""
     if request.max_unpacked is None:
         return seal.size if seal else UNSEALED_LIMIT
     if seal and seal.size > request.max_unpacked:
@@ -135,38 +135,38 @@ def _unpack(
     limit: int,
     unpacked: Unpacked,
 ) -> None:
-    """Unpack the entry into the directory `root`, and prove that it was all of it."""
+    """Unpack the entry into the directory `root`, and prove that all of it was read."""
     clock = context.report.monotonic
     start = clock()
-    choice = UnpackOptions(request.strip, request.only, request.keep_owner, limit)
+    options = UnpackOptions(request.strip, request.only, request.keep_owner, limit)
     with (
-        SealedReader(_Recognised(opened.read).readinto, clock) as stream,
+        SealedReader(_RequireZstd(opened.read).readinto, clock) as stream,
         ReadAhead(stream.readinto, opened.cancel, clock) as read_ahead,
     ):
-        unpack(read_ahead.next, root, choice, unpacked)
+        unpack(read_ahead.next, root, options, unpacked)
     open_sealed_entry.require_proof(opened, stream, unpacked.members, unpacked.size)
     seconds = clock() - start
     stages = open_sealed_entry.stages_of_reading(stream, read_ahead, "writing", seconds)
     open_sealed_entry.note_bottleneck(context.report, stages, seconds)
 
 
-class _Recognised:
-    """What is read, once its beginning is known to be that of a zstd stream."""
+class _RequireZstd:
+    """A reader whose first bytes must be those of a zstd stream."""
 
     def __init__(self, read: Callable[[memoryview], int]) -> None:
         self._read = read
-        self._is_known = False
+        self._is_checked = False
 
     def readinto(self, buffer: memoryview) -> int:
-        if self._is_known:
+        if self._is_checked:
             return self._read(buffer)
-        filled = read_full(self._read, buffer)
-        require_zstd(bytes(buffer[: min(filled, HEAD_SIZE)]))
-        self._is_known = True
-        return filled
+        count = read_full(self._read, buffer[:HEAD_SIZE])
+        require_zstd(bytes(buffer[:count]))
+        self._is_checked = True
+        return count
 
 
-def _outcome(
+def _hit(
     context: Context,
     request: DirDownloadRequest,
     entry: Entry,
@@ -194,7 +194,7 @@ def _outcome(
 
 
 def _nothing_left(request: DirDownloadRequest) -> UsageError:
-    """The error where the options leave nothing of the entry."""
+    """Return the error for options that leave nothing of the entry."""
     if not request.only:
         what = f"--strip {request.strip} leaves"
         hint = f"no path of the entry has more than {counted(request.strip, 'name')}; strip fewer"

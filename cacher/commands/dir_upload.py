@@ -1,4 +1,4 @@
-"""`dir upload`: a directory becomes an entry, tar in zstd, as it is read."""
+"""`dir upload`: store a directory as an entry, tar in zstd, while it is read."""
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ from contextlib import suppress
 
 from cacher.archive.sealed_stream import SealedWriter
 from cacher.archive.zstd import Compressor
-from cacher.commands import open_sealed_entry, protect_local_store
+from cacher.commands import check_paths, open_sealed_entry
 from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
 from cacher.commands.requests import DirUploadRequest
-from cacher.commands.unreadable import unreadable
 from cacher.errors import UsageError
-from cacher.report import Progress, counted, packed_text
+from cacher.report import counted, packed_text
 from cacher.store.interface import Entry
 from cacher.tree.pack import Packed, Selection, pack
 
-KIND = "dir"
-
 
 def dir_upload(context: Context, request: DirUploadRequest) -> CommandResult:
-    """DIR under KEY, unless there is an entry already: then nothing of DIR is read."""
+    """Store DIR under KEY, unless there is an entry already: then nothing of DIR is read."""
     _check_directory(request.directory)
-    protect_local_store.refuse_directory(context, request.directory)
+    check_paths.refuse_local_store_directory(context, request.directory)
     compressor = Compressor(request.level)
     existing = None if request.force else context.existing(request.key)
     if existing:
@@ -35,16 +32,21 @@ def dir_upload(context: Context, request: DirUploadRequest) -> CommandResult:
         )
     with (
         context.report.progress(f"uploading {request.key}") as progress,
-        context.store.create(request.key, open_sealed_entry.metadata(KIND), progress.add) as writer,
+        context.store.create(
+            request.key, open_sealed_entry.metadata(open_sealed_entry.DIR), progress.add
+        ) as writer,
         SealedWriter(writer, compressor, context.report.monotonic) as stream,
     ):
         packed = Packed()
         progress.files, progress.passed = packed.files, lambda: stream.size
         _pack(context, request, stream, packed)
         created = open_sealed_entry.created(context)
-        stream.finish(KIND, members=packed.members, content=packed.size, created=created)
+        stream.finish(
+            open_sealed_entry.DIR, members=packed.members, content=packed.size, created=created
+        )
         entry = writer.commit()
-    _tell(context, request, packed, stream, progress)
+    _warn_of_left_out(context, request, packed)
+    _note_bottleneck(context, stream, progress.seconds)
     return _stored(context, request, entry, packed, progress.seconds)
 
 
@@ -54,7 +56,7 @@ def _check_directory(directory: str) -> None:
     try:
         status = os.stat(directory)
     except OSError as error:
-        raise unreadable(directory, error) from error
+        raise check_paths.unreadable(directory, error) from error
     if not stat.S_ISDIR(status.st_mode):
         is_file = stat.S_ISREG(status.st_mode)
         raise UsageError(
@@ -64,7 +66,7 @@ def _check_directory(directory: str) -> None:
 
 
 def _identity(directory: str | None) -> tuple[int, int] | None:
-    """The device and inode of a directory; None if it is not there."""
+    """Return the device and inode of a directory; None if it is not there."""
     with suppress(OSError):
         if directory is not None:
             status = os.stat(directory)
@@ -92,13 +94,7 @@ def _pack(
     )
 
 
-def _tell(
-    context: Context,
-    request: DirUploadRequest,
-    packed: Packed,
-    stream: SealedWriter,
-    progress: Progress,
-) -> None:
+def _warn_of_left_out(context: Context, request: DirUploadRequest, packed: Packed) -> None:
     if packed.skipped:
         context.report.warn(f"{request.key}: left out {_special(packed.skipped)}")
     if packed.omitted_path:
@@ -112,9 +108,12 @@ def _tell(
         context.report.warn(
             f"{request.key}: {counted(packed.changed, 'file')} changed during packing"
         )
+
+
+def _note_bottleneck(context: Context, stream: SealedWriter, seconds: float) -> None:
     stages = {"compressing": stream.compressing, "storing": stream.storing}
-    stages["reading"] = progress.seconds - sum(stages.values())
-    open_sealed_entry.note_bottleneck(context.report, stages, progress.seconds)
+    stages["reading"] = seconds - sum(stages.values())
+    open_sealed_entry.note_bottleneck(context.report, stages, seconds)
 
 
 def _special(count: int) -> str:

@@ -1,11 +1,11 @@
-"""`download`: an entry becomes a file or goes to a stream, from the cache or else from a URL."""
+"""`download`: write an entry to a file or a stream, or on a miss what a URL has."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 
-from cacher.commands import output_file, protect_local_store
+from cacher.commands import check_paths, output_file
 from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
 from cacher.commands.output_file import Destination, FileDestination, SpooledDestination
@@ -18,92 +18,85 @@ from cacher.store.interface import Entry, Reader
 
 
 def download(context: Context, request: DownloadRequest) -> CommandResult:
-    """The entry to DEST; on a miss from the first URL that delivers, then stored for next time.
+    """Write the entry to DEST; on a miss, the file of the first URL that has it, and store that.
 
-    Raises `Miss`, and whatever else makes DEST stay as it was.
+    Raises `Miss`; DEST stays as it was after any error, unless it is a stream.
     """
-    streaming = output_file.is_stream(request.dest)
-    if not streaming:
+    to_stream = output_file.is_stream(request.dest)
+    if not to_stream:
         output_file.check(request.dest)
-        protect_local_store.refuse_file(context, request.dest)
+        check_paths.refuse_local_store_file(context, request.dest)
     if not request.urls:
-        outcome = _stream_hit(context, request) if streaming else _plain_hit(context, request)
-        if outcome is None:
+        if to_stream:
+            return _write_to_stream(context, request)
+        with FileDestination(request.dest) as output:
+            result = read_again(_write_to_file, context, request, output)
+        if result is None:
             raise Miss(f"miss {request.key}")
-        return outcome
+        return result
     # Loaded here, since a hit in a local store needs no HTTP.
     from cacher.commands import url_fallback
 
     url_fallback.check(request)
     # A stream cannot be taken back, so it gets nothing before all of it is there and proved.
-    with SpooledDestination(request.dest) if streaming else FileDestination(request.dest) as place:
-        usable = True
+    with SpooledDestination(request.dest) if to_stream else FileDestination(request.dest) as output:
+        is_usable = True
         try:
-            outcome = _hit(context, request, place)
-            if outcome:
-                return outcome
+            result = read_again(_write_to_file, context, request, output)
+            if result:
+                return result
         except IntegrityError as error:
             context.report.warn(f"{error.message}; fetching it from --url", error.hint)
         except (StoreError, AccessError) as error:
             context.report.warn(f"{error.message}; continuing without the cache", error.hint)
-            usable = False
-        return url_fallback.deliver(context, request, place, store_it=request.store_it and usable)
+            is_usable = False
+        store_it = request.store_it and is_usable
+        return url_fallback.fetch_and_store(context, request, output, store_it=store_it)
 
 
-def _plain_hit(context: Context, request: DownloadRequest) -> CommandResult | None:
-    with FileDestination(request.dest) as place:
-        return _hit(context, request, place)
+def _write_to_file(
+    context: Context, request: DownloadRequest, output: Destination
+) -> CommandResult | None:
+    """Write the entry to `output`; None if there is no entry.
 
-
-def _hit(context: Context, request: DownloadRequest, place: Destination) -> CommandResult | None:
-    """Deliver the entry to a file; None where there is none.
-
-    `place.fd` is empty again after a failure.
+    `output.fd` is empty again after an error.
     """
-
-    def read() -> CommandResult | None:
-        try:
-            return _saved(context, request, place)
-        except (IntegrityError, StoreError):
-            os.ftruncate(place.fd, 0)
-            raise
-
-    return read_again(read)
-
-
-def _saved(context: Context, request: DownloadRequest, place: Destination) -> CommandResult | None:
-    with context.report.progress(f"downloading {request.key}") as progress:
-        reader = context.store.open(request.key, progress.add)
-        if reader is None:
-            return None
-        with reader:
-            _expect(reader.entry, request.sha256)
-            progress.total = reader.entry.size
-            place.require(reader.entry.size)
-            sha256 = reader.save(place.fd)
-    if request.sha256 and sha256 != request.sha256:
-        raise _another(request.key, sha256, request.sha256)
-    place.publish()
-    return _outcome(context, request, reader.entry, sha256, progress)
+    try:
+        with context.report.progress(f"downloading {request.key}") as progress:
+            reader = context.store.open(request.key, progress.add)
+            if reader is None:
+                return None
+            with reader:
+                _check_recorded(reader.entry, request.sha256)
+                progress.total = reader.entry.size
+                output.require(reader.entry.size)
+                sha256 = reader.save(output.fd)
+        if request.sha256 and sha256 != request.sha256:
+            raise _another_file(request.key, sha256, request.sha256)
+        output.publish()
+    except (IntegrityError, StoreError):
+        os.ftruncate(output.fd, 0)
+        raise
+    return _hit(context, request, reader.entry, sha256, progress)
 
 
-def _stream_hit(context: Context, request: DownloadRequest) -> CommandResult:
-    """Deliver the entry to a stream as it arrives."""
+def _write_to_stream(context: Context, request: DownloadRequest) -> CommandResult:
+    """Write the entry to a stream as it arrives. Raises `Miss` if there is no entry."""
     with context.report.progress(f"downloading {request.key}") as progress:
         reader = context.store.open(request.key, progress.add)
         if reader is None:
             raise Miss(f"miss {request.key}")
         with reader:
-            _expect(reader.entry, request.sha256)
+            _check_recorded(reader.entry, request.sha256)
             progress.total = reader.entry.size
             sha256 = _copy(reader, request.dest)
     if request.sha256 and sha256 != request.sha256:
-        raise _another(request.key, sha256, request.sha256)
-    return _outcome(context, request, reader.entry, sha256, progress)
+        raise _another_file(request.key, sha256, request.sha256)
+    return _hit(context, request, reader.entry, sha256, progress)
 
 
 def _copy(reader: Reader, dest: str) -> str:
-    """Write the entry to a stream; its hex SHA-256."""
+    """Write the entry to a stream; return its hex SHA-256."""
     digest = hashlib.sha256(usedforsecurity=False)
     buffer = memoryview(bytearray(BUFFER_SIZE))
     target = output_file.open_stream(dest)
@@ -116,20 +109,20 @@ def _copy(reader: Reader, dest: str) -> str:
     return digest.hexdigest()
 
 
-def _expect(entry: Entry, sha256: str) -> None:
-    """Raises `IntegrityError` if the recorded digest already says that it is another file."""
+def _check_recorded(entry: Entry, sha256: str) -> None:
+    """Raise `IntegrityError` if the recorded digest is another than the expected one."""
     if sha256 and entry.sha256 and entry.sha256.lower() != sha256:
-        raise _another(entry.key, entry.sha256, sha256)
+        raise _another_file(entry.key, entry.sha256, sha256)
 
 
-def _another(key: str, found: str, expected: str) -> IntegrityError:
+def _another_file(key: str, found: str, expected: str) -> IntegrityError:
     return IntegrityError(
         f"{key} has SHA-256 {found}, expected {expected}",
         "check --sha256; if it is right, another file was stored under this key: use another KEY",
     )
 
 
-def _outcome(
+def _hit(
     context: Context, request: DownloadRequest, entry: Entry, sha256: str, progress: Progress
 ) -> CommandResult:
     seconds = progress.seconds

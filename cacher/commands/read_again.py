@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from cacher.errors import EntryChanged, IntegrityError
 
@@ -15,18 +15,21 @@ DAMAGES = 1
 a file system may give the bytes of one version with the metadata of another, and no request tells
 that from damage as surely as the bytes do."""
 
-_Read = TypeVar("_Read")
+_Result = TypeVar("_Result")
+_Arguments = ParamSpec("_Arguments")
 
 
-def read_again(read: Callable[[], _Read]) -> _Read:
-    """Return what `read` returns, which is called again after `EntryChanged` and `IntegrityError`.
+def read_again(
+    read: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+) -> _Result:
+    """Call `read`, and call it again after `EntryChanged` and `IntegrityError`; return its result.
 
     It must leave nothing behind when it fails.
     """
     changes = damages = 0
     while True:
         try:
-            return read()
+            return read(*args, **kwargs)
         except EntryChanged:
             changes += 1
             if changes > CHANGES:

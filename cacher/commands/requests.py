@@ -1,8 +1,12 @@
-"""What the commands that move entries are asked to do: their arguments, parsed and proved."""
+"""The arguments of the commands, parsed.
+
+A field has the name of the option that it comes from (`cli/arguments.py`), where its value is the
+same; `cli/dispatch.py` parses the others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
@@ -72,3 +76,27 @@ class DockerDownloadRequest(NamedTuple):
     urls: Sequence[str] = ()
     sha256: str = ""
     store_it: bool = True
+
+
+class ListRequest(NamedTuple):
+    """The arguments of `list`; without `sort` entries come in the store's order."""
+
+    below: str = ""
+    """The prefix of the keys to list."""
+
+    sort: str = ""
+    reverse: bool = False
+    root: bool = False
+    """Ignore the configured prefix."""
+
+    delimiter: bool = False
+    """Show keys with a slash behind `below` as the group that ends at the slash."""
+
+
+class DeleteRequest(NamedTuple):
+    """The arguments of `delete`: `keys`, or the prefix `below` of them."""
+
+    keys: Iterable[str] = ()
+    below: str | None = None
+    dry_run: bool = False
+    yes: bool = False

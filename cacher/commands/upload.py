@@ -1,4 +1,4 @@
-"""`upload`: a file or a stream becomes an entry, once."""
+"""`upload`: store a file or a stream as an entry, unless there is one already."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import stat
 from collections.abc import Iterator
 from typing import IO
 
-from cacher.commands import output_file
+from cacher.commands import check_paths, output_file
 from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
 from cacher.commands.requests import UploadRequest
-from cacher.commands.unreadable import unreadable
 from cacher.errors import IntegrityError, LocalError, UsageError, os_reason
 from cacher.fileio import BUFFER_SIZE, write_all_at
 from cacher.report import transfer_text
@@ -28,12 +27,12 @@ _MORE_SPACE = "set TMPDIR to a disk with more space; with --sha256 no temporary 
 
 
 def upload(context: Context, request: UploadRequest) -> CommandResult:
-    """FILE under KEY, unless there is an entry already."""
+    """Store FILE under KEY, unless there is an entry already."""
     with _open_source(request.file) as source:
         existing = None if request.force else context.existing(request.key)
         regular = _is_plain_file(source.fileno())
         if existing:
-            return _kept(context, request, existing, source.fileno(), regular=regular)
+            return _already_stored(context, request, existing, source.fileno(), regular=regular)
         if regular:
             return _put(context, request, SourceFile.of(source.fileno(), request.file))
         return _put_stream(context, request, source.fileno())
@@ -53,13 +52,13 @@ def _open_source(file: str) -> IO[bytes]:
     except OSError as error:
         if file == "-":
             raise LocalError(f"cannot read stdin: {os_reason(error)}") from error
-        raise unreadable(file, error) from error
+        raise check_paths.unreadable(file, error) from error
 
 
 def _is_plain_file(fd: int) -> bool:
-    """Whether `fd` is a file that can be read anywhere, and whose size is what is in it.
+    """Whether `fd` is a regular file at its beginning, whose size is right.
 
-    Not so are /proc's, which call themselves empty, and a stdin that was read from already.
+    Files in /proc have the size 0, and of a stdin a part may be read already.
     """
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or os.lseek(fd, 0, os.SEEK_CUR):
@@ -67,20 +66,20 @@ def _is_plain_file(fd: int) -> bool:
     try:
         return status.st_size > 0 or not os.pread(fd, 1, 0)
     except OSError:
-        return False  # reading it as a stream tells what is wrong
+        return False  # reading it as a stream gives the reason
 
 
 def _put(context: Context, request: UploadRequest, content: SourceFile) -> CommandResult:
     context.store.prepare(content)
     sha256 = content.sha256()
-    _expect_upload(request, sha256)
+    _check_sha256(request, sha256)
     with context.report.progress(f"uploading {request.key}", content.size) as progress:
         context.store.put(request.key, content, {SHA256: sha256}, progress.add)
     return _stored(context, request, content.size, sha256, progress.seconds)
 
 
 def _put_stream(context: Context, request: UploadRequest, fd: int) -> CommandResult:
-    """Store a stream. Its digest is recorded at the beginning, so it must be known by then."""
+    """Store a stream. Its digest is sent before its bytes, so it must be known first."""
     if request.sha256:
         return _put_known_stream(context, request, _chunks(fd), request.sha256)
     beginning = bytearray()
@@ -107,7 +106,7 @@ def _put_spooled(
 def _put_known_stream(
     context: Context, request: UploadRequest, chunks: Iterator[memoryview], sha256: str
 ) -> CommandResult:
-    """Store a stream whose digest is told beforehand: no temporary file is needed."""
+    """Store a stream whose digest is known before: no temporary file is needed."""
     digest = hashlib.sha256(usedforsecurity=False)
     size = 0
     with (
@@ -120,25 +119,24 @@ def _put_known_stream(
             digest.update(chunk)
             writer.write(chunk)
             size += len(chunk)
-        _expect_upload(request, digest.hexdigest())
+        _check_sha256(request, digest.hexdigest())
         writer.commit()
     return _stored(context, request, size, sha256, progress.seconds)
 
 
-def _kept(
+def _already_stored(
     context: Context, request: UploadRequest, existing: Entry, fd: int, *, regular: bool
 ) -> CommandResult:
-    """The entry that is there stays; a warning, if the file is another one."""
+    """Leave the entry that is there; warn if FILE has other bytes."""
     if regular:
         content = SourceFile.of(fd, request.file)
         size = content.size
-        same_size = size == existing.size
-        compared = same_size and existing.sha256
-        sha256 = content.sha256() if compared or request.sha256 else ""
+        is_compared = size == existing.size and existing.sha256
+        sha256 = content.sha256() if is_compared or request.sha256 else ""
     else:
         # Read to its end, so that the program that writes it does not fail.
         size, sha256 = _drain(fd)
-    _expect_upload(request, sha256)
+    _check_sha256(request, sha256)
     if size != existing.size:
         context.report.warn(
             f"{request.key} is stored already, with {existing.size} bytes instead of {size}; "
@@ -164,7 +162,7 @@ def _drain(fd: int) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _expect_upload(request: UploadRequest, sha256: str) -> None:
+def _check_sha256(request: UploadRequest, sha256: str) -> None:
     if request.sha256 and sha256 != request.sha256:
         name = "stdin" if request.file == "-" else request.file
         raise IntegrityError(
@@ -183,7 +181,7 @@ def _stored(
 
 
 def _chunks(fd: int) -> Iterator[memoryview]:
-    """A stream to its end, in views of one buffer: each is good until the next is asked for."""
+    """Yield a stream to its end, in views of one buffer: each is valid until the next."""
     buffer = memoryview(bytearray(BUFFER_SIZE))
     while True:
         try:

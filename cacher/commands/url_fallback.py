@@ -1,4 +1,4 @@
-"""What `download` does on a miss: deliver from a URL, then store it for next time."""
+"""The fallback of `download` on a miss: fetch from a URL, then store it for next time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
 from cacher.commands.output_file import Destination
 from cacher.commands.requests import DownloadRequest
-from cacher.commands.store_or_warn import store_or_warn
 from cacher.errors import CacherError, IntegrityError, LocalError, SourceError, TimedOut
 from cacher.http import fetch
 from cacher.http.redact_url import redacted
@@ -20,27 +19,27 @@ from cacher.store.source_file import SourceFile
 
 
 class _TooLarge(LocalError):
-    """An origin announces more bytes than this machine has room for."""
+    """An origin announces a file that this machine has no room for."""
 
 
 def check(request: DownloadRequest) -> None:
-    """Raises `UsageError` for URLs that cannot be fetched, before anything else happens."""
+    """Raise `UsageError` for URLs that cannot be fetched, before anything else happens."""
     for url in request.urls:
         fetch.check_url(url)
 
 
-def deliver(
-    context: Context, request: DownloadRequest, place: Destination, *, store_it: bool
+def fetch_and_store(
+    context: Context, request: DownloadRequest, output: Destination, *, store_it: bool
 ) -> CommandResult:
-    """Deliver from the first URL that has the file, then store it.
+    """Write the file of the first URL that has it, then store it.
 
     Raises `SourceError` if none has, `IntegrityError` if one has another file.
     """
     with context.report.progress(f"fetching {request.key}", waits_for="the origin") as progress:
-        url, fetched = _fetch(context, request, place, progress)
-    place.publish()
+        url, fetched = _fetch(context, request, output, progress)
+    output.publish()
     seconds = progress.seconds
-    stored = store_it and _store(context, request, place.fd, fetched)
+    stored = store_it and _store(context, request, output.fd, fetched)
     source = redacted(url)
     return CommandResult(
         "fetched",
@@ -52,23 +51,23 @@ def deliver(
 
 
 def _fetch(
-    context: Context, request: DownloadRequest, place: Destination, progress: Progress
+    context: Context, request: DownloadRequest, output: Destination, progress: Progress
 ) -> tuple[str, fetch.Fetched]:
-    """Return the URL that delivered, and the file; raise one error for all URLs if none did."""
+    """Return the first URL that has the file, and the file. Raises one error if none has it."""
     clocks = context.clocks()
     failures: list[CacherError] = []
     for url in request.urls:
         progress.add(-progress.count)
-        os.ftruncate(place.fd, 0)
+        os.ftruncate(output.fd, 0)
         try:
             return url, fetch.fetch(
                 url,
-                FileSink(place.fd),
+                FileSink(output.fd),
                 context.transport,
                 clocks,
                 sha256=request.sha256,
                 on_progress=progress.add,
-                on_size=partial(_sized, place, progress, url),
+                on_size=partial(_on_size, output, progress, url),
             )
         except (SourceError, IntegrityError, _TooLarge) as error:
             failures.append(error)
@@ -78,24 +77,24 @@ def _fetch(
             raise SourceError(
                 f"fetching {redacted(url)}: not done after {error.seconds:g} s (--timeout)"
             ) from error
-    raise _gravest(failures)
+    raise _worst_failure(failures)
 
 
-def _sized(place: Destination, progress: Progress, url: str, size: int) -> None:
-    """The file that is fetched has `size` bytes."""
+def _on_size(output: Destination, progress: Progress, url: str, size: int) -> None:
+    """Require space for a file of `size` bytes."""
     progress.total = size
     try:
-        place.require(size)
+        output.require(size)
     except LocalError as error:
-        # Another URL may have another file: this size may be nonsense.
+        # Another URL may have another file; this size may be wrong.
         raise _TooLarge(f"fetching {redacted(url)}: {error.message}", error.hint) from error
 
 
-def _gravest(failures: list[CacherError]) -> CacherError:
-    """One error for all URLs.
+def _worst_failure(failures: list[CacherError]) -> CacherError:
+    """Return one error for all URLs.
 
-    A wrong digest is graver news than a server that does not answer; a file that is too large
-    counts only if nothing else was found after it.
+    A wrong digest comes before a server that does not answer; a file that is too large counts only
+    if it is the last failure.
     """
     for error in failures:
         if isinstance(error, IntegrityError):
@@ -106,9 +105,9 @@ def _gravest(failures: list[CacherError]) -> CacherError:
 
 
 def _store(context: Context, request: DownloadRequest, fd: int, fetched: fetch.Fetched) -> bool:
-    """Store the delivered file; a failure is only a warning."""
+    """Store the fetched file; a failure is only a warning."""
     if not fetched.is_complete:
-        # A cut would be a hit for everybody, for good.
+        # A file that is cut off would be a hit for everybody, for ever.
         context.report.warn(
             "not stored for next time: the origin did not send the length, so the file may be cut "
             "off; --sha256 proves that it is whole"
@@ -120,4 +119,4 @@ def _store(context: Context, request: DownloadRequest, fd: int, fetched: fetch.F
         with context.report.progress(f"storing {request.key}", content.size) as progress:
             context.store.put(request.key, content, {SHA256: fetched.sha256}, progress.add)
 
-    return store_or_warn(context, store)
+    return context.store_or_warn(store)

@@ -96,7 +96,7 @@ class S3Store:
             metadata,
             jobs=self._jobs,
             on_progress=on_progress,
-            require_unchanged=content.unchanged,
+            require_unchanged=content.require_unchanged,
             sha256=metadata.get(SHA256, ""),
         )
         return Entry(key, content.size, etag=etag, metadata=dict(metadata))

@@ -25,7 +25,7 @@ class SourceFile(NamedTuple):
         status = os.fstat(fd)
         return cls(fd, status.st_size, name, (status.st_mtime_ns, status.st_ctime_ns))
 
-    def unchanged(self) -> None:
+    def require_unchanged(self) -> None:
         """Raises `LocalError` if the file was written to since."""
         status = os.fstat(self.fd)
         times = (status.st_mtime_ns, status.st_ctime_ns)
@@ -49,5 +49,5 @@ class SourceFile(NamedTuple):
                 break
             digest.update(window[:count])
             position += count
-        self.unchanged()
+        self.require_unchanged()
         return digest.hexdigest()

@@ -27,7 +27,7 @@ def test_a_file_that_changes_without_its_times(
         return digest
 
     monkeypatch.setattr(SourceFile, "sha256", then_changed)
-    monkeypatch.setattr(SourceFile, "unchanged", lambda _content: None)
+    monkeypatch.setattr(SourceFile, "require_unchanged", lambda _content: None)
     assert "changed while it was read" in cacher("upload", "k", "f").failed(7)
     assert place.keys() == place.leftovers() == []
 
@@ -39,7 +39,7 @@ def test_times_that_are_put_back(cacher: Run, bucket: BucketPlace) -> None:
     Path("f").write_bytes(b"new")
     os.utime("f", ns=(content.times_ns[0], content.times_ns[0]))
     with pytest.raises(Exception, match="changed while it was read"):
-        content.unchanged()
+        content.require_unchanged()
     os.close(fd)
 
 

@@ -260,7 +260,7 @@ class TestSwitches:
         def confuse(*_: object) -> None:
             raise RuntimeError("confused")
 
-        monkeypatch.setattr("cacher.commands.entries.exists", confuse)
+        monkeypatch.setattr("cacher.commands.exists.exists", confuse)
         ended = cacher("exists", "k")
         assert "a bug in cacher: RuntimeError: confused" in ended.failed(70)
         ended = cacher("exists", "k", "--debug")

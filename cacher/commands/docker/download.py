@@ -1,4 +1,4 @@
-"""`docker download` and `docker exists`: an entry's images into the engine, unless it has them."""
+"""`docker download`: load an entry's images unless the engine has them. And `docker exists`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cacher.commands.context import Context
 from cacher.commands.docker.image_record import ImageRecord
 from cacher.commands.docker.verify_loaded import AnotherImage, load, verify
 from cacher.commands.open_sealed_entry import OpenedEntry
+from cacher.commands.read_again import read_again
 from cacher.commands.requests import DockerDownloadRequest
 from cacher.docker import engine as docker
 from cacher.docker.engine import Engine
@@ -30,13 +31,14 @@ from cacher.errors import (
 from cacher.report import Progress, size_text, transfer_text
 from cacher.store.interface import Entry
 
-KIND = "image"
+_DAMAGED = "run it again; if it fails again, use another KEY"
+"""The hint for an entry that cannot be loaded."""
 
 
 def docker_download(context: Context, request: DockerDownloadRequest) -> CommandResult:
-    """The entry's images to the engine; on a miss from a URL or a registry, then stored.
+    """Load the entry's images; on a miss, get them from a URL or a registry, and store them.
 
-    Raises `Miss`, and whatever else keeps them from being there.
+    Raises `Miss` if there is no entry and no fallback.
     """
     if request.image is not None:
         check_name(request.image)
@@ -44,47 +46,49 @@ def docker_download(context: Context, request: DockerDownloadRequest) -> Command
         raise UsageError("--pull needs IMAGE", "cacher docker download KEY IMAGE --pull")
     engine = docker.find_engine(request.program, context.environ)
     if not request.pull and not request.urls:
-        outcome = _hit(context, request, engine)
-        if outcome is None:
+        result = _hit(context, request, engine)
+        if result is None:
             raise Miss(f"miss {request.key}")
-        return outcome
+        return result
     from cacher.commands.docker import fallback
 
     fallback.check(request)
-    usable, missed = True, False
+    is_usable, is_miss = True, False
     try:
-        outcome = _hit(context, request, engine)
-        if outcome:
-            return outcome
-        missed = True
+        result = _hit(context, request, engine)
+        if result:
+            return result
+        is_miss = True
     except (IntegrityError, AnotherImage) as error:
         context.report.warn(f"{error.message}; getting it again", error.hint)
     except (StoreError, AccessError) as error:
         context.report.warn(f"{error.message}; continuing without the cache", error.hint)
-        usable = False
+        is_usable = False
     except (SourceError, NewerFormat) as error:
         # The entry may be good: it is not replaced.
         context.report.warn(f"{error.message}; continuing without it", error.hint)
-        usable = False
+        is_usable = False
     engine.require()
-    lead = f"miss {request.key}, " if missed else f"{request.key}: "
-    return fallback.deliver(context, request, engine, lead, store_it=request.store_it and usable)
+    lead = f"miss {request.key}, " if is_miss else f"{request.key}: "
+    return fallback.fetch_or_pull(
+        context, request, engine, lead, store_it=request.store_it and is_usable
+    )
 
 
 def docker_exists(context: Context, key: str, image: str | None) -> CommandResult:
-    """Whether there is an entry, and whether `image` is in it. Raises `Miss` if certainly not."""
+    """Look for an entry, and for `image` in it. Raises `Miss` if it is certainly not there."""
     if image is not None:
         check_name(image)
     entry = context.store.head(key)
     if entry is None:
         raise Miss(f"miss {key}")
-    open_sealed_entry.check_kind(entry, KIND)
-    told = _record(entry)
-    if image is not None and told is None:
+    open_sealed_entry.check_kind(entry, open_sealed_entry.IMAGE)
+    recorded = _record(entry)
+    if image is not None and recorded is None:
         context.report.note(f"{key} does not record which images are in it")
-    if image is not None and told and not told.more and told.find(image) is None:
-        raise Miss(f"miss {key}: it holds {names_text(told.images)}, not {image}")
-    images = {name: f"sha256:{one.id}" for name, one in told.images.items()} if told else {}
+    if image is not None and recorded and not recorded.more and recorded.find(image) is None:
+        raise Miss(f"miss {key}: it holds {names_text(recorded.images)}, not {image}")
+    images = {name: f"sha256:{one.id}" for name, one in recorded.images.items()} if recorded else {}
     inside = f"{names_text(images)}; " if images else ""
     return CommandResult(
         "hit",
@@ -94,55 +98,56 @@ def docker_exists(context: Context, key: str, image: str | None) -> CommandResul
 
 
 def _hit(context: Context, request: DockerDownloadRequest, engine: Engine) -> CommandResult | None:
-    """See to it that the engine has what the entry has; None where there is no entry."""
+    """Load the entry unless the engine has its images; None where there is no entry."""
     if request.image is None:
         return _hit_of_all(context, request, engine)
     with engine.start_inspect([request.image]) as pending:
-        entry, told = _look_up(context, request)
+        entry, recorded = _look_up(context, request)
         if entry is None:
             return None
         found = pending.images()
-    if told and _has(told, [request.image], found):
+    if recorded and _has(recorded, [request.image], found):
         return _present(context, request, entry, [request.image])
-    return _read(context, request, engine)
+    return _load_entry(context, request, engine)
 
 
 def _hit_of_all(
     context: Context, request: DockerDownloadRequest, engine: Engine
 ) -> CommandResult | None:
-    entry, told = _look_up(context, request)
+    entry, recorded = _look_up(context, request)
     if entry is None:
         return None
-    if told is None or not told.images:
+    if recorded is None or not recorded.images:
         engine.require()
-        return _read(context, request, engine)
-    names = list(told.images)
-    if _has(told, names, engine.inspect(names)) and not told.more:
+        return _load_entry(context, request, engine)
+    names = list(recorded.images)
+    if _has(recorded, names, engine.inspect(names)) and not recorded.more:
         return _present(context, request, entry, names)
-    return _read(context, request, engine)
+    return _load_entry(context, request, engine)
 
 
 def _look_up(
     context: Context, request: DockerDownloadRequest
 ) -> tuple[Entry | None, ImageRecord | None]:
-    """The entry, if there is one, and what it tells of its images."""
+    """Return the entry, if there is one, and its record of images, if it has one."""
     entry = context.store.head(request.key)
     if entry is None:
         return None, None
-    open_sealed_entry.check_kind(entry, KIND)
-    told = _record(entry)
-    _require_inside(request, told)
-    return entry, told
+    open_sealed_entry.check_kind(entry, open_sealed_entry.IMAGE)
+    recorded = _record(entry)
+    _require_inside(request, recorded)
+    return entry, recorded
 
 
-def _read(context: Context, request: DockerDownloadRequest, engine: Engine) -> CommandResult | None:
-    hint = "run it again; if it fails again, use another KEY"
-    return open_sealed_entry.read_entry(
-        request.key, hint, lambda: _loaded(context, request, engine)
-    )
+def _load_entry(
+    context: Context, request: DockerDownloadRequest, engine: Engine
+) -> CommandResult | None:
+    """Load the entry into the engine and verify the images; None where there is no entry."""
+    with open_sealed_entry.naming_entry(request.key, _DAMAGED):
+        return read_again(_load_entry_once, context, request, engine)
 
 
-def _loaded(
+def _load_entry_once(
     context: Context, request: DockerDownloadRequest, engine: Engine
 ) -> CommandResult | None:
     doing = f"downloading {request.key}"
@@ -152,17 +157,17 @@ def _loaded(
             return None
         with reader:
             progress.total = reader.entry.size
-            opened = open_sealed_entry.open_entry(reader, KIND)
-            told = _record(opened.entry)
-            _require_inside(request, told)
-            passed, loaded = _load(context, engine, opened)
-    names = _names(request, told)
-    verify(engine, names, loaded, told)
-    return _outcome(context, request, opened.entry, passed, names or loaded, progress)
+            opened = open_sealed_entry.open_entry(reader, open_sealed_entry.IMAGE)
+            recorded = _record(opened.entry)
+            _require_inside(request, recorded)
+            stats, loaded = _load(context, engine, opened)
+    names = _names(request, recorded)
+    verify(engine, names, loaded, recorded)
+    return _loaded(context, request, opened.entry, stats, names or loaded, progress)
 
 
 def _load(context: Context, engine: Engine, opened: OpenedEntry) -> tuple[ArchiveStats, list[str]]:
-    """Load an entry, whose last bytes are given away only when all before were proved."""
+    """Load an entry. The engine gets its last bytes only after all of it was proved."""
     if opened.seal is None:
         # A shell may have used gzip, or nothing.
         with open_decompressed(opened.read, context.report.monotonic) as read:
@@ -174,44 +179,44 @@ def _load(context: Context, engine: Engine, opened: OpenedEntry) -> tuple[Archiv
         ReadAhead(stream.readinto, opened.cancel, clock, keep=WITHHELD_BUFFERS) as read_ahead,
         engine.load() as loading,
     ):
-        passed, rest = copy_to_engine(read_ahead.next, loading, opened.seal.size)
-        open_sealed_entry.require_proof(opened, stream, passed.members, passed.content)
+        stats, rest = copy_to_engine(read_ahead.next, loading, opened.seal.size)
+        open_sealed_entry.require_proof(opened, stream, stats.members, stats.content)
         loaded = loading.finish(rest)
     seconds = clock() - start
     stages = open_sealed_entry.stages_of_reading(stream, read_ahead, "loading", seconds)
     open_sealed_entry.note_bottleneck(context.report, stages, seconds)
-    return passed, loaded
+    return stats, loaded
 
 
-def _has(told: ImageRecord, names: Sequence[str], found: Sequence[Image | None]) -> bool:
+def _has(recorded: ImageRecord, names: Sequence[str], found: Sequence[Image | None]) -> bool:
     """Whether the engine has all of these images, as they were recorded."""
     for name, image in zip(names, found, strict=True):
-        expected = told.find(name)
+        expected = recorded.find(name)
         if image is None or expected is None or image.id != expected.id:
             return False
     return True
 
 
-def _names(request: DockerDownloadRequest, told: ImageRecord | None) -> list[str]:
-    """The images that are to be there afterwards, as far as that is known."""
+def _names(request: DockerDownloadRequest, recorded: ImageRecord | None) -> list[str]:
+    """Return the images to verify after loading, as far as they are known."""
     if request.image is not None:
         return [request.image]
-    return list(told.images) if told else []
+    return list(recorded.images) if recorded else []
 
 
 def _record(entry: Entry) -> ImageRecord | None:
     try:
         return ImageRecord.of(entry.metadata)
     except IntegrityError as error:
-        raise open_sealed_entry.about(entry.key, error, "") from error
+        raise open_sealed_entry.with_subject(entry.key, error, "") from error
 
 
-def _require_inside(request: DockerDownloadRequest, told: ImageRecord | None) -> None:
-    """Raises `AnotherImage` for an entry that certainly has no such image."""
-    if request.image is None or told is None or told.more or told.find(request.image):
+def _require_inside(request: DockerDownloadRequest, recorded: ImageRecord | None) -> None:
+    """Raise `AnotherImage` for an entry that certainly has no such image."""
+    if request.image is None or recorded is None or recorded.more or recorded.find(request.image):
         return
     raise AnotherImage(
-        f"{request.key} holds {names_text(told.images)}, not {request.image}",
+        f"{request.key} holds {names_text(recorded.images)}, not {request.image}",
         "name an image that it holds, or use another KEY, with the tag in it",
     )
 
@@ -228,11 +233,11 @@ def _present(
     )
 
 
-def _outcome(
+def _loaded(
     context: Context,
     request: DockerDownloadRequest,
     entry: Entry,
-    passed: ArchiveStats,
+    stats: ArchiveStats,
     names: Sequence[str],
     progress: Progress,
 ) -> CommandResult:
@@ -240,8 +245,8 @@ def _outcome(
     inside = names_text(names) or "no name"
     return CommandResult(
         "hit",
-        f"hit {request.key} ({inside}, {size_text(passed.content)}; "
+        f"hit {request.key} ({inside}, {size_text(stats.content)}; "
         f"{transfer_text(entry.size, seconds)})",
         entry_fields(context.store.name, request.key, entry.size, seconds, "")
-        | {"images": list(names), "unpacked": passed.content},
+        | {"images": list(names), "unpacked": stats.content},
     )

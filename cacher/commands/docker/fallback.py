@@ -1,4 +1,4 @@
-"""What `docker download` does on a miss: a URL or a registry delivers, then it is stored."""
+"""The fallback of `docker download` on a miss: fetch from a URL or pull, then store it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from cacher.commands.docker.upload import save
 from cacher.commands.docker.url_stream import UrlStream
 from cacher.commands.docker.verify_loaded import load, verify
 from cacher.commands.requests import DockerDownloadRequest
-from cacher.commands.store_or_warn import store_or_warn
 from cacher.docker.engine import Engine
 from cacher.docker.image_names import names_text
 from cacher.errors import CacherError, IntegrityError, SourceError, TimedOut
@@ -22,17 +21,17 @@ from cacher.report import Progress, transfer_text
 
 
 def check(request: DockerDownloadRequest) -> None:
-    """Raises `UsageError` for URLs that cannot be fetched, before anything else happens."""
+    """Raise `UsageError` for URLs that cannot be fetched, before anything else happens."""
     for url in request.urls:
         fetch.check_url(url)
 
 
-def deliver(
+def fetch_or_pull(
     context: Context, request: DockerDownloadRequest, engine: Engine, lead: str, *, store_it: bool
 ) -> CommandResult:
-    """From the first URL that has the image, or else the registry; then it is stored.
+    """Load the image from the first URL that has it, or else pull it; then store it.
 
-    `lead` begins what people are told. Raises `SourceError` if none has, `IntegrityError` if one
+    `lead` begins the messages. Raises `SourceError` if none has, `IntegrityError` if one
     has another archive.
     """
     failures: list[CacherError] = []
@@ -47,7 +46,7 @@ def deliver(
             raise _late(f"fetching {redacted(url)}", error) from error
     if request.pull and request.image is not None:
         return _pulled(context, request, engine, lead, request.image, store_it=store_it)
-    # A wrong digest is the graver news than a server that does not answer.
+    # A wrong digest comes before a server that does not answer.
     failures.sort(key=lambda error: not isinstance(error, IntegrityError))
     raise failures[0]
 
@@ -94,7 +93,7 @@ def _fetched(
         try:
             loaded = _load(context, request, engine, url, progress)
         except IntegrityError as error:
-            raise open_sealed_entry.about(
+            raise open_sealed_entry.with_subject(
                 source, error, "is it an archive as `docker save` makes it?"
             ) from error
     names = [request.image] if request.image else loaded
@@ -113,7 +112,7 @@ def _fetched(
 def _load(
     context: Context, request: DockerDownloadRequest, engine: Engine, url: str, progress: Progress
 ) -> list[str]:
-    """Load what is at a URL; its end is given away only when all of it was proved."""
+    """Load the archive at a URL. The engine gets its end only after all of it was proved."""
 
     def on_size(size: int) -> None:
         progress.total = size
@@ -130,11 +129,11 @@ def _load(
 def _store(
     context: Context, request: DockerDownloadRequest, engine: Engine, names: Sequence[str]
 ) -> bool:
-    """Store what was delivered; whatever goes wrong with that is only a warning."""
+    """Store the images; any failure of that is only a warning."""
     if not names:
         context.report.warn("not stored for next time: the loaded image has no name; give IMAGE")
         return False
-    return store_or_warn(context, lambda: save(context, request.key, engine, names))
+    return context.store_or_warn(lambda: save(context, request.key, engine, names))
 
 
 def _late(doing: str, error: TimedOut) -> SourceError:

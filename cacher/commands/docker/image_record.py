@@ -36,8 +36,8 @@ class ImageRecord(NamedTuple):
         if text is None:
             return None
         try:
-            told = [line.split(" ") for line in text.split(";") if line]
-            images = {name: _image(id_, layers) for name, id_, layers in told}
+            recorded = [line.split(" ") for line in text.split(";") if line]
+            images = {name: _image(id_, layers) for name, id_, layers in recorded}
             for name in images:
                 check_name(name)
             return cls(images, int(metadata.get(MORE, "0")))
@@ -68,10 +68,10 @@ class ImageRecord(NamedTuple):
 
 def record(names: Sequence[str], images: Sequence[Image]) -> ImageRecord:
     """A record of images that were asked for by these names."""
-    told = {}
+    recorded = {}
     for name, image in zip(names, images, strict=True):
-        told[exact_name(name, image)] = image
-    return ImageRecord(told)
+        recorded[exact_name(name, image)] = image
+    return ImageRecord(recorded)
 
 
 def _image(id_: str, layers: str) -> Image:

@@ -1,4 +1,4 @@
-"""`docker upload`: images become an entry, as the engine saves them."""
+"""`docker upload`: store images as an entry, as the engine saves them."""
 
 from __future__ import annotations
 
@@ -21,19 +21,17 @@ from cacher.errors import IntegrityError, SourceError, UsageError
 from cacher.report import size_text, transfer_text
 from cacher.store.interface import Entry
 
-KIND = "image"
-
 
 class Stored(NamedTuple):
-    """What was stored: the entry, its archive, and the seconds that it took."""
+    """A stored entry, its archive, and the seconds that storing took."""
 
     entry: Entry
-    passed: ArchiveStats
+    stats: ArchiveStats
     seconds: float
 
 
 def docker_upload(context: Context, request: DockerUploadRequest) -> CommandResult:
-    """The images under KEY, unless there is an entry already: then none is saved."""
+    """Store images under KEY, unless there is an entry already: then none is saved."""
     for name in request.images:
         check_name(name)
     compressor = Compressor(request.level)
@@ -52,15 +50,15 @@ def docker_upload(context: Context, request: DockerUploadRequest) -> CommandResu
     stored = store_images(context, request.key, engine, request.images, images, compressor)
     return CommandResult(
         "stored",
-        f"stored {request.key} ({names_text(request.images)}, {size_text(stored.passed.content)}; "
+        f"stored {request.key} ({names_text(request.images)}, {size_text(stored.stats.content)}; "
         f"{transfer_text(stored.entry.size, stored.seconds)})",
         entry_fields(context.store.name, request.key, stored.entry.size, stored.seconds, "")
-        | {"images": _ids(request.images, images), "unpacked": stored.passed.content},
+        | {"images": _ids(request.images, images), "unpacked": stored.stats.content},
     )
 
 
 def save(context: Context, key: str, engine: Engine, names: Sequence[str]) -> Stored:
-    """Save and store images that the engine has, whatever entry there is."""
+    """Save and store images that the engine has, in place of any entry."""
     images = _require(engine, names, engine.inspect(names))
     return store_images(context, key, engine, names, images, Compressor())
 
@@ -74,33 +72,38 @@ def store_images(
     compressor: Compressor,
 ) -> Stored:
     """Save images and store the archive. Nothing is stored unless all of it went well."""
-    told = open_sealed_entry.metadata(KIND) | image_record.record(names, images).metadata()
+    recorded = (
+        open_sealed_entry.metadata(open_sealed_entry.IMAGE)
+        | image_record.record(names, images).metadata()
+    )
     saved = [exact_name(*pair) for pair in zip(names, images, strict=True)]
     with (
         context.report.progress(f"uploading {key}", waits_for="docker or the store") as progress,
         engine.save(saved) as saving,  # first: it takes its time before the first byte
-        context.store.create(key, told, progress.add) as writer,
+        context.store.create(key, recorded, progress.add) as writer,
         SealedWriter(writer, compressor, context.report.monotonic) as stream,
     ):
         progress.passed = lambda: stream.size
-        passed = copy_from_engine(saving, stream.write)
+        stats = copy_from_engine(saving, stream.write)
         if engine.inspect(names) != list(images):
             raise SourceError(
                 f"{names_text(names)} changed while it was saved; nothing was stored",
                 "does something else build or pull it at the same time?",
             )
         created = open_sealed_entry.created(context)
-        stream.finish(KIND, members=passed.members, content=passed.content, created=created)
+        stream.finish(
+            open_sealed_entry.IMAGE, members=stats.members, content=stats.content, created=created
+        )
         entry = writer.commit()
     seconds = progress.seconds
     stages = {"compressing": stream.compressing, "storing": stream.storing}
     stages["saving"] = seconds - sum(stages.values())
     open_sealed_entry.note_bottleneck(context.report, stages, seconds)
-    return Stored(entry, passed, seconds)
+    return Stored(entry, stats, seconds)
 
 
 def _require(engine: Engine, names: Sequence[str], found: Sequence[Image | None]) -> list[Image]:
-    """The images that were found by these names, all of which must be there."""
+    """Return the images that were found by these names. Raises `SourceError` if one was not."""
     for name in names:
         if "@" in name:
             raise UsageError(
@@ -119,23 +122,23 @@ def _require(engine: Engine, names: Sequence[str], found: Sequence[Image | None]
 def _compare(
     context: Context, request: DockerUploadRequest, existing: Entry, images: Sequence[Image]
 ) -> None:
-    """Warn if the entry that stays is about other images."""
-    kind = existing.metadata.get(open_sealed_entry.KIND, KIND)
-    if kind != KIND:
+    """Warn if the entry that stays has other images."""
+    kind = existing.metadata.get(open_sealed_entry.KIND_NAME, open_sealed_entry.IMAGE)
+    if kind != open_sealed_entry.IMAGE:
         context.report.warn(f"{request.key} is stored already, as an entry of another kind: {kind}")
         return
-    version = existing.metadata.get(open_sealed_entry.FORMAT, open_sealed_entry.FORMATS[-1])
+    version = existing.metadata.get(open_sealed_entry.FORMAT_NAME, open_sealed_entry.FORMATS[-1])
     if version not in open_sealed_entry.FORMATS:
         context.report.warn(f"{request.key} is stored already, in format {version}, which is newer")
         return
     try:
-        told = ImageRecord.of(existing.metadata)
+        recorded = ImageRecord.of(existing.metadata)
     except IntegrityError as error:
         context.report.warn(f"{request.key}: {error.message}", error.hint)
         return
     for name, image in zip(request.images, images, strict=True):
-        found = told.find(name) if told else image
-        if found is None and not (told and told.more):
+        found = recorded.find(name) if recorded else image
+        if found is None and not (recorded and recorded.more):
             context.report.warn(f"{request.key} is stored already, without {name}")
         elif found is not None and found.id != image.id:
             context.report.warn(

@@ -11,9 +11,9 @@ from cacher.commands.doctor.checklist import (
     OK,
     WARN,
     Checklist,
-    Doubtful,
+    CheckWarning,
     Skipped,
-    canary_key,
+    test_entry_key,
 )
 from cacher.commands.doctor.network_checks import examine_network
 from cacher.errors import AccessError, Silent, StoreError
@@ -59,7 +59,7 @@ def examine_bucket(context: Context, checklist: Checklist) -> None:
     if isinstance(checklist.checks[-1].error, _NoBucket):
         return
     checklist.ask("list", lambda: _list(client, prefix))
-    _examine_writing(checklist, client, prefix + canary_key())
+    _examine_writing(checklist, client, prefix + test_entry_key())
     _diagnose_permissions(checklist)
 
 
@@ -78,7 +78,7 @@ def smoke(context: Context) -> str:
     except AccessError as error:
         refused.append(error)
     try:
-        _write(context, client, prefix + canary_key())
+        _write(context, client, prefix + test_entry_key())
     except AccessError as error:
         refused.append(error)
         if len(refused) == 2:
@@ -135,19 +135,19 @@ def _clock(client: Client) -> str:
     text = f"{skew:+.0f} s against the store"
     if abs(skew) >= _TOO_SKEWED:
         side = "ahead of" if skew > 0 else "behind"
-        raise Doubtful(
+        raise CheckWarning(
             f"this machine's clock is {abs(skew):.0f} s {side} the store's: set it; until then "
             "requests are signed with the store's time"
         )
     if abs(skew) >= _SKEW:
-        raise Doubtful(f"{text}; most stores refuse a clock that is 15 minutes off")
+        raise CheckWarning(f"{text}; most stores refuse a clock that is 15 minutes off")
     return text
 
 
 def _region(context: Context, client: Client, assumed: str, checklist: Checklist) -> str:
     """The region that requests are signed for, if the store accepts one that is."""
     request = context.settings.region
-    told = _told_region(client)
+    reported = _reported_region(client)
     # A refusal tells the region that is wanted; a name that it merely has may be another (Ceph).
     region = client.session.region
     source = context.settings.sources["region"]
@@ -161,14 +161,14 @@ def _region(context: Context, client: Client, assumed: str, checklist: Checklist
         )
     if region != assumed:
         return f"{region} (learned from the store)"
-    if told is None and not _accepts(client):
+    if reported is None and not _accepts(client):
         raise Skipped(f"{region}; the store accepted no request that could prove it")
-    if told and told != region:
-        return f"{region} (the store accepts it; its own is {told})"
+    if reported and reported != region:
+        return f"{region} (the store accepts it; its own is {reported})"
     return region if request else f"{region} (not set; the store accepts it)"
 
 
-def _told_region(client: Client) -> str | None:
+def _reported_region(client: Client) -> str | None:
     """What the store says; None if it does not: not every key may ask, nor every store answers."""
     try:
         return client.location()

@@ -15,7 +15,7 @@ class Skipped(Exception):
     """A check makes no sense after what failed before; says why."""
 
 
-class Doubtful(Exception):
+class CheckWarning(Exception):
     """A check went well, but with something that deserves a warning; says what."""
 
 
@@ -80,7 +80,7 @@ def _checked(name: str, look: Callable[[], str]) -> Check:
         return Check(name, OK, look())
     except Skipped as skipped:
         return Check(name, SKIP, str(skipped))
-    except Doubtful as doubt:
+    except CheckWarning as doubt:
         return Check(name, WARN, str(doubt))
     except CacherError as error:
         return Check(name, FAIL, error.message, error)
@@ -89,6 +89,6 @@ def _checked(name: str, look: Callable[[], str]) -> Check:
         return Check(name, FAIL, local.message, local)
 
 
-def canary_key() -> str:
+def test_entry_key() -> str:
     """A key that nobody else uses."""
     return f"cacher-doctor-{os.urandom(8).hex()}"

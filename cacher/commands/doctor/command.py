@@ -12,7 +12,7 @@ from typing import Any
 
 from cacher.commands.command_result import CommandResult
 from cacher.commands.context import Context
-from cacher.commands.doctor.checklist import FAIL, WARN, Check, Checklist, Skipped, canary_key
+from cacher.commands.doctor.checklist import FAIL, WARN, Check, Checklist, Skipped, test_entry_key
 from cacher.errors import (
     AccessError,
     CacherError,
@@ -28,7 +28,7 @@ from cacher.settings import environment
 from cacher.settings.config import Settings
 from cacher.store.local.paths import StorePaths
 
-_CANARY = b"\n"
+_TEST_BYTES = b"\n"
 
 
 def doctor(context: Context) -> CommandResult:
@@ -106,7 +106,7 @@ def examine_directory(context: Context, checklist: Checklist) -> None:
     checklist.run("directory", lambda: _directory(context))
     if not _has_store(context.settings.directory):
         return
-    key = canary_key()
+    key = test_entry_key()
 
     def if_written(look: Callable[[Context, str], str]) -> str:
         if checklist.failed("write"):
@@ -158,7 +158,7 @@ def _require_creatable(directory: str) -> None:
 
 def _write(context: Context, key: str) -> str:
     with context.store.create(key, {}) as writer:
-        writer.write(_CANARY)
+        writer.write(_TEST_BYTES)
         writer.commit()
     return "a test entry was written"
 
@@ -174,7 +174,7 @@ def _read(context: Context, key: str) -> str:
         raise StoreError("what was just written is not there")
     with reader:
         buffer = bytearray(16)
-        if buffer[: reader.readinto(memoryview(buffer))] != _CANARY:
+        if buffer[: reader.readinto(memoryview(buffer))] != _TEST_BYTES:
             raise IntegrityError("what was read is not what was written")
     return "it was read back"
 

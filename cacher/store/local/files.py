@@ -31,7 +31,7 @@ _LIMITED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG})
 """What is said where a limit of this machine or process is reached, whatever the store."""
 
 
-def local_fault(error: OSError, doing: str) -> LocalError:
+def local_error(error: OSError, doing: str) -> LocalError:
     """What `error` means on this machine's own side, while `doing` (an infinitive)."""
     reason = os_reason(error)
     if error.errno in _NO_SPACE:
@@ -39,10 +39,10 @@ def local_fault(error: OSError, doing: str) -> LocalError:
     return LocalError(f"could not {doing}: {reason}")
 
 
-def store_fault(error: OSError, doing: str) -> CacherError:
+def store_error(error: OSError, doing: str) -> CacherError:
     """What `error` means in the store's directory, while `doing` (an infinitive)."""
     if error.errno in _NO_SPACE or error.errno in _LIMITED:
-        return local_fault(error, doing)
+        return local_error(error, doing)
     reason = os_reason(error)
     if error.errno == errno.EROFS:
         return AccessError(
@@ -56,12 +56,12 @@ def store_fault(error: OSError, doing: str) -> CacherError:
 
 
 @contextlib.contextmanager
-def at_store(doing: str) -> Iterator[None]:
+def translate_store_errors(doing: str) -> Iterator[None]:
     """The door at which an `OSError` in the store's directory becomes one of ours."""
     try:
         yield
     except OSError as error:
-        raise store_fault(error, doing) from error
+        raise store_error(error, doing) from error
 
 
 @contextlib.contextmanager
@@ -204,14 +204,14 @@ def remove_empty_parents(path: bytes, top: bytes) -> None:
         directory = os.path.dirname(directory)
 
 
-class End(NamedTuple):
-    """One end of a copy: an open file, and what a failure on its side means."""
+class CopySide(NamedTuple):
+    """One side of a copy: an open file, and the error to raise for a failure on this side."""
 
     fd: int
-    fault: Callable[[OSError], CacherError]
+    to_error: Callable[[OSError], CacherError]
 
 
-def copy(source: End, target: End, size: int) -> Iterator[int]:
+def copy(source: CopySide, target: CopySide, size: int) -> Iterator[int]:
     """Copy the bytes [0, size), yielding the byte count of each piece once it is in `target`.
 
     Ends early where the source does. Neither file's position moves.
@@ -227,13 +227,13 @@ def copy(source: End, target: End, size: int) -> Iterator[int]:
         try:
             count = os.preadv(source.fd, [buffer[: size - done]], done)
         except OSError as error:
-            raise source.fault(error) from error
+            raise source.to_error(error) from error
         if not count:
             return
         try:
             write_all_at(target.fd, buffer[:count], done)
         except OSError as error:
-            raise target.fault(error) from error
+            raise target.to_error(error) from error
         done += count
         yield count
 

@@ -19,14 +19,14 @@ from cacher.errors import CacherError, IntegrityError, LocalError
 from cacher.fileio import OnProgress, ignore_progress
 from cacher.store.interface import SHA256, Deletion, Entry
 from cacher.store.local.files import (
-    End,
-    at_store,
+    CopySide,
     copy,
     exclusive,
-    local_fault,
+    local_error,
     remove_empty_parents,
     shared,
-    store_fault,
+    store_error,
+    translate_store_errors,
 )
 from cacher.store.local.listing import walk
 from cacher.store.local.paths import StorePaths
@@ -49,14 +49,14 @@ class LocalStore:
     """
 
     def __init__(self, root: str, prefix: str = "") -> None:
-        self._layout = StorePaths(root, prefix)
+        self._paths = StorePaths(root, prefix)
         self.left_out: list[str] = []
         """Directories that listings left out, since they may not be read."""
 
     @property
     def name(self) -> str:
         """The directory under which the keys are."""
-        return self._layout.name
+        return self._paths.name
 
     def head(self, key: str, *, verify_bucket: bool = True) -> Entry | None:  # noqa: ARG002
         """The entry, or None where there is none: always for sure.
@@ -82,7 +82,7 @@ class LocalStore:
         self, key: str, metadata: Mapping[str, str], on_progress: OnProgress = ignore_progress
     ) -> LocalWriter:
         """A writer for a stream whose length is not known."""
-        return LocalWriter(self._layout, key, metadata, on_progress)
+        return LocalWriter(self._paths, key, metadata, on_progress)
 
     def prepare(self, content: SourceFile) -> None:
         """Nothing to prepare."""
@@ -99,11 +99,13 @@ class LocalStore:
         Raises `LocalError` when the file changes meanwhile.
         """
         with self.create(key, metadata, on_progress) as writer:
-            source = End(content.fd, lambda error: local_fault(error, f"read {content.name}"))
-            target = End(writer.fd, lambda error: store_fault(error, f"store {key} in {self.name}"))
+            source = CopySide(content.fd, lambda error: local_error(error, f"read {content.name}"))
+            target = CopySide(
+                writer.fd, lambda error: store_error(error, f"store {key} in {self.name}")
+            )
             for count in copy(source, target, content.size):
-                writer.filled(count)
-            content.unchanged()
+                writer.add_written(count)
+            content.require_unchanged()
             recorded = metadata.get(SHA256, "")
             if recorded and SourceFile.of(writer.fd, content.name).sha256() != recorded:
                 # Written to through a mapping, or its times were put back.
@@ -113,12 +115,12 @@ class LocalStore:
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """Entries whose key begins with `prefix`, in UTF-8 byte order of the keys."""
         try:
-            wanted = self._layout.prefix + prefix.encode()
+            wanted = self._paths.prefix + prefix.encode()
         except UnicodeEncodeError:
             return
-        with at_store(f"list {self.name}"):
-            for path, status in walk(self._layout.root, wanted, self._leave_out):
-                yield entry_of(self._layout.key(path), status, {})
+        with translate_store_errors(f"list {self.name}"):
+            for path, status in walk(self._paths.root, wanted, self._leave_out):
+                yield entry_of(self._paths.key(path), status, {})
 
     def delete(self, keys: Iterable[str]) -> Iterator[Deletion]:
         """Remove entries, and the directories that get empty; one answer a key, in their order."""
@@ -134,12 +136,12 @@ class LocalStore:
         """Nothing to close: each operation lets go of what it took."""
 
     def _leave_out(self, path: bytes) -> None:
-        self.left_out.append(self._layout.key(path))
+        self.left_out.append(self._paths.key(path))
 
     def _open(self, key: str) -> tuple[int, Entry] | None:
         """An open file and the entry it is of, which belong together."""
-        data_path, meta_path = self._layout.data(key), self._layout.meta(key)
-        with at_store(f"read {key} in {self.name}"), shared(self._layout.lock):
+        data_path, meta_path = self._paths.data(key), self._paths.meta(key)
+        with translate_store_errors(f"read {key} in {self.name}"), shared(self._paths.lock):
             while (fd := _open_regular(data_path)) is not None:
                 try:
                     status = os.fstat(fd)
@@ -155,17 +157,17 @@ class LocalStore:
         return None
 
     def _delete(self, key: str) -> None:
-        layout = self._layout
-        data_path, meta_path = layout.data(key), layout.meta(key)
-        with at_store(f"delete {key} in {self.name}"):
+        paths = self._paths
+        data_path, meta_path = paths.data(key), paths.meta(key)
+        with translate_store_errors(f"delete {key} in {self.name}"):
             # Deleting what is not there must not need the right to write, nor make a directory.
             if not _is_regular(data_path) and not _is_regular(meta_path):
                 return
-            with exclusive(layout.lock):
+            with exclusive(paths.lock):
                 _unlink_regular(meta_path)
                 _unlink_regular(data_path)
-                remove_empty_parents(data_path, layout.data_top)
-                remove_empty_parents(meta_path, layout.meta_top)
+                remove_empty_parents(data_path, paths.data_top)
+                remove_empty_parents(meta_path, paths.meta_top)
 
 
 class _LocalSource:
@@ -184,7 +186,7 @@ class _LocalSource:
         room = buffer[: self.size - self._position]
         if not room:
             return 0
-        with at_store(self._doing):
+        with translate_store_errors(self._doing):
             count = os.preadv(self._fd, [room], self._position)
         self._position += count
         self._on_progress(count)
@@ -192,12 +194,12 @@ class _LocalSource:
 
     def tail(self, count: int) -> bytes:
         start = max(self.size - count, 0)
-        with at_store(self._doing):
+        with translate_store_errors(self._doing):
             return os.pread(self._fd, self.size - start, start)
 
     def save(self, fd: int, on_written: Callable[[int], None]) -> int:
-        source = End(self._fd, lambda error: store_fault(error, self._doing))
-        target = End(fd, lambda error: local_fault(error, self._saving))
+        source = CopySide(self._fd, lambda error: store_error(error, self._doing))
+        target = CopySide(fd, lambda error: local_error(error, self._saving))
         done = 0
         for count in copy(source, target, self.size):
             done += count

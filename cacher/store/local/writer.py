@@ -17,11 +17,11 @@ from cacher.fileio import OnProgress, ignore_progress, write_all_at
 from cacher.store.interface import Data, Entry
 from cacher.store.local.files import (
     TemporaryFile,
-    at_store,
     exclusive,
     make_directories,
     remove_empty_parents,
     sweep,
+    translate_store_errors,
 )
 from cacher.store.local.listing import walk
 from cacher.store.local.paths import StorePaths
@@ -38,23 +38,23 @@ class LocalWriter:
 
     def __init__(
         self,
-        layout: StorePaths,
+        paths: StorePaths,
         key: str,
         metadata: Mapping[str, str],
         on_progress: OnProgress = ignore_progress,
     ) -> None:
-        self._layout = layout
+        self._paths = paths
         self._key = key
         self._metadata = dict(metadata)
         self._on_progress = on_progress
         self._size = 0
-        self._doing = f"store {key} in {layout.name}"
-        with at_store(self._doing):
-            _refuse_conflict(layout, key)
-            self._temporary = TemporaryFile(layout.tmp)
+        self._doing = f"store {key} in {paths.name}"
+        with translate_store_errors(self._doing):
+            _refuse_conflict(paths, key)
+            self._temporary = TemporaryFile(paths.tmp)
         self._live = True
         try:
-            sweep(layout.tmp, self._temporary)
+            sweep(paths.tmp, self._temporary)
         except BaseException:
             self.close()
             raise
@@ -69,14 +69,14 @@ class LocalWriter:
         self._require_live()
         view = memoryview(data).cast("B")
         try:
-            with at_store(self._doing):
+            with translate_store_errors(self._doing):
                 write_all_at(self.fd, view, self._size)
         except BaseException:
             self.close()
             raise
-        self.filled(view.nbytes)
+        self.add_written(view.nbytes)
 
-    def filled(self, count: int) -> None:
+    def add_written(self, count: int) -> None:
         """Account for `count` more bytes written to `fd`."""
         self._size += count
         self._on_progress(count)
@@ -85,9 +85,12 @@ class LocalWriter:
         """Publish the entry and its metadata. Without it, and after an error, nothing is left."""
         self._require_live()
         try:
-            with at_store(self._doing), contextlib.closing(TemporaryFile(self._layout.tmp)) as meta:
+            with (
+                translate_store_errors(self._doing),
+                contextlib.closing(TemporaryFile(self._paths.tmp)) as meta,
+            ):
                 write_all_at(meta.fd, self._metadata_file(), 0)
-                with exclusive(self._layout.lock):
+                with exclusive(self._paths.lock):
                     return self._publish(meta)
         finally:
             self.close()
@@ -117,9 +120,9 @@ class LocalWriter:
         Old metadata goes first and new metadata comes last: wherever a crash cuts this, there may
         be an entry that nobody can check, but none with another entry's digest.
         """
-        layout, data = self._layout, self._temporary
-        data_path, meta_path = layout.data(self._key), layout.meta(self._key)
-        _refuse_conflict(layout, self._key)
+        paths, data = self._paths, self._temporary
+        data_path, meta_path = paths.data(self._key), paths.meta(self._key)
+        _refuse_conflict(paths, self._key)
         try:
             os.makedirs(os.path.dirname(data_path), exist_ok=True)
             make_directories(os.path.dirname(meta_path))
@@ -131,8 +134,8 @@ class LocalWriter:
             if data.moved:
                 with contextlib.suppress(OSError):
                     os.unlink(data_path)
-            remove_empty_parents(data_path, layout.data_top)
-            remove_empty_parents(meta_path, layout.meta_top)
+            remove_empty_parents(data_path, paths.data_top)
+            remove_empty_parents(meta_path, paths.meta_top)
             raise
         return entry_of(self._key, os.fstat(data.fd), self._metadata)
 
@@ -148,30 +151,30 @@ def entry_of(key: str, status: os.stat_result, metadata: Mapping[str, str]) -> E
     )
 
 
-def _refuse_conflict(layout: StorePaths, key: str) -> None:
+def _refuse_conflict(paths: StorePaths, key: str) -> None:
     """Refuse `a/b` where there is an entry `a`, and `a` where there is `a/b`.
 
     S3 holds both; a directory cannot. An empty directory under the entry's name is removed.
     """
-    *parents, last = layout.segments(key)
+    *parents, last = paths.segments(key)
     above = b""
     for name in parents:
         above += name
-        if not _is_directory(os.path.join(layout.root, above), missing=True):
-            _refuse(layout, key, above)
+        if not _is_directory(os.path.join(paths.root, above), missing=True):
+            _refuse(paths, key, above)
         above += b"/"
-    path = os.path.join(layout.root, above + last)
+    path = os.path.join(paths.root, above + last)
     if _is_directory(path, missing=False):
         try:
             os.rmdir(path)
         except OSError:
-            inside, _ = next(walk(layout.root, above + last + b"/"), (above + last + b"/", None))
-            _refuse(layout, key, inside)
+            inside, _ = next(walk(paths.root, above + last + b"/"), (above + last + b"/", None))
+            _refuse(paths, key, inside)
 
 
-def _refuse(layout: StorePaths, key: str, blocker: bytes) -> None:
+def _refuse(paths: StorePaths, key: str, blocker: bytes) -> None:
     raise UsageError(
-        f"{key} cannot be stored: {layout.key(blocker)} is in the way",
+        f"{key} cannot be stored: {paths.key(blocker)} is in the way",
         "a store in a directory cannot hold an entry under the name of another",
     )
 

@@ -1,0 +1,21 @@
+"""`exists`: whether there is an entry."""
+
+from __future__ import annotations
+
+from cacher.commands.command_result import CommandResult, listed_fields
+from cacher.commands.context import Context
+from cacher.errors import Miss
+from cacher.report import size_text
+
+
+def exists(context: Context, key: str) -> CommandResult:
+    """Look for an entry. Raises `Miss` if there is certainly none."""
+    with context.report.wait(f"looking for {key}"):
+        entry = context.store.head(key)
+    if entry is None:
+        raise Miss(f"miss {key}")
+    return CommandResult(
+        "hit",
+        f"hit {key} ({size_text(entry.size)})",
+        {"store": context.store.name} | listed_fields(entry) | {"sha256": entry.sha256 or None},
+    )
