@@ -1,4 +1,4 @@
-"""`init`: write the config file, once it is known to work."""
+"""`init`: write the config file, after a check that it works."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _UNWRITTEN = ("default", "SSL_CERT_FILE")
 
 
 def init(context: Context, *, check: bool) -> CommandResult:
-    """Write the settings in force, wherever they came from; none that does not work is written.
+    """Write the settings in force to the config file, if the check of the store succeeds.
 
-    Without an endpoint from anywhere it is the local store's. Raises what the check raises.
+    Without an endpoint, that of the local store is written. Raises the errors of the check.
     """
     path, _ = config.config_path(context.config_file, context.environ)
     if not path:
@@ -47,7 +47,7 @@ def init(context: Context, *, check: bool) -> CommandResult:
 
 
 def _written(context: Context, file: Mapping[str, str], path: str) -> dict[str, str]:
-    """The settings to write. Raises `UsageError` for the name of a file that is not there."""
+    """Return the settings to write. Raises `UsageError` for a file that is not there."""
     values, sources = config.gather(context.flags, context.environ, file, path)
     written = {
         name: value
@@ -67,7 +67,7 @@ def _written(context: Context, file: Mapping[str, str], path: str) -> dict[str, 
 
 
 def _check(context: Context, settings: Settings) -> str:
-    """The smoke test; the region that the store wants in place of the one that was assumed."""
+    """Test the store; return its region if it is not the one that was assumed, or empty."""
     try:
         if settings.is_local:
             checklist = Checklist(lambda _check: None)

@@ -1,7 +1,7 @@
-"""DEST: a file that appears whole or not at all, or a stream.
+"""The output of `download`: a file that appears whole or not at all, or a stream.
 
-Knows the file system; must not know where the bytes come from. Everything is first written to a
-temporary file: beside a file, so that a rename publishes it, or unnamed, for a stream.
+Knows the file system; must not know where the bytes come from. A file is written under a temporary
+name beside it, and renamed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from cacher.fileio import (
 )
 
 _ATTEMPTS = 100
-"""Names tried. Only another run that takes each of ours for a leftover makes the next needed."""
+"""Temporary names to try. One fails only if another run removes it as stale at once."""
 
 _OPEN_ALREADY = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
 class Destination(Protocol):
-    """A place for bytes: fill the regular file `fd`, then `publish`."""
+    """An output: fill the regular file `fd`, then `publish`."""
 
     @property
     def fd(self) -> int:
@@ -38,15 +38,15 @@ class Destination(Protocol):
         ...
 
     def require(self, size: int) -> None:
-        """Raises `LocalError` if `size` bytes cannot fit."""
+        """Raise `LocalError` if there is no room for `size` bytes."""
         ...
 
     def publish(self) -> None:
-        """Make what is in `fd` the destination's content, all at once."""
+        """Make the bytes in `fd` the content of the destination."""
         ...
 
     def close(self) -> None:
-        """Without a `publish` before: leave everything as it was."""
+        """Remove temporary files. Without a `publish` before, everything is as it was."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -55,7 +55,7 @@ class Destination(Protocol):
 
 
 def is_stream(dest: str) -> bool:
-    """Whether bytes are to be written to what is there: `-`, a device, a FIFO.
+    """Whether `dest` is written to as it is, and not replaced: `-`, a device, a FIFO.
 
     A rename would replace `/dev/null` or `/dev/stdout` themselves.
     """
@@ -69,9 +69,9 @@ def is_stream(dest: str) -> bool:
 
 
 def open_stream(dest: str) -> int:
-    """A descriptor to write the stream `dest` to, which the caller closes."""
+    """Open the stream `dest` for writing; the caller closes the descriptor."""
     try:
-        # Opening /dev/stdout anew would begin at its front again, over what it holds.
+        # To open /dev/stdout again would write from its beginning, over its content.
         fd = _descriptor(dest)
         return os.open(dest, os.O_WRONLY) if fd is None else os.dup(fd)
     except OSError as error:
@@ -79,13 +79,13 @@ def open_stream(dest: str) -> int:
 
 
 def _descriptor(dest: str) -> int | None:
-    """The number of an open descriptor that `dest` is a name of."""
+    """Return the number of the open descriptor that `dest` names; None for other names."""
     number = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d{1,9})", dest)
     return int(number[1]) if number else _OPEN_ALREADY.get(dest)
 
 
 def check(dest: str) -> None:
-    """Raises `UsageError` for a destination that cannot be, before anything is transferred."""
+    """Raise `UsageError` for a name that cannot be a file, before anything is transferred."""
     if not dest:
         raise UsageError("DEST is an empty string", "is the variable set?")
     if dest.endswith("/") or os.path.isdir(dest):
@@ -98,8 +98,8 @@ def check(dest: str) -> None:
 class FileDestination:
     """A file: written under a temporary name beside it, renamed once it is proved.
 
-    Holds the lock (flock) of the temporary file. One that is not locked was left by a run that was
-    killed, and the next one for the same DEST removes it.
+    Holds the lock (flock) of the temporary file. An unlocked one was left by a killed run; the next
+    run with the same DEST removes it.
     """
 
     def __init__(self, dest: str) -> None:
@@ -119,7 +119,7 @@ class FileDestination:
         self._fd = -1
         try:
             _remove_stale(directory, prefix)
-            self._make(os.path.join(directory, prefix))
+            self._create(os.path.join(directory, prefix))
             self._keep_mode()
         except OSError as error:
             self.close()
@@ -131,7 +131,7 @@ class FileDestination:
         return self._fd
 
     def require(self, size: int) -> None:
-        """Raises `LocalError` if the file system has no room for `size` bytes."""
+        """Raise `LocalError` if the file system has no room for `size` bytes."""
         require_space(self._fd, size, self._dest)
 
     def publish(self) -> None:
@@ -145,7 +145,7 @@ class FileDestination:
         self._made = []
 
     def close(self) -> None:
-        """Remove the temporary file, and the directories made for it."""
+        """Remove the temporary file, and the directories made for it, unless published."""
         if self._temporary:
             with suppress(OSError):  # removed already
                 os.unlink(self._temporary)
@@ -161,15 +161,15 @@ class FileDestination:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
-    def _make(self, prefix: str) -> None:
-        """Make the temporary file and lock it."""
+    def _create(self, prefix: str) -> None:
+        """Create the temporary file and lock it."""
         for _ in range(_ATTEMPTS):
             self._temporary = prefix + os.urandom(4).hex()
             # The umask applies, as for any new file.
             self._fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             if _lock(self._fd) and _has_name(self._fd, self._temporary):
                 return
-            # Another run was faster, and removes it.
+            # Another run has found it before it was locked, and removes it.
             os.close(self._fd)
             self._fd = -1
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
@@ -185,7 +185,7 @@ class FileDestination:
 
 
 class SpooledDestination:
-    """A stream that gets its bytes only once all of them are there and proved."""
+    """A stream that gets its bytes only after all of them are here and proved."""
 
     def __init__(self, dest: str) -> None:
         self._dest = dest
@@ -197,7 +197,7 @@ class SpooledDestination:
         return self._file.fileno()
 
     def require(self, size: int) -> None:
-        """Raises `LocalError` if the temporary directory has no room for `size` bytes."""
+        """Raise `LocalError` if the temporary directory has no room for `size` bytes."""
         require_space(self.fd, size, "the temporary file")
 
     def publish(self) -> None:
@@ -212,7 +212,7 @@ class SpooledDestination:
             os.close(target)
 
     def close(self) -> None:
-        """Let go of the spool, which has no name."""
+        """Close the spool, which has no name."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -223,7 +223,7 @@ class SpooledDestination:
 
 
 def spool() -> IO[bytes]:
-    """An unnamed temporary file in TMPDIR."""
+    """Return an unnamed temporary file in TMPDIR."""
     import tempfile  # which takes time, and more of Python than others need
 
     try:
@@ -238,8 +238,8 @@ def spool() -> IO[bytes]:
 def write_stream(fd: int, data: memoryview, name: str) -> None:
     """Write all of `data` to a stream.
 
-    Raises `BrokenPipeError` where nobody reads stdout any more: they have seen enough, as `head`
-    has, and that is no failure. Nobody at any other stream is one.
+    Raises `BrokenPipeError` if nobody reads stdout any more, as after `head`: that is not a
+    failure. For any other stream it is one.
     """
     try:
         write_all(fd, data)
@@ -275,7 +275,10 @@ def _remove_unlocked(path: str) -> None:
 
 
 def _lock(fd: int) -> bool:
-    """Whether the lock was had. Where there are no locks nobody takes a file for a leftover."""
+    """Lock a file; return False if another run has the lock.
+
+    A file system without locks counts as locked: there nobody removes files as stale.
+    """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

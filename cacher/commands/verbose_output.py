@@ -1,4 +1,4 @@
-"""What `-v` and `--debug` show of the requests, and of where the settings came from."""
+"""The lines of `-v` and `--debug`: requests, and the sources of the settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HIDDEN = "…"
 _SECRET = re.compile(
     r"auth|cookie|credential|key$|key-|passw|secret|session|signature|token", re.IGNORECASE
 )
-"""What the names of headers have whose values are secrets, or may be: `authorization`,
+"""Part of the names of headers whose values are secrets, or may be: `authorization`,
 `proxy-authorization`, `x-amz-security-token`, `set-cookie`, `x-api-key`."""
 
 _LOGIN = re.compile(r"\b(?:basic|bearer|digest|negotiate|aws4-hmac-\w+)\s+\S.*", re.IGNORECASE)
@@ -31,7 +31,7 @@ _QUERY = re.compile(r"[?#]\S*")
 
 
 class Tracer:
-    """Shows each request on stderr; with `headers` also these, without secrets."""
+    """Shows each request on stderr; with `headers` also its headers, without secrets."""
 
     def __init__(self, report: Report, *, headers: bool) -> None:
         self._report = report
@@ -46,7 +46,7 @@ class Tracer:
                     self._report.note(f"  {mark} {name}: {value}")
 
     def note(self, text: str) -> None:
-        """Show what was learned."""
+        """Show a line of text."""
         self._report.note(text)
 
 
@@ -57,7 +57,7 @@ def _line(request: TracedRequest) -> str:
 
 
 def settings_line(settings: Settings) -> str:
-    """Say where the settings of the store came from, in one line."""
+    """Return a line with the settings of the store and their sources."""
     names = ["endpoint", "prefix"] if settings.is_local else _BUCKETS
     values = [(name, str(getattr(settings, name))) for name in names]
     parts = [f"{name} {value} ({_source(settings, name)})" for name, value in values if value]
@@ -73,14 +73,14 @@ def _source(settings: Settings, name: str) -> str:
 
 
 def masked(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Headers by their lower-case names, without what is a secret or may be one."""
+    """Yield headers with lower-case names, without values that are or may be secrets."""
     for name, value in headers.items():
         show = _shown_address if name.lower() in _ADDRESSES else _without_secrets
         yield name.lower(), HIDDEN if _SECRET.search(name) else show(value)
 
 
 def _shown_address(value: str) -> str:
-    """A URL, or a path of the same host."""
+    """Return a URL, or a path of the same host, without secrets."""
     if value.startswith("/") and "@" not in value:
         return _QUERY.sub(f"?{HIDDEN}", value)
     return redact_url.redacted(value)
@@ -89,5 +89,5 @@ def _shown_address(value: str) -> str:
 def _without_secrets(value: str) -> str:
     value = _LOGIN.sub(HIDDEN, value)
     value = _URL.sub(lambda match: redact_url.redacted(match[0]), value)
-    # A relative address has a query as well, with a signature in it.
+    # A relative address may have a query, too, with a signature in it.
     return _QUERY.sub(f"?{HIDDEN}", value)

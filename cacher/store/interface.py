@@ -1,9 +1,9 @@
-"""What a store is: entries under keys, read through readers, written through writers.
+"""The interface of a store: entries under keys, read through readers, written through writers.
 
-Protocols and values only; `bucket.py` and `local.py` are the stores. Keys are relative to the
-store's prefix; sizes are bytes; times are POSIX seconds. Methods raise `StoreError` (the store
-failed), `AccessError` (it refused us), `IntegrityError` (what arrived is not what was stored) and
-`LocalError` (this machine failed).
+Protocols and values only; `s3_store.py` and `local/store.py` are the stores. Keys are relative to
+the store's prefix; sizes are bytes; times are POSIX seconds. Methods raise `StoreError` (the store
+failed), `AccessError` (it refused access), `IntegrityError` (what arrived is not what was stored)
+and `LocalError` (this machine failed).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Entry(NamedTuple):
-    """One entry as the store tells of it. A listing knows no metadata."""
+    """One entry as the store reports it. Entries of a listing have no metadata."""
 
     key: str
     size: int
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 
 
 class Deletion(NamedTuple):
-    """What became of one key of a `delete`; without an error it is gone (or never was)."""
+    """The result of deleting one key; without an error it is gone, or was not there."""
 
     key: str
     error: CacherError | None = None
@@ -53,24 +53,24 @@ class Reader(Protocol):
 
     @property
     def entry(self) -> Entry:
-        """What is being read."""
+        """The entry that is read."""
         ...
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` with the next bytes, in order; 0 is the proved end.
+        """Fill the front of `buffer` with the next bytes, in order; return 0 at the proved end.
 
-        Raises `IntegrityError` instead of answering 0 where the digest differs.
+        Raises `IntegrityError` instead of returning 0 where the digest differs.
         """
         ...
 
     def tail(self, count: int) -> bytes:
-        """The last `count` bytes, or all if there are fewer; at any time, and not proved yet."""
+        """Return the last `count` bytes, or all if there are fewer; at any time, not proved yet."""
         ...
 
     def save(self, fd: int) -> str:
-        """Write the whole entry at offset 0 of the regular file `fd`; the hex SHA-256 of it.
+        """Write the whole entry at offset 0 of the regular file `fd`; return its hex SHA-256.
 
-        Raises `IntegrityError` when that is not the recorded one. Not to be mixed with `readinto`.
+        Raises `IntegrityError` if that is not the recorded one. Not to be mixed with `readinto`.
         """
         ...
 
@@ -82,7 +82,7 @@ class Reader(Protocol):
         ...
 
     def close(self) -> None:
-        """Give it up, at any point. Safe to call twice."""
+        """Close the entry, read to its end or not. Safe to call twice."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -94,11 +94,11 @@ class Writer(Protocol):
     """An entry in the making: nothing exists until `commit`, and nothing stays without it."""
 
     def write(self, data: Data) -> None:
-        """Take all of `data`; the caller may reuse the buffer at once."""
+        """Write all of `data`; the caller may reuse the buffer at once."""
         ...
 
     def commit(self) -> Entry:
-        """Publish what was written, replacing an older entry at once and whole."""
+        """Publish the entry, which replaces an older one at once and whole."""
         ...
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class Writer(Protocol):
 
 
 class Store(Protocol):
-    """Where entries live."""
+    """A place of entries: a bucket or a directory."""
 
     @property
     def name(self) -> str:
@@ -119,25 +119,25 @@ class Store(Protocol):
         ...
 
     def head(self, key: str, *, verify_bucket: bool = True) -> Entry | None:
-        """The entry, or None where there is none. Any doubt is an error, never None.
+        """Return the entry, or None if there is certainly none. Any doubt is an error, never None.
 
         Without `verify_bucket`, which may be cheaper, None may also mean that the store is missing:
-        enough for a caller who stores the entry next.
+        enough for a caller that stores the entry next.
         """
         ...
 
     def open(self, key: str, on_progress: OnProgress = ignore_progress) -> Reader | None:
-        """A reader of the entry, or None where there is none."""
+        """Return a reader of the entry, or None if there is none."""
         ...
 
     def create(
         self, key: str, metadata: Mapping[str, str], on_progress: OnProgress = ignore_progress
     ) -> Writer:
-        """A writer for a stream whose length is not known."""
+        """Return a writer for a stream whose length is not known."""
         ...
 
     def prepare(self, content: SourceFile) -> None:
-        """Begin in the background what a `put` of `content` will need, and return at once."""
+        """Begin in the background to compute the digests that a `put` of `content` needs."""
         ...
 
     def put(
@@ -155,13 +155,13 @@ class Store(Protocol):
         ...
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        """Entries whose key begins with `prefix`, in the store's order, page by page."""
+        """Yield entries whose key begins with `prefix`, in the store's order, page by page."""
         ...
 
     def delete(self, keys: Iterable[str]) -> Iterator[Deletion]:
-        """Remove entries; a missing one counts as removed. One answer a key, in any order."""
+        """Remove entries; a missing one counts as removed. Yields one result a key."""
         ...
 
     def close(self) -> None:
-        """Let connections go."""
+        """Close the connections."""
         ...

@@ -29,9 +29,9 @@ def open_bucket(
     limits: Limits,
     trace: Trace | None,
 ) -> tuple[S3Store, credentials.Credentials]:
-    """The bucket that the settings name, and as whom; nothing is asked of it yet.
+    """Return the store on the bucket of the settings, and the credentials; send no request yet.
 
-    Raises `UsageError` where there is no bucket, or no credentials.
+    Raises `UsageError` without a bucket or credentials.
     """
     require_bucket(settings)
     found = credentials.find_credentials(settings, environ)
@@ -55,7 +55,7 @@ def open_bucket(
 
 
 def require_bucket(settings: Settings) -> None:
-    """Raises `UsageError` unless a bucket is named."""
+    """Raise `UsageError` unless a bucket is named."""
     if not settings.bucket:
         source = config.source_text(settings, "endpoint")
         hint = "set CACHER_BUCKET or --bucket; CACHER_ENDPOINT=file:///DIRECTORY uses a local store"
@@ -69,16 +69,16 @@ def require_bucket(settings: Settings) -> None:
 
 
 def _without(url: SplitResult, names: Sequence[str]) -> str:
-    """The endpoint without the last names of its path."""
+    """Return the endpoint without the last `names` of its path."""
     path = url.path.rstrip("/").removesuffix("/" + "/".join(names))
     return f"{url.scheme}://{url.netloc}{path}"
 
 
 def endpoint_of(settings: Settings) -> Endpoint:
-    """Where the settings' store is.
+    """Return the endpoint of the settings.
 
-    Raises `UsageError` if the endpoint's path has the bucket in it: each key would be looked for
-    below `/BUCKET/BUCKET`, where a store has nothing, or takes it for another key.
+    Raises `UsageError` if the endpoint's path has the bucket in it: requests would
+    go to `/BUCKET/BUCKET`, where a store has nothing, or takes it for another key.
     """
     url = urlsplit(settings.endpoint)
     names = url.path.strip("/").split("/")

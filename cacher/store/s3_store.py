@@ -20,7 +20,7 @@ PART_SIZE = 16 * 1024 * 1024
 """Bytes in a part: at most 1000 of them up to 15.6 GiB, and four fit small machines' memory."""
 
 STREAM_PART_SIZE = 10 * 1024 * 1024
-"""The same for a stream, whose parts are in memory."""
+"""Bytes in a part of a stream; these parts are in memory."""
 
 JOBS = 4
 """Requests under way at a time: four fill a loopback and most networks."""
@@ -50,12 +50,12 @@ class S3Store:
         return f"s3://{self.client.bucket}/{self._prefix}".rstrip("/")
 
     def head(self, key: str, *, verify_bucket: bool = True) -> Entry | None:
-        """One HeadObject; on a 404, to be `verify_bucket` that it is a miss, also a HeadBucket."""
+        """Send one HeadObject; on a 404, with `verify_bucket`, also a HeadBucket."""
         head = self.client.head(self._object(key), verify_bucket=verify_bucket)
         return _entry(key, head) if head else None
 
     def open(self, key: str, on_progress: OnProgress = ignore_progress) -> VerifiedReader | None:
-        """One GetObject for entries up to 8 MiB, then more of them in parallel."""
+        """Send one GetObject, and for entries over 8 MiB more of them in parallel."""
         name = self._object(key)
         download = Download.open(self.client, name, on_progress=on_progress, jobs=self._jobs)
         return VerifiedReader(download, _entry(key, download.head)) if download else None
@@ -63,7 +63,7 @@ class S3Store:
     def create(
         self, key: str, metadata: Mapping[str, str], on_progress: OnProgress = ignore_progress
     ) -> S3Writer:
-        """Memory: `jobs` parts."""
+        """Return a writer that uses the memory of `jobs` parts."""
         upload = Upload(
             self.client,
             self._object(key),
@@ -75,7 +75,7 @@ class S3Store:
         return S3Writer(upload, key, metadata)
 
     def prepare(self, content: SourceFile) -> None:
-        """Begin to take the digests of the parts, which the requests need."""
+        """Begin to compute the digests of the parts, which the requests need."""
         parts = FileParts(content.fd, content.size, self._part_size)
         parts.digest_ahead()
         self._prepared = {content: parts}
@@ -87,7 +87,7 @@ class S3Store:
         metadata: Mapping[str, str],
         on_progress: OnProgress = ignore_progress,
     ) -> Entry:
-        """One PutObject for a file of at most one part, else a multipart upload."""
+        """Send one PutObject for a file of at most one part, else a multipart upload."""
         parts = self._prepared.pop(content, None)
         etag = put_file(
             self.client,
@@ -102,19 +102,19 @@ class S3Store:
         return Entry(key, content.size, etag=etag, metadata=dict(metadata))
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        """ListObjectsV2, a page of 1000 at a time."""
+        """Send ListObjectsV2, for 1000 entries at a time."""
         if not _may_begin_a_key(prefix):
-            # Stores on file systems refuse such a prefix, or tidy it up and list something else.
+            # Stores on file systems refuse such a prefix, or normalize it and list something else.
             return
         for item in self.client.list_objects(self._prefix + prefix):
-            # The same stores show directories as empty objects.
+            # The same stores list directories as empty objects.
             is_directory = item.key.endswith("/") and item.size == 0
             if not is_directory and item.key.startswith(self._prefix + prefix):
                 key = item.key.removeprefix(self._prefix)
                 yield Entry(key, item.size, item.modified, item.etag)
 
     def delete(self, keys: Iterable[str]) -> Iterator[Deletion]:
-        """DeleteObjects where the store has it and there are several keys, else DeleteObject."""
+        """Send DeleteObjects if the store has it and there are several keys, else DeleteObject."""
         for name, error in delete_many(self.client, map(self._object, keys)):
             yield Deletion(name.removeprefix(self._prefix), error)
 
@@ -123,9 +123,9 @@ class S3Store:
         self.client.session.transport.close()
 
     def _object(self, key: str) -> str:
-        """The name of an entry's object.
+        """Return the name of an entry's object.
 
-        Raises `UsageError` where it would be taken for another: Garage drops slashes that lead,
+        Raises `UsageError` for a name that means another object: Garage drops leading slashes,
         and a request without a key is about the bucket.
         """
         name = self._prefix + key
@@ -135,7 +135,7 @@ class S3Store:
 
 
 class S3Writer:
-    """An entry in the making, over an `Upload`."""
+    """The `Writer` of an entry on a bucket, over an `Upload`."""
 
     def __init__(self, upload: Upload, key: str, metadata: Mapping[str, str]) -> None:
         self._upload = upload
@@ -144,17 +144,17 @@ class S3Writer:
         self._size = 0
 
     def write(self, data: Data) -> None:
-        """Take all of `data`; waits while `jobs` parts are on their way."""
+        """Write all of `data`; wait while `jobs` parts are being sent."""
         self._upload.write(data)
         self._size += memoryview(data).nbytes
 
     def commit(self) -> Entry:
-        """Publish the object, whole."""
+        """Publish the whole object."""
         etag = self._upload.commit()
         return Entry(self._key, self._size, etag=etag, metadata=dict(self._metadata))
 
     def close(self) -> None:
-        """Without a `commit` before: abort."""
+        """Abort the upload, unless it was committed."""
         self._upload.close()
 
     def __enter__(self) -> Self:
@@ -165,7 +165,7 @@ class S3Writer:
 
 
 def _may_begin_a_key(prefix: str) -> bool:
-    """Whether there can be a key that begins so: names between single slashes, no dot segments."""
+    """Whether a key can begin with `prefix`: single slashes, and no segment is a dot or two."""
     *whole, _begun = prefix.split("/")
     return not any(segment in ("", ".", "..") for segment in whole)
 

@@ -1,4 +1,4 @@
-"""The bytes of an open file, as they were when they were looked at."""
+"""An open file to store, which must not change meanwhile."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class SourceFile(NamedTuple):
     size: int
     name: str
     times_ns: tuple[int, int]
-    """Of the last change of the bytes, and of anything: the first can be put back."""
+    """The times of the last change of the bytes, and of anything; the first can be set back."""
 
     @classmethod
     def of(cls, fd: int, name: str) -> Self:
-        """What is in the file now."""
+        """Return the file as it is now."""
         status = os.fstat(fd)
         return cls(fd, status.st_size, name, (status.st_mtime_ns, status.st_ctime_ns))
 
     def require_unchanged(self) -> None:
-        """Raises `LocalError` if the file was written to since."""
+        """Raise `LocalError` if the file was written to since `of`."""
         status = os.fstat(self.fd)
         times = (status.st_mtime_ns, status.st_ctime_ns)
         if (status.st_size, times) != (self.size, self.times_ns):
@@ -36,7 +36,7 @@ class SourceFile(NamedTuple):
             )
 
     def sha256(self) -> str:
-        """The hex SHA-256 of the file; raises `LocalError` if it cannot be read or changed."""
+        """Return the file's hex SHA-256. Raises `LocalError` if it cannot be read, or changed."""
         digest = hashlib.sha256(usedforsecurity=False)
         window = memoryview(bytearray(min(BUFFER_SIZE, max(self.size, 1))))
         position = 0

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from cacher.store.interface import Entry
 
 SHORT = 12
-"""How many hex digits of a digest a message shows: enough to tell two apart."""
+"""Hex digits of a digest in a message: enough to distinguish two."""
 
 
 class UnverifiedSource(Protocol):
-    """Raw bytes of an entry, unproved."""
+    """The raw bytes of an entry, not proved."""
 
     @property
     def size(self) -> int | None:
@@ -32,15 +32,15 @@ class UnverifiedSource(Protocol):
         ...
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` with the next bytes, in order; 0 at the end."""
+        """Fill the front of `buffer` with the next bytes, in order; return 0 at the end."""
         ...
 
     def tail(self, count: int) -> bytes:
-        """The last `count` bytes, or all if there are fewer, whatever was read so far."""
+        """Return the last `count` bytes, or all if there are fewer, at any time."""
         ...
 
     def save(self, fd: int, on_written: Callable[[int], None]) -> int:
-        """Write all the bytes at their places in `fd`, in any order; how many there were.
+        """Write all the bytes at their offsets in `fd`, in any order; return how many there were.
 
         Calls `on_written(end)`, from the calling thread only, whenever the bytes [0, end) are
         complete in the file; `end` never shrinks.
@@ -52,12 +52,12 @@ class UnverifiedSource(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what the source holds. Safe to call twice."""
+        """Close files and connections. Safe to call twice."""
         ...
 
 
 class VerifiedReader:
-    """A `Reader` which takes the SHA-256 of the bytes as they flow and compares it at the end.
+    """A `Reader` that computes the SHA-256 of the bytes as they flow and compares it at the end.
 
     It owns `source` and closes it. Count and digest are compared with `entry.size` and, where one
     is recorded, `entry.sha256`.
@@ -80,15 +80,15 @@ class VerifiedReader:
     def sha256(self) -> str:
         """The hex SHA-256 of the bytes once their end is proved; an empty string before.
 
-        And after `readinto`, if none is recorded: who reads a stream takes what digests it needs.
+        It stays empty after `readinto` of an entry without a recorded digest: nothing needs it.
         """
         return self._sha256
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer`, which must not be empty; 0 is the proved end.
+        """Fill the front of `buffer`, which must not be empty; return 0 at the proved end.
 
-        Raises `IntegrityError` instead of answering 0 when bytes are missing or differ from what
-        was recorded, and what the source raises.
+        Raises `IntegrityError` instead of returning 0 if bytes are missing or their digest is not
+        the recorded one, and the errors of the source.
         """
         if not buffer.nbytes:
             raise ValueError("an empty buffer has no room for the end")
@@ -105,24 +105,24 @@ class VerifiedReader:
         return count
 
     def tail(self, count: int) -> bytes:
-        """The last `count` bytes, or all if there are fewer, as the source has them: unproved."""
+        """Return the last `count` bytes, or all if there are fewer, not proved."""
         self._refuse_other_size()
         return self._source.tail(count)
 
     def save(self, fd: int) -> str:
-        """Write the whole entry at offset 0 of the regular file `fd`; the hex SHA-256 of it.
+        """Write the whole entry at offset 0 of the regular file `fd`; return its hex SHA-256.
 
-        `fd` must be readable too: the digest is taken from what has landed in the file, out of
+        `fd` must be readable too: the digest is computed from the bytes in the file, out of
         the page cache, while the source goes on fetching in other threads. The file is not cut
-        to the entry's size. Raises `IntegrityError`, `LocalError` when the file cannot be read
-        back, and what the source raises.
+        to the entry's size. Raises `IntegrityError`, `LocalError` if the file cannot be read
+        back, and the errors of the source.
         """
         if self._count or self._proved:
             raise ValueError("this reader has been read from already")
         self._refuse_other_size()
         window = memoryview(bytearray(BUFFER_SIZE))
-        total = self._source.save(fd, lambda end: self._follow(fd, end, window))
-        self._follow(fd, total, window)
+        total = self._source.save(fd, lambda end: self._hash_written(fd, end, window))
+        self._hash_written(fd, total, window)
         self._prove()
         self._sha256 = self._digest.hexdigest()
         return self._sha256
@@ -145,12 +145,12 @@ class VerifiedReader:
         self.close()
 
     def _refuse_other_size(self) -> None:
-        """A source of another length cannot prove right: say so before gigabytes have moved."""
+        """Refuse a source of another length before gigabytes have moved."""
         offered, recorded = self._source.size, self._entry.size
         if offered is not None and offered != recorded:
             self._refuse_count(offered)
 
-    def _follow(self, fd: int, end: int, window: memoryview) -> None:
+    def _hash_written(self, fd: int, end: int, window: memoryview) -> None:
         while self._count < end:
             piece = window[: end - self._count]
             try:

@@ -1,4 +1,4 @@
-"""A URL as a stream: fetched by a thread, which may resume, and read through a pipe."""
+"""The bytes of a URL as a stream: a thread fetches them, and a pipe passes them on."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cacher.time_limits import LIMITS
 
 
 class _Cancelled(Exception):
-    """Nobody wants what is fetched."""
+    """The stream was closed."""
 
 
 class UrlStream:
-    """What is at `url`; to be used in a `with` block, which ends it.
+    """The bytes at `url`; to be used in a `with` block, which ends the thread.
 
-    `on_progress` gets the number of bytes that have come, `on_size` the number that there are. With
-    `sha256` the end is reached only after the digest was compared.
+    `on_progress` gets the number of bytes that have arrived, `on_size` the size. With `sha256` the
+    end is reached only after the digest was compared.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class UrlStream:
         self._on_progress = on_progress
         self._on_size = on_size
         self._transport = context.transport
-        self._over = threading.Event()
+        self._is_cancelled = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
 
@@ -60,9 +60,9 @@ class UrlStream:
         stop_thread(self._thread, self.cancel, LIMITS.undo)
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer`; 0 at the proved end.
+        """Fill the front of `buffer`; return 0 at the proved end.
 
-        Raises `SourceError` and `IntegrityError` where there is none.
+        Raises `SourceError` and `IntegrityError` instead if fetching failed.
         """
         count = os.readv(self._reading, [buffer])
         if not count:
@@ -72,8 +72,8 @@ class UrlStream:
         return count
 
     def cancel(self) -> None:
-        """Make it end soon; to be called until it has."""
-        self._over.set()
+        """Make the thread end soon; to be called again and again until it has."""
+        self._is_cancelled.set()
         self._transport.interrupt()
 
     def _work(self) -> None:
@@ -93,5 +93,5 @@ class UrlStream:
             os.close(self._writing)
 
     def _pause(self, seconds: float) -> None:
-        if self._over.wait(seconds):
+        if self._is_cancelled.wait(seconds):
             raise _Cancelled

@@ -32,15 +32,15 @@ _TOO_SKEWED = 900.0
 
 
 class _NoBucket(AccessError):
-    """There is no such bucket, so that nothing more can be asked of it."""
+    """There is no such bucket, so the checks that need it are left out."""
 
 
 class _Forbidden(AccessError):
-    """The key is good, as far as the store says, but it may not do this."""
+    """The store knows the key, but the key may not do this."""
 
 
 def examine_bucket(context: Context, checklist: Checklist) -> None:
-    """All checks; those that need what failed before are skipped."""
+    """Run all checks; skip those that need a check that failed."""
     named = bool(context.settings.bucket) or checklist.run(
         "bucket name", lambda: _bucket_name(context)
     )
@@ -64,9 +64,9 @@ def examine_bucket(context: Context, checklist: Checklist) -> None:
 
 
 def smoke(context: Context) -> str:
-    """What `init` checks: that the key may read or write. The region, if the store told it.
+    """Check for `init` that the key may read or write; return the region if the store reported it.
 
-    Raises the first failure; a key that may do only one of both is fine, with a warning.
+    Raises the first failure. A key that may do only one of both gets a warning.
     """
     client = context.bucket.client
     client.session.limits = client.session.limits.for_diagnosis()
@@ -91,7 +91,7 @@ def smoke(context: Context) -> str:
 
 
 def _write(context: Context, client: Client, key: str) -> None:
-    """Write a canary, and delete it whatever happens. Raises `AccessError` if it was refused."""
+    """Write a test entry, and delete it in any case. Raises `AccessError` if it was refused."""
     written = False
     try:
         probes.write_canary(client, key)
@@ -103,7 +103,7 @@ def _write(context: Context, client: Client, key: str) -> None:
         try:
             client.delete(key)
         except AccessError:
-            # Whoever may not write may not delete; others may add and never take away.
+            # A key that may not write may not delete; another may write and not delete.
             if written:
                 context.report.warn(f"this key may not delete: {key} stays in the bucket")
 
@@ -128,7 +128,7 @@ def _credentials(context: Context, checklist: Checklist) -> str:
 
 
 def _clock(client: Client) -> str:
-    """Never a failure: requests are signed with the store's time, and those it refuses fail."""
+    """Compare the clocks. Never fails: requests are signed with the store's time."""
     skew = probes.clock_skew(client)
     if skew is None:
         raise Skipped("the store does not send its time")
@@ -145,14 +145,14 @@ def _clock(client: Client) -> str:
 
 
 def _region(context: Context, client: Client, assumed: str, checklist: Checklist) -> str:
-    """The region that requests are signed for, if the store accepts one that is."""
+    """Check the region that requests are signed for: whether the store accepts one."""
     request = context.settings.region
     reported = _reported_region(client)
-    # A refusal tells the region that is wanted; a name that it merely has may be another (Ceph).
+    # A refusal names the region to use; the store's location may be another (Ceph).
     region = client.session.region
     source = context.settings.sources["region"]
     if request and region != request and source.startswith("AWS_"):
-        # It may be meant for other programs, and the store has told the right one.
+        # It may be meant for other programs, and the store has reported the right one.
         text = f"{source} is {request}; CACHER_REGION={region} spares a request of each run"
         checklist.note("region", text, WARN)
     elif request and region != request:
@@ -169,7 +169,7 @@ def _region(context: Context, client: Client, assumed: str, checklist: Checklist
 
 
 def _reported_region(client: Client) -> str | None:
-    """What the store says; None if it does not: not every key may ask, nor every store answers."""
+    """Return the bucket's location; None if the key may not ask, or the store has no answer."""
     try:
         return client.location()
     except (NotAStore, Silent):
@@ -261,7 +261,7 @@ def _examine_writing(checklist: Checklist, client: Client, key: str) -> None:
         checklist.ask("range", ranged)
         checklist.ask("abort", abort)
     finally:
-        # What went unanswered may have been written all the same.
+        # A request without an answer may have been carried out all the same.
         look = checklist.run if tried else checklist.ask
         look("delete", lambda: _delete(checklist, client, key))
 
@@ -289,7 +289,7 @@ def _refused(checklist: Checklist, kind: type[AccessError]) -> set[str]:
 
 
 def _diagnose_permissions(checklist: Checklist) -> None:
-    """Say what the refusals have in common: a key that may only read, or only write."""
+    """Note a key that may only read, or only write, if the refusals show that."""
     if checklist.is_silent:
         return
     refused = _refused(checklist, _Forbidden)

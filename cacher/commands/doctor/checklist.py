@@ -1,4 +1,4 @@
-"""The checks of a diagnosis: what was looked at, how it is, and what was found."""
+"""The checks of a diagnosis: their names, states and findings."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
 
 
 class Skipped(Exception):
-    """A check makes no sense after what failed before; says why."""
+    """A check is left out after an earlier failure. The text says why."""
 
 
 class CheckWarning(Exception):
-    """A check went well, but with something that deserves a warning; says what."""
+    """A check succeeded with a warning, which is the text."""
 
 
 class Check(NamedTuple):
-    """One line: what was looked at, how it is, and what was found."""
+    """One line: the name of a check, its state, and its finding."""
 
     name: str
     state: str
@@ -36,23 +36,23 @@ class Checklist:
         self.checks: list[Check] = []
 
     def note(self, name: str, text: str, state: str = OK) -> None:
-        """Something that is known without a check."""
+        """Add a line that needs no check."""
         self._add(Check(name, state, text))
 
     def run(self, name: str, look: Callable[[], str]) -> bool:
-        """One check: `look` says what it found or raises; whether it went well."""
+        """Run a check: `look` returns its finding or raises. Returns whether it succeeded."""
         check = _checked(name, look)
-        # Only now, as showing it may fail, which says nothing about what was looked at.
+        # Outside of the check: an error of showing the line is not a finding.
         self._add(check)
         return check.state in (OK, WARN)
 
     @property
     def is_silent(self) -> bool:
-        """Whether a check got no answer, so that others would get none after as long a time."""
+        """Whether a check got no answer; others would wait as long for none."""
         return any(isinstance(check.error, Silent) for check in self.checks)
 
     def ask(self, name: str, look: Callable[[], str]) -> bool:
-        """The same for a check that needs the store's answer."""
+        """Run a check that needs an answer of the store."""
 
         def asked() -> str:
             if self.is_silent:
@@ -67,7 +67,7 @@ class Checklist:
 
     @property
     def first_error(self) -> CacherError | None:
-        """What made the first check fail."""
+        """The error of the first check that failed."""
         return next((check.error for check in self.checks if check.error), None)
 
     def _add(self, check: Check) -> None:
@@ -80,8 +80,8 @@ def _checked(name: str, look: Callable[[], str]) -> Check:
         return Check(name, OK, look())
     except Skipped as skipped:
         return Check(name, SKIP, str(skipped))
-    except CheckWarning as doubt:
-        return Check(name, WARN, str(doubt))
+    except CheckWarning as warning:
+        return Check(name, WARN, str(warning))
     except CacherError as error:
         return Check(name, FAIL, error.message, error)
     except OSError as error:
@@ -90,5 +90,5 @@ def _checked(name: str, look: Callable[[], str]) -> Check:
 
 
 def test_entry_key() -> str:
-    """A key that nobody else uses."""
+    """Return a random key for a test entry."""
     return f"cacher-doctor-{os.urandom(8).hex()}"

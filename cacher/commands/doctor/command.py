@@ -1,6 +1,6 @@
-"""`doctor`: every check in turn, one line each, and `init`'s smaller smoke test of the same checks.
+"""`doctor`: run every check in turn and show a line for each; `init` runs some of them.
 
-Goes on after a failed check, and always removes what it wrote.
+Goes on after a failed check, and always removes the test entry.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TEST_BYTES = b"\n"
 
 
 def doctor(context: Context) -> CommandResult:
-    """All checks. The outcome's status is the first failure's."""
+    """Run all checks. The status of the result is that of the first failure."""
     report = context.report
 
     def show(check: Check) -> None:
@@ -61,12 +61,12 @@ def doctor(context: Context) -> CommandResult:
 
 
 def _hint(error: CacherError) -> str:
-    """The error's hint without those to run what runs already."""
+    """Return the error's hint without the advice to run doctor."""
     return "; ".join(hint for hint in error.hint.split("; ") if "`cacher doctor`" not in hint)
 
 
 def _zstd() -> str:
-    """What directories and images need; files do without."""
+    """Check the library that directories and images need; files do not need it."""
     try:
         from cacher.archive.zstd import LIBRARY
     except ImportError as error:
@@ -75,7 +75,7 @@ def _zstd() -> str:
 
 
 def examine(context: Context, checklist: Checklist) -> None:
-    """Fill the chart."""
+    """Run the checks of the settings and of their store."""
     settings: list[Settings] = []
 
     def look() -> str:
@@ -122,7 +122,7 @@ def examine_directory(context: Context, checklist: Checklist) -> None:
 
 
 def _directory(context: Context) -> str:
-    _ = context.store  # raises `UsageError` for what is no directory
+    _ = context.store  # raises `UsageError` for a file
     path = context.settings.directory
     if not _has_store(path):
         _require_creatable(path)

@@ -18,7 +18,7 @@ from cacher.store.open_store import endpoint_of
 
 
 def examine_network(context: Context, checklist: Checklist) -> bool:
-    """DNS, TCP and TLS, each only if the one before went well; whether requests can be sent."""
+    """Check DNS, TCP and TLS, until one fails; return whether requests can be sent."""
     host = endpoint_of(context.settings).host
     if context.settings.ca_file and not checklist.run(
         "certificates", lambda: _certificates(context, host)
@@ -82,7 +82,7 @@ def _certificates(context: Context, host: Host) -> str:
 
 
 def _proxy(proxy: str, hops: list[Host]) -> str:
-    """Find out where the proxy is. Nothing else of its URL is shown: it may hold a password."""
+    """Check the proxy's address. No other part of its URL is shown: it may hold a password."""
     try:
         found = parse_proxy_url(proxy)
     except ValueError as error:

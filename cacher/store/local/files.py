@@ -1,6 +1,7 @@
-"""What a local store asks of the file system: locks, temporary files, copies, and its failures.
+"""The file system below a local store: locks, temporary files, copies, and errors.
 
-Knows `OSError` and what it means on which side; knows nothing of keys, entries or metadata.
+Knows which error an `OSError` means on which side of a copy; knows nothing of keys, entries or
+metadata.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ PIECE = 1 << 20
 """Bytes copied at once: a few hundred microseconds of work between two reports of progress."""
 
 STALE = 3600
-"""Seconds after which a temporary file whose owner is gone is swept away."""
+"""Seconds after which a temporary file whose owner has ended is removed."""
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM})
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EISDIR})
-"""How a link, a socket or FIFO, and a directory refuse to be opened as a file."""
+"""The errors of opening a link, a socket or FIFO, and a directory as a file."""
 
 _LIMITED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG})
-"""What is said where a limit of this machine or process is reached, whatever the store."""
+"""The errors of a limit of this machine or process, whatever the store."""
 
 
 def local_error(error: OSError, doing: str) -> LocalError:
-    """What `error` means on this machine's own side, while `doing` (an infinitive)."""
+    """Return the error of this machine that `error` means, while `doing` (an infinitive)."""
     reason = os_reason(error)
     if error.errno in _NO_SPACE:
         return LocalError(f"no space left to {doing}: {reason}", "free some space, then try again")
@@ -40,7 +41,7 @@ def local_error(error: OSError, doing: str) -> LocalError:
 
 
 def store_error(error: OSError, doing: str) -> CacherError:
-    """What `error` means in the store's directory, while `doing` (an infinitive)."""
+    """Return the error of the store that `error` means, while `doing` (an infinitive)."""
     if error.errno in _NO_SPACE or error.errno in _LIMITED:
         return local_error(error, doing)
     reason = os_reason(error)
@@ -57,7 +58,7 @@ def store_error(error: OSError, doing: str) -> CacherError:
 
 @contextlib.contextmanager
 def translate_store_errors(doing: str) -> Iterator[None]:
-    """The door at which an `OSError` in the store's directory becomes one of ours."""
+    """Turn an `OSError` in the store's directory into a `CacherError`."""
     try:
         yield
     except OSError as error:
@@ -66,9 +67,9 @@ def translate_store_errors(doing: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def exclusive(lock: bytes) -> Iterator[None]:
-    """Hold the lock file alone, among threads and processes; makes it where it is missing.
+    """Lock the lock file for writing, among threads and processes; make it if it is missing.
 
-    Raises `StoreError` where something else has its name.
+    Raises `StoreError` if something else has its name.
     """
     make_directories(os.path.dirname(lock))
     try:
@@ -86,9 +87,9 @@ def exclusive(lock: bytes) -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared(lock: bytes) -> Iterator[None]:
-    """Hold the lock file with other readers; go on without one where there is none.
+    """Lock the lock file for reading, with other readers; go on if there is none.
 
-    Raises `StoreError` where something else has its name.
+    Raises `StoreError` if something else has its name.
     """
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):
@@ -99,7 +100,7 @@ def shared(lock: bytes) -> Iterator[None]:
 
 
 def _open_lock(path: bytes, flags: int) -> int:
-    """Open the lock file, through no link, and without waiting for a FIFO's other end."""
+    """Open the lock file; follow no link, and do not wait for the other end of a FIFO."""
     try:
         fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except OSError as error:
@@ -119,7 +120,7 @@ def _not_a_lock(path: bytes) -> StoreError:
 
 
 def make_directories(path: bytes) -> None:
-    """Make a directory of the store's own. Raises `StoreError` if a file is in its place."""
+    """Make a directory below `.cacher`. Raises `StoreError` if a file has its name."""
     try:
         os.makedirs(path, exist_ok=True)
     except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
@@ -133,9 +134,9 @@ def make_directories(path: bytes) -> None:
 
 
 class TemporaryFile:
-    """A new file in `directory`, open as `fd`, that goes away unless it is moved into place.
+    """A new file in `directory`, open as `fd`, that is removed unless it is moved into place.
 
-    Its owner holds a lock on it, so that `sweep` can tell the living from the dead.
+    Its owner holds a lock on it, so that `remove_stale` keeps the files of runs that go on.
     """
 
     def __init__(self, directory: bytes) -> None:
@@ -162,17 +163,17 @@ class TemporaryFile:
         self._open = False
         try:
             if not self.moved:
-                # What cannot be removed now is swept later; it hides no error of the caller's.
+                # What cannot be removed now is stale later. No error of the caller is hidden.
                 with contextlib.suppress(OSError):
                     os.unlink(self.path)
         finally:
             os.close(self.fd)
 
 
-def sweep(directory: bytes, fresh: TemporaryFile) -> None:
-    """Remove temporary files an hour older than `fresh` whose owners are gone.
+def remove_stale(directory: bytes, fresh: TemporaryFile) -> None:
+    """Remove temporary files an hour older than `fresh` whose owners have ended.
 
-    A courtesy: what cannot be looked at or removed (another user's, perhaps) is left.
+    Files that cannot be examined or removed (perhaps another user's) are left.
     """
     now = os.fstat(fresh.fd).st_mtime
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
@@ -200,7 +201,7 @@ def remove_empty_parents(path: bytes, top: bytes) -> None:
         except FileNotFoundError:
             pass
         except OSError:
-            return  # not empty, or not ours to remove: neither is worth a failure
+            return  # not empty, or another user's: neither is a failure
         directory = os.path.dirname(directory)
 
 
@@ -212,9 +213,9 @@ class CopySide(NamedTuple):
 
 
 def copy(source: CopySide, target: CopySide, size: int) -> Iterator[int]:
-    """Copy the bytes [0, size), yielding the byte count of each piece once it is in `target`.
+    """Copy the bytes [0, size); yield the byte count of each piece once it is in `target`.
 
-    Ends early where the source does. Neither file's position moves.
+    Ends early if the source does. Neither file's position moves.
     """
     done = 0
     for count in _copy_in_kernel(source.fd, target.fd, size):
@@ -243,7 +244,7 @@ def _copy_in_kernel(source: int, target: int, size: int) -> Iterator[int]:
 
     Not on macOS, nor in a Python that was built for an old C library, as uv's are. Its errors do
     not say which side failed, and some kernels answer 0 for files that do have more
-    (copy_file_range(2), BUGS). So neither counts: the plain copy that follows finds out.
+    (copy_file_range(2), BUGS). So both are ignored: the plain copy that follows finds out.
     """
     copy_file_range = getattr(os, "copy_file_range", None)
     if copy_file_range is None:

@@ -1,6 +1,6 @@
-"""Walks the directory of a local store in the order S3 lists keys.
+"""The listing of a local store, in the order in which S3 lists keys.
 
-Knows file names and nothing of metadata, locks or writing; raises `OSError` as it comes.
+Knows file names, and nothing of metadata, locks or writing. Raises `OSError`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterator
 from cacher.store.local.paths import RESERVED, is_segment, meta_directory
 
 _LOST_AND_FOUND = b"lost+found/"
-"""What is at the root of many file systems, never an entry, and closed to all but root."""
+"""A directory at the root of many file systems, never an entry, and closed to all but root."""
 
 
 def walk(
     root: bytes, prefix: bytes, left_out: Callable[[bytes], None] = lambda _path: None
 ) -> Iterator[tuple[bytes, os.stat_result]]:
-    """The entries whose path under `root` begins with `prefix`, as (path under root, status).
+    """Yield the entries whose path under `root` begins with `prefix`, as (path, status).
 
     In UTF-8 byte order of the whole path, which is S3's ("List results are always returned in
     UTF-8 binary order", ListObjectsV2). Memory is bounded by the names of one directory at each
-    level. Symbolic links, special files and names no key can have are left out, and so are what
-    vanishes meanwhile and other people's directories that may not be read (`_is_foreign`), of
-    which `left_out` is called with the path. A directory that `prefix` names is never left out.
+    level. Symbolic links, special files and names no key can have are left out, and so are
+    files that vanish meanwhile and other users' directories that may not be read (`_is_foreign`);
+    `left_out` is called with the paths of these. A directory that `prefix` names is never left out.
     """
     *parents, stem = prefix.split(b"/")
     if not all(map(is_segment, parents)) or parents[:1] == [RESERVED]:
@@ -52,9 +52,9 @@ def walk(
 
 
 def _is_foreign(root: bytes, path: bytes) -> bool:
-    """Whether a directory belongs to somebody else and holds nothing that a store has put there.
+    """Whether a directory belongs to another user and holds no entries, as `lost+found`.
 
-    So it is with `lost+found`. Where there are entries, there is metadata under the same path.
+    A directory with entries has metadata under the same path.
     """
     directory = os.path.join(root, path)
     if os.lstat(directory).st_uid == os.geteuid():
@@ -63,9 +63,9 @@ def _is_foreign(root: bytes, path: bytes) -> bool:
 
 
 def _children(root: bytes, above: bytes) -> list[bytes]:
-    """The names in a directory, last first, a subdirectory's with a slash.
+    """Return the names in a directory, the last first; those of subdirectories with a slash.
 
-    The slash is what makes the order right: `a-b` < `a/b` < `a0`.
+    The slash makes the order that of the keys: `a-b` < `a/b` < `a0`.
     """
     names = []
     try:

@@ -1,11 +1,11 @@
-"""Where things lie in the directory of a local store.
+"""The paths in the directory of a local store.
 
-Paths and key rules only, as arithmetic: touches no disk. Paths are `bytes`, so that keys are UTF-8
+Computes paths and checks keys; touches no disk. Paths are `bytes`, so that keys are UTF-8
 in file names whatever the locale says.
 
     ROOT/PREFIX/KEY                     an entry's bytes, a plain file
-    ROOT/.cacher/meta/PREFIX/KEY.json   what is known of it
-    ROOT/.cacher/tmp/                   files in the making
+    ROOT/.cacher/meta/PREFIX/KEY.json   its metadata
+    ROOT/.cacher/tmp/                   temporary files
     ROOT/.cacher/lock                   held while entries change
 """
 
@@ -39,7 +39,7 @@ def is_segment(name: bytes) -> bool:
 
 
 def meta_directory(root: bytes, names: Iterable[bytes]) -> bytes:
-    """The path of the metadata of what is in a directory, whose names lead there from the root."""
+    """Return the path of the metadata of the entries in the directory `names` below the root."""
     marked = [name + b"+" if _LOOKS_LIKE_META.search(name) else name for name in names]
     return os.path.join(root, RESERVED, b"meta", *marked)
 
@@ -47,7 +47,7 @@ def meta_directory(root: bytes, names: Iterable[bytes]) -> bytes:
 class StorePaths:
     """The paths of the store whose keys live under `prefix` in the directory `root`.
 
-    Raises `UsageError` for a prefix under which there can be no key.
+    Raises `UsageError` for a prefix that no key can have.
     """
 
     def __init__(self, root: str, prefix: str = "") -> None:
@@ -67,7 +67,7 @@ class StorePaths:
         return os.fsdecode(os.path.join(self.root, self.prefix).rstrip(b"/") or b"/")
 
     def segments(self, key: str) -> list[bytes]:
-        """The names from the root down to the entry. Raises `UsageError` for an illegal key."""
+        """Return the names from the root to the entry. Raises `UsageError` for an illegal key."""
         try:
             names = (self.prefix + key.encode()).split(b"/")
         except UnicodeEncodeError:
@@ -85,21 +85,21 @@ class StorePaths:
         return names
 
     def data(self, key: str) -> bytes:
-        """The path of the entry's bytes."""
+        """Return the path of the entry's bytes."""
         return os.path.join(self.root, *self.segments(key))
 
     def meta(self, key: str) -> bytes:
-        """The path of the entry's metadata.
+        """Return the path of the entry's metadata.
 
-        Files end in `.json` and directories never do, or the keys `a` and `a.json/b` would want
-        one name: a directory that would is marked with a `+`.
+        Files end in `.json` and directories never do, or the keys `a` and `a.json/b` would need
+        one name: a directory whose name ends so gets a `+`.
         """
         *parents, last = self.segments(key)
         return os.path.join(meta_directory(self.root, parents), last + _META_SUFFIX)
 
     def key(self, path: bytes) -> str:
-        """The key of the entry at `path`, which is relative to the root.
+        """Return the key of the entry at `path`, which is relative to the root.
 
-        Outside the store's prefix that is the path itself.
+        Outside the store's prefix it is the path itself.
         """
         return path.removeprefix(self.prefix).decode()

@@ -1,8 +1,8 @@
 """A store in a directory: entries are plain files that a person can look at and `cp`.
 
-Knows how readers and writers of one directory keep out of each other's way; the paths are
-`local_layout`'s, publishing is `local_writer`'s. What a reader holds open stays whole: replacing
-and deleting give a name to another file, and never write into one that has a name.
+Knows how readers and writers of one directory exclude each other; `paths.py` has the paths,
+`writer.py` publishes. A file that a reader has open stays whole: replacing and deleting give its
+name to another file, and never write into a file that has a name.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO})
-"""What opening a name says when no regular file has it: ELOOP is a link, ENXIO a socket."""
+"""The errors of opening a name that no regular file has: ELOOP is a link, ENXIO a socket."""
 
 
 class LocalStore:
-    """The `Store` of the entries under `prefix` in the directory `root`, which writing makes.
+    """The `Store` of the entries under `prefix` in the directory `root`, which a writer makes.
 
     Safe to share among threads, and the directory among processes. Raises `UsageError` for keys a
     directory cannot hold: segments over 250 bytes, and `a` beside `a/b`.
@@ -59,9 +59,9 @@ class LocalStore:
         return self._paths.name
 
     def head(self, key: str, *, verify_bucket: bool = True) -> Entry | None:  # noqa: ARG002
-        """The entry, or None where there is none: always for sure.
+        """Return the entry, or None if there is none.
 
-        Raises `IntegrityError` where the entry's metadata file is damaged.
+        Raises `IntegrityError` if the entry's metadata file is damaged.
         """
         opened = self._open(key)
         if opened is None:
@@ -71,7 +71,7 @@ class LocalStore:
         return entry
 
     def open(self, key: str, on_progress: OnProgress = ignore_progress) -> VerifiedReader | None:
-        """A reader of the entry as it is now, whatever becomes of it later, or None."""
+        """Return a reader of the entry as it is now, even if it is replaced later; or None."""
         opened = self._open(key)
         if opened is None:
             return None
@@ -81,11 +81,11 @@ class LocalStore:
     def create(
         self, key: str, metadata: Mapping[str, str], on_progress: OnProgress = ignore_progress
     ) -> LocalWriter:
-        """A writer for a stream whose length is not known."""
+        """Return a writer for a stream whose length is not known."""
         return LocalWriter(self._paths, key, metadata, on_progress)
 
     def prepare(self, content: SourceFile) -> None:
-        """Nothing to prepare."""
+        """Do nothing: a local store needs no digests of parts."""
 
     def put(
         self,
@@ -96,7 +96,7 @@ class LocalStore:
     ) -> Entry:
         """Store a file; a digest in `metadata` is trusted.
 
-        Raises `LocalError` when the file changes meanwhile.
+        Raises `LocalError` if the file changes meanwhile.
         """
         with self.create(key, metadata, on_progress) as writer:
             source = CopySide(content.fd, lambda error: local_error(error, f"read {content.name}"))
@@ -108,22 +108,22 @@ class LocalStore:
             content.require_unchanged()
             recorded = metadata.get(SHA256, "")
             if recorded and SourceFile.of(writer.fd, content.name).sha256() != recorded:
-                # Written to through a mapping, or its times were put back.
+                # It was written to through a mapping, or its times were set back.
                 raise LocalError(f"{content.name} changed while it was read; nothing was stored")
             return writer.commit()
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        """Entries whose key begins with `prefix`, in UTF-8 byte order of the keys."""
+        """Yield entries whose key begins with `prefix`, in UTF-8 byte order of the keys."""
         try:
-            wanted = self._paths.prefix + prefix.encode()
+            path_prefix = self._paths.prefix + prefix.encode()
         except UnicodeEncodeError:
             return
         with translate_store_errors(f"list {self.name}"):
-            for path, status in walk(self._paths.root, wanted, self._leave_out):
+            for path, status in walk(self._paths.root, path_prefix, self._leave_out):
                 yield entry_of(self._paths.key(path), status, {})
 
     def delete(self, keys: Iterable[str]) -> Iterator[Deletion]:
-        """Remove entries, and the directories that get empty; one answer a key, in their order."""
+        """Remove entries, and directories that become empty. Yields one result a key, in order."""
         for key in keys:
             try:
                 self._delete(key)
@@ -133,13 +133,13 @@ class LocalStore:
                 yield Deletion(key)
 
     def close(self) -> None:
-        """Nothing to close: each operation lets go of what it took."""
+        """Do nothing: each operation closes the files that it opened."""
 
     def _leave_out(self, path: bytes) -> None:
         self.left_out.append(self._paths.key(path))
 
     def _open(self, key: str) -> tuple[int, Entry] | None:
-        """An open file and the entry it is of, which belong together."""
+        """Return an open data file and its entry, which belong together; None if there is none."""
         data_path, meta_path = self._paths.data(key), self._paths.meta(key)
         with translate_store_errors(f"read {key} in {self.name}"), shared(self._paths.lock):
             while (fd := _open_regular(data_path)) is not None:
@@ -151,7 +151,7 @@ class LocalStore:
                 except BaseException:
                     os.close(fd)
                     raise
-                # Only without a lock to be had: the entry was replaced between the two looks.
+                # Only if there is no lock file: the entry was replaced between the two reads.
                 # While the data still has its name, the metadata is its own or not there yet.
                 os.close(fd)
         return None
@@ -160,7 +160,7 @@ class LocalStore:
         paths = self._paths
         data_path, meta_path = paths.data(key), paths.meta(key)
         with translate_store_errors(f"delete {key} in {self.name}"):
-            # Deleting what is not there must not need the right to write, nor make a directory.
+            # To delete a missing entry must not need the right to write, nor make a directory.
             if not _is_regular(data_path) and not _is_regular(meta_path):
                 return
             with exclusive(paths.lock):
@@ -171,7 +171,7 @@ class LocalStore:
 
 
 class _LocalSource:
-    """The `Source` of an open data file, which it owns."""
+    """The `UnverifiedSource` of an open data file, which it closes."""
 
     def __init__(self, fd: int, entry: Entry, store: str, on_progress: OnProgress) -> None:
         self._fd = fd
@@ -182,7 +182,7 @@ class _LocalSource:
         self.size = entry.size
 
     def readinto(self, buffer: memoryview) -> int:
-        # Not past the size it was opened with: a file that grows is one somebody appends to.
+        # Not past the size at the time of opening: somebody may append to the file.
         room = buffer[: self.size - self._position]
         if not room:
             return 0
@@ -217,7 +217,7 @@ class _LocalSource:
 
 
 def _open_regular(path: bytes) -> int | None:
-    """Open a regular file for reading; None where the name has none. Never waits on a FIFO."""
+    """Open a regular file for reading; None if there is none. Never waits for a FIFO."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -231,10 +231,10 @@ def _open_regular(path: bytes) -> int | None:
 
 
 def _read_metadata(path: bytes, key: str) -> dict[str, str]:
-    """The metadata in the file `path`; none where there is no such file.
+    """Return the metadata in the file `path`; an empty one if there is no such file.
 
-    A file that is there and does not make sense is damage (an unclean stop of the machine leaves
-    empty files), and then the data beside it is not to be trusted either: `IntegrityError`.
+    Raises `IntegrityError` for a damaged file (an unclean stop of the machine leaves empty files):
+    then the data beside it may be damaged, too.
     """
     fd = _open_regular(path)
     if fd is None:

@@ -1,6 +1,6 @@
-"""A file in the making that becomes an entry of a local store, or nothing.
+"""The writer of an entry of a local store: a temporary file, moved into place when complete.
 
-Knows the order in which data and metadata are put into place, and the form of the metadata file.
+Knows the order in which data and metadata are moved, and the format of the metadata file.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from cacher.store.local.files import (
     exclusive,
     make_directories,
     remove_empty_parents,
-    sweep,
+    remove_stale,
     translate_store_errors,
 )
 from cacher.store.local.listing import walk
 from cacher.store.local.paths import StorePaths
 
 FORMAT = 1
-"""The number of the form of the metadata file."""
+"""The version of the format of the metadata file."""
 
 
 class LocalWriter:
@@ -52,21 +52,21 @@ class LocalWriter:
         with translate_store_errors(self._doing):
             _refuse_conflict(paths, key)
             self._temporary = TemporaryFile(paths.tmp)
-        self._live = True
+        self._is_open = True
         try:
-            sweep(paths.tmp, self._temporary)
+            remove_stale(paths.tmp, self._temporary)
         except BaseException:
             self.close()
             raise
 
     @property
     def fd(self) -> int:
-        """The temporary file, for those who can fill it faster than by `write`."""
+        """The temporary file, for callers that fill it faster than `write` does."""
         return self._temporary.fd
 
     def write(self, data: Data) -> None:
-        """Take all of `data`. After an error nothing is left to commit."""
-        self._require_live()
+        """Write all of `data`. After an error there is nothing to commit."""
+        self._require_open()
         view = memoryview(data).cast("B")
         try:
             with translate_store_errors(self._doing):
@@ -77,13 +77,13 @@ class LocalWriter:
         self.add_written(view.nbytes)
 
     def add_written(self, count: int) -> None:
-        """Account for `count` more bytes written to `fd`."""
+        """Count `count` more bytes that were written to `fd`."""
         self._size += count
         self._on_progress(count)
 
     def commit(self) -> Entry:
-        """Publish the entry and its metadata. Without it, and after an error, nothing is left."""
-        self._require_live()
+        """Publish the entry and its metadata. After an error nothing is left."""
+        self._require_open()
         try:
             with (
                 translate_store_errors(self._doing),
@@ -97,7 +97,7 @@ class LocalWriter:
 
     def close(self) -> None:
         """Remove the temporary file, if it has not become an entry. Safe to call twice."""
-        self._live = False
+        self._is_open = False
         self._temporary.close()
 
     def __enter__(self) -> Self:
@@ -106,8 +106,8 @@ class LocalWriter:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _require_live(self) -> None:
-        if not self._live:
+    def _require_open(self) -> None:
+        if not self._is_open:
             raise ValueError("this writer is closed")
 
     def _metadata_file(self) -> memoryview:
@@ -115,10 +115,10 @@ class LocalWriter:
         return memoryview(json.dumps(content, separators=(",", ":")).encode())
 
     def _publish(self, meta: TemporaryFile) -> Entry:
-        """Put data and metadata into place, under the lock.
+        """Move data and metadata into place, under the lock.
 
-        Old metadata goes first and new metadata comes last: wherever a crash cuts this, there may
-        be an entry that nobody can check, but none with another entry's digest.
+        Old metadata is removed first and new metadata comes last: after a crash at any point there
+        may be an entry without a digest, but none with another entry's digest.
         """
         paths, data = self._paths, self._temporary
         data_path, meta_path = paths.data(self._key), paths.meta(self._key)
@@ -141,7 +141,7 @@ class LocalWriter:
 
 
 def entry_of(key: str, status: os.stat_result, metadata: Mapping[str, str]) -> Entry:
-    """The entry of a data file's status; its ETag is made of size and time (nanoseconds)."""
+    """Return the entry of a data file; its ETag consists of size and time (nanoseconds)."""
     return Entry(
         key=key,
         size=status.st_size,
@@ -152,9 +152,9 @@ def entry_of(key: str, status: os.stat_result, metadata: Mapping[str, str]) -> E
 
 
 def _refuse_conflict(paths: StorePaths, key: str) -> None:
-    """Refuse `a/b` where there is an entry `a`, and `a` where there is `a/b`.
+    """Refuse `a/b` if there is an entry `a`, and `a` if there is `a/b`.
 
-    S3 holds both; a directory cannot. An empty directory under the entry's name is removed.
+    S3 can hold both; a directory cannot. An empty directory of the entry's name is removed.
     """
     *parents, last = paths.segments(key)
     above = b""
