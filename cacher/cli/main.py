@@ -129,7 +129,16 @@ def _run(
 
         _print_version(report, bundled())
     elif options.command == "key":
-        _print(report, "key", "resolved", key=_resolve_key(options, report))
+        from cacher.commands.key import resolve_key
+
+        key = resolve_key(
+            options.key,
+            options.hash_from,
+            literal=options.literal,
+            now=time.time(),
+            warn=report.warn,
+        )
+        _print(report, "key", "resolved", key=key)
     elif options.command == "completion":
         from cacher.cli.completion.scripts import script
 
@@ -198,25 +207,6 @@ def _help(page: Parser | str) -> str:
     if isinstance(page, str):
         return help_pages.options_page(arguments.build(), columns)
     return help_pages.page(page, columns)
-
-
-def _resolve_key(options: Namespace, report: Report) -> str:
-    """Return the key that `key` prints. Warns of one that looks as if it were a template still."""
-    from cacher.keys.template import brace_warning, check_literal, resolve_template
-
-    if options.literal:
-        return check_literal(options.key, options.hash_from)
-    machine = os.uname()
-    key = resolve_template(
-        options.key,
-        options.hash_from,
-        now=time.time(),
-        system=machine.sysname,
-        machine=machine.machine,
-    )
-    if warning := brace_warning(key):
-        report.warn(*warning)
-    return key
 
 
 # --- reporting -----------------------------------------------------------------------------------
