@@ -256,7 +256,7 @@ class TestFailure:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
         place.put("k", b"abc")
-        monkeypatch.setattr("cacher.commands.output_file.FileDestination._make", refuse)
+        monkeypatch.setattr("cacher.commands.output_file.FileDestination._create", refuse)
         error = cacher("download", "k", old).failed(7)
         assert f"error: writing {old}: read-only file system\n" in error
         assert "hint: its file system is read-only: mount it otherwise, or name an" in error
