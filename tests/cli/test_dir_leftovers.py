@@ -205,7 +205,7 @@ class TestTurns:
     ) -> None:
         Path("d").mkdir()
         assert cacher("dir", "upload", "k", "d").status == 0
-        monkeypatch.setattr(dir_download, "_SAY_AFTER", 0.2)
+        monkeypatch.setattr(dir_download, "_REPORT_AFTER", 0.2)
         with Staging("d"):
             before = sorted(os.listdir())
             ended = cacher("dir", "download", "k", "d", "--timeout=1")
