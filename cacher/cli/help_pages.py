@@ -78,7 +78,7 @@ ABOUT = {
 }
 
 FAILED = (
-    ("3", "the store failed; a later run may succeed"),
+    ("3", "the store failed"),
     ("4", "the store refused: credentials, permission"),
 )
 
@@ -87,7 +87,7 @@ STATUSES = {
         ("0", "done"),
         ("1", "not in the cache"),
         ("2", "wrong usage or settings"),
-        ("3", "the store could not be reached, or failed; a later run may succeed"),
+        ("3", "the store could not be reached, or failed"),
         ("4", "the store refused: credentials, permission, region, clock, quota"),
         ("5", "damaged, or not the file that was stored or expected"),
         ("6", "the origin failed: no --url delivered, docker failed"),

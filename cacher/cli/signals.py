@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from sys import UnraisableHookArgs
+    from typing import NoReturn
 
 BROKEN_PIPE = 128 + signal.SIGPIPE
 """The exit status of a program whose reader is gone, as a shell gives it."""
@@ -32,6 +33,9 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _end_times: list[float] = []
 """When signals and `--timeout` have ended the run, by the clock of `install_handlers`."""
+
+_ended_by: list[Stopped | TimedOut] = []
+"""The exceptions of those."""
 
 _handled: list[signal.Signals] = []
 """Signals with a handler here: a shell starts background jobs with SIGINT ignored, nohup ignores
@@ -54,10 +58,10 @@ def install_handlers(monotonic: Callable[[], float]) -> None:
     def stop(signum: int, _frame: object) -> None:
         _end_times.append(monotonic())
         _set_action(signal.SIG_IGN)
-        _raise_until_handled(signum)
-        raise Stopped(signum)
+        _raise_until_handled(Stopped(signum))
 
     _end_times.clear()
+    _ended_by.clear()
     _handled[:] = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]
     for number in _handled:
         signal.signal(number, stop)
@@ -69,36 +73,37 @@ def _on_dropped_exception(dropped: UnraisableHookArgs) -> None:
 
     After a signal, other exceptions are those of objects that it left half made: ignore them.
     """
-    if isinstance(dropped.exc_value, Stopped):
+    if isinstance(dropped.exc_value, Stopped | TimedOut):
         signal.setitimer(signal.ITIMER_REAL, _RAISE_AGAIN_DELAY, _CHECK_INTERVAL)
-    elif isinstance(dropped.exc_value, TimedOut):
-        signal.setitimer(signal.ITIMER_REAL, _RAISE_AGAIN_DELAY)
     elif not _end_times:
         sys.__unraisablehook__(dropped)
 
 
-def _raise_until_handled(signum: int) -> None:
-    """Raise `Stopped` again if it was dropped; restore default signals after a second.
+def _raise_until_handled(ended: Stopped | TimedOut) -> NoReturn:
+    """Raise what has ended the run, and again if it was dropped.
 
-    Python drops an exception that a handler raises while a finalizer or a weak reference's callback
-    runs (`_on_dropped_exception`), and libraries may. As long as `Stopped` is on its way, it is the
-    exception being handled, or among its contexts.
+    After a signal the default ones are restored after a second. Python drops an exception that a
+    handler raises while a finalizer or a weak reference's callback runs (`_on_dropped_exception`),
+    and libraries may. As long as ours is on its way, the exception being handled is ours, or has
+    ours among its contexts.
     """
     checks = 0
 
     def check(_signum: int, _frame: object) -> None:
         nonlocal checks
         checks += 1
-        if checks == _CHECKS_BEFORE_DEFAULT:
+        if checks == _CHECKS_BEFORE_DEFAULT and isinstance(ended, Stopped):
             _set_action(signal.SIG_DFL)
         handled = sys.exc_info()[1]
-        while handled is not None and not isinstance(handled, Stopped):
+        while handled is not None and not isinstance(handled, type(ended)):
             handled = handled.__context__
         if handled is None:
-            raise Stopped(signum)
+            raise ended
 
+    _ended_by.append(ended)
     signal.signal(signal.SIGALRM, check)
     signal.setitimer(signal.ITIMER_REAL, _CHECK_INTERVAL, _CHECK_INTERVAL)
+    raise ended
 
 
 def restore_default_soon() -> None:
@@ -124,12 +129,20 @@ def ended_at() -> float | None:
     return _end_times[-1] if _end_times else None
 
 
+def ended_by() -> Stopped | TimedOut | None:
+    """Return the exception of the last signal, or of `--timeout`, that ended the run.
+
+    What is in C may hide it behind an exception of its own: loading a module does.
+    """
+    return _ended_by[-1] if _ended_by else None
+
+
 def start_timeout(seconds: float, monotonic: Callable[[], float]) -> None:
     """Let `TimedOut` be raised after so many seconds."""
 
     def end(_signum: int, _frame: object) -> None:
         _end_times.append(monotonic())
-        raise TimedOut(seconds)
+        _raise_until_handled(TimedOut(seconds))
 
     signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, seconds)

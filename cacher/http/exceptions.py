@@ -36,6 +36,8 @@ from cacher.http.tls import (
     certificate_hint,
     describe_certificate_flaw,
     is_not_tls,
+    is_outdated,
+    tls_complaint,
 )
 from cacher.time_limits import Limits
 
@@ -64,6 +66,7 @@ class FailureKind(Enum):
     BROKEN = "broken"
     MALFORMED = "malformed"
     UNEXPECTED_TLS = "encrypted"
+    OUTDATED_TLS = "outdated"
 
 
 _CERTIFICATE_FAILURES = {
@@ -76,6 +79,7 @@ _CERTIFICATE_FAILURES = {
 _FINAL = (
     *_CERTIFICATE_FAILURES.values(),
     FailureKind.PLAIN_HTTP,
+    FailureKind.OUTDATED_TLS,
     FailureKind.MALFORMED,
     FailureKind.UNEXPECTED_TLS,
     FailureKind.PROXY_TUNNEL,
@@ -156,6 +160,8 @@ def translate_exception(error: Exception, *, reused: bool = False) -> TransportE
         return TransportError(_CERTIFICATE_FAILURES[flaw], describe_certificate_flaw(cause))
     if is_not_tls(cause):
         return TransportError(FailureKind.PLAIN_HTTP, "it does not speak TLS")
+    if is_outdated(cause):
+        return TransportError(FailureKind.OUTDATED_TLS, "it speaks no TLS that is still safe")
     if isinstance(error, ReadTimeoutError) or isinstance(cause, TimeoutError):
         return _timeout_failure(cause)
     if not reused and isinstance(cause, MalformedHead | BadStatusLine | UnknownProtocol):
@@ -227,7 +233,7 @@ def innermost_cause(error: Exception) -> BaseException | None:
 def describe_failure(error: TransportError, attempts: Attempts) -> str:
     """Return the failure, its duration and the tries: "no answer for 30 s (2 tries)"."""
     seconds = f"{attempts.spent:.{0 if attempts.spent >= 10 else 1}f} s"
-    lasted = error.kind in (FailureKind.TIMEOUT, FailureKind.SLOW, FailureKind.CONNECT)
+    lasted = error.kind in (FailureKind.TIMEOUT, FailureKind.CONNECT)
     text = f"{error.detail} for {seconds}" if lasted else error.detail
     if attempts.failed < 2:
         return text
@@ -248,7 +254,7 @@ def _cause(error: BaseException) -> BaseException:
 def _reason(error: Exception) -> str:
     """Return the innermost reason in one line, in the words of the system or of OpenSSL."""
     cause = _cause(error)
-    if complaint := describe_certificate_flaw(cause):
+    if complaint := describe_certificate_flaw(cause) or tls_complaint(cause):
         return complaint
     if isinstance(cause, RemoteDisconnected | IncompleteRead):
         return _CLOSED

@@ -54,6 +54,7 @@ _FAILURE_HINTS = {
     FailureKind.WRONG_HOST: "check the host name in the URL",
     FailureKind.PLAIN_HTTP: "is it an http:// URL?",
     FailureKind.UNEXPECTED_TLS: "is it an https:// URL?",
+    FailureKind.OUTDATED_TLS: "the origin must speak TLS 1.2 or newer",
     FailureKind.MALFORMED: _CHECK_URL,
     FailureKind.NAME: _CHECK_URL,
     FailureKind.CONNECT: _CHECK_URL,

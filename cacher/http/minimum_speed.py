@@ -45,9 +45,12 @@ class _TimedReader(io.RawIOBase):
         """Seconds of waiting before the speed is checked: once bytes come, most reads wait less."""
         self._enough = MIN_SPEED * minimum_speed.limits.slow
         self._timeout = self._set = sock.gettimeout() or 0.0
-        # A longer time-out also allows more time for all of it: stores send blanks to keep a
-        # connection alive while they work.
-        self._window = max(minimum_speed.limits.slow, self._timeout)
+        # While a store completes an upload it may keep the connection alive by blanks, as long as
+        # it has for that.
+        completes = self._timeout > minimum_speed.limits.write
+        self._window = self._timeout if completes else minimum_speed.limits.slow
+        """Seconds from the first byte in which `MIN_SPEED` counts."""
+        self._has_begun = False
         self._waited = 0.0
         self._count = 0
 
@@ -62,7 +65,9 @@ class _TimedReader(io.RawIOBase):
             if self._set < self._timeout:
                 raise self._too_slow() from None
             raise
-        self._waited += self._clock() - began
+        if self._has_begun:  # the silence before the first byte has a limit of its own
+            self._waited += self._clock() - began
+        self._has_begun = True
         self._count += count or 0
         if self._waited < self._soon:
             return count
@@ -84,7 +89,7 @@ class _TimedReader(io.RawIOBase):
             self._set = seconds
 
     def _too_slow(self) -> TooSlow:
-        return TooSlow(f"less than {MIN_SPEED / 1024:g} KiB/s")
+        return TooSlow(f"less than {MIN_SPEED / 1024:g} KiB/s for {self._window:.3g} s")
 
     def close(self) -> None:
         self._raw.close()

@@ -23,6 +23,11 @@ _NOT_TLS = frozenset(["WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQU
 """OpenSSL's reasons, which depend on its version, for an answer in plain HTTP."""
 
 
+_OUTDATED = frozenset(
+    ["TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE"]
+)
+"""And where the other side has only versions that this machine's policy forbids: below TLS 1.2."""
+
 _MOST_NAMES = 5
 """Names of a certificate that go into a message: some have hundreds."""
 
@@ -132,6 +137,20 @@ def certificate_host_names(certificate: Mapping[str, Any] | None) -> list[str]:
 def is_not_tls(error: BaseException) -> bool:
     """Return whether the server speaks plain HTTP."""
     return isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS
+
+
+def is_outdated(error: BaseException) -> bool:
+    """Whether the other side speaks only versions of TLS that this machine does not accept."""
+    return isinstance(error, ssl.SSLError) and error.reason in _OUTDATED
+
+
+def tls_complaint(error: BaseException) -> str:
+    """Say why TLS failed, without OpenSSL's numbers and lines; empty for any other error."""
+    if isinstance(error, ssl.SSLEOFError):
+        return "the connection was closed in the middle of TLS"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return f"TLS failed: {error.reason.replace('_', ' ').lower()}"
+    return ""
 
 
 def _is_hashed(directory: str) -> bool:

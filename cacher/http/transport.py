@@ -43,7 +43,12 @@ from cacher.http.exceptions import (
 from cacher.http.minimum_speed import MinimumSpeed
 from cacher.http.proxies import Proxies, parse_proxy_url
 from cacher.http.response import MIN_READ, Response, TunnelResponse
-from cacher.http.tls import certificate_host_names, client_context, describe_wrong_host
+from cacher.http.tls import (
+    certificate_host_names,
+    client_context,
+    describe_wrong_host,
+    tls_complaint,
+)
 from cacher.time_limits import LIMITS
 
 
@@ -303,9 +308,10 @@ def _client_context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
     except OSError as error:
         # Not the network's fault, so nothing to try again.
         names = " or ".join(ca_files) or "the system's files"
+        reason = "not a file of PEM certificates" if tls_complaint(error) else os_reason(error)
         raise UsageError(
-            f"cannot use the certificates in {names}: {os_reason(error)}",
-            "--ca-file names a file of PEM certificates",
+            f"cannot use the certificates in {names}: {reason}",
+            "--ca-file and SSL_CERT_FILE name files of PEM certificates",
         ) from error
 
 

@@ -46,6 +46,10 @@ _WANTS_TLS = re.compile(
 _NEVER_BARE = frozenset([*range(300, 400), 400, 404, 405, 501, 511])
 """Statuses that S3 stores send only with an error document, or with the bucket's region."""
 
+_OF_PROXIES = frozenset([407, 408, 413, 425, 429])
+"""Refusals that a proxy before a store gives with a page of its own: a login, a body that is too
+large, and those that pass."""
+
 
 _LOGIN_STATUSES = (401, 403)
 """Statuses of proxies that want a login. A store explains its refusal in a document."""
@@ -126,6 +130,7 @@ _FAILURE_HINTS = {
     FailureKind.WRONG_HOST: "check the host name in --endpoint",
     FailureKind.PLAIN_HTTP: "is it an http:// endpoint?",
     FailureKind.UNEXPECTED_TLS: "is it an https:// endpoint?",
+    FailureKind.OUTDATED_TLS: "the store, or a proxy before it, must speak TLS 1.2 or newer",
     FailureKind.MALFORMED: (
         "check --endpoint: does an S3 store answer there, and no proxy before it?"
     ),
@@ -203,6 +208,8 @@ def is_not_a_store(refusal: Refusal) -> bool:
     if refusal.status in _LOGIN_STATUSES:
         # The answer to a HEAD has no document, and one with a store's headers may be cut short.
         return refusal.body is not None and not store_quirks.has_s3_header(refusal.headers)
+    if refusal.body and 400 <= refusal.status < 500 and refusal.status not in _OF_PROXIES:
+        return not store_quirks.has_s3_header(refusal.headers)
     return refusal.status in _NEVER_BARE
 
 

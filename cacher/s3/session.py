@@ -15,6 +15,7 @@ from cacher.errors import CacherError, StoreError
 from cacher.http.exceptions import TransportError
 from cacher.http.retry import (
     CORRUPTED_CODES,
+    RETRY_STATUSES,
     Attempts,
     describe_wait,
     is_retryable,
@@ -357,8 +358,8 @@ class Session:
         )
 
     def _read_refusal(self, request: Request, answer: Answer, attempts: Attempts) -> Refusal:
-        """Return the refusal. After a HEAD, whose answer has no body, ask again with a GET."""
-        if request.method == "HEAD" and answer.status in (301, 307, 400, 401, 403):
+        """Why the request was refused. A HEAD's refusal has no body, so it is asked again."""
+        if request.method == "HEAD" and answer.status in _ASKED_AGAIN:
             answer.read_all(0)
             query = {} if request.key else {"location": ""}
             ranged = {"range": "bytes=0-0"} if request.key else {}
@@ -393,6 +394,11 @@ class Session:
             request.body.refresh()
             return "body"
         return ""
+
+
+_ASKED_AGAIN = frozenset([301, 307, *range(400, 404), *range(406, 500)]) - RETRY_STATUSES
+"""Statuses of a HEAD whose reason only a body can give. One of 404 is a miss, or looked into by who
+must be certain."""
 
 
 def _read_beginning(answer: Answer) -> bytes:

@@ -129,7 +129,7 @@ def make_settings(
     if not values["endpoint"] and sources["endpoint"] == "default":
         raise UsageError("no endpoint is set, and no HOME for a local store", "set CACHER_ENDPOINT")
     parsed = {
-        attribute(name): _parse(name, value, sources[attribute(name)])
+        attribute(name): _parse(name, value, sources[attribute(name)], path)
         for name, value in values.items()
     }
     return Settings(**parsed, sources=sources, config_file=path if file else "")  # type: ignore[arg-type]
@@ -184,7 +184,8 @@ def read_file(path: str, *, required: bool) -> dict[str, str]:
         document = tomllib.loads(content.decode())
     except ValueError as error:
         raise UsageError(
-            f"{path} is not TOML: {error}", "correct it, or remove it and run `cacher init`"
+            f"{path} is not TOML: {_not_toml(error)}",
+            "correct it, or remove it and run `cacher init`",
         ) from error
     known = {name for name, *_ in SETTINGS}
     settings = {}
@@ -196,7 +197,10 @@ def read_file(path: str, *, required: bool) -> dict[str, str]:
                 f"the keys are: {', '.join(sorted(known))}",
             )
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise UsageError(f"{path}: {key!r} must be a string or a number")
+            raise UsageError(
+                f"{path}: {key!r} must be a string or a number{_line_of(content.decode(), key)}",
+                _PARSERS[name][1],
+            )
         settings[name] = str(value)
     return settings
 
@@ -267,6 +271,10 @@ def _default(name: str, environ: Mapping[str, str]) -> str:
     return str(JOBS) if name == "jobs" else ""
 
 
+def _not_toml(error: ValueError) -> str:
+    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
 def _line_of(text: str, key: str) -> str:
     """Return where a key is in a file, ` (line N)`; empty if it is not found."""
     for number, line in enumerate(text.splitlines(), 1):
@@ -280,7 +288,7 @@ def _toml(value: str) -> str:
     return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda m: f"\\u{ord(m[0]):04x}", escaped) + '"'
 
 
-def _parse(name: str, value: str, source: str) -> str | int | float | None:
+def _parse(name: str, value: str, source: str, file: str) -> str | int | float | None:
     parser, usual_hint = _PARSERS[name]
     try:
         return parser(value)
@@ -290,7 +298,8 @@ def _parse(name: str, value: str, source: str) -> str | int | float | None:
         if name == "endpoint" and not hint:
             # It may hold a password or a token by mistake; of what does not, a hint shows more.
             given = repr(shown_url(value)) + ": "
-        raise UsageError(f"{source}: {given}{error}", hint or usual_hint) from error
+        where = f"{file}: {name}" if source == file else source
+        raise UsageError(f"{where}: {given}{error}", hint or usual_hint) from error
 
 
 def _endpoint(value: str) -> str:

@@ -10,8 +10,9 @@ import os
 from collections.abc import Callable
 from typing import Generic, Self, TypeVar
 
-OPEN_LIMIT = 64
-"""Directories kept open at most, at any depth. A process may have 1024 descriptors, or 256."""
+OPEN_LIMIT = max(min(64, os.sysconf("SC_OPEN_MAX") // 4), 2)
+"""How many directories are kept open at most, however deep the tree is. A process may have 1024
+descriptors, or 256, or so few (`ulimit -n 16`) that a failed restore could not be removed."""
 
 FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

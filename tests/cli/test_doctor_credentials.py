@@ -114,6 +114,7 @@ class TestCredentials:
         ended = cacher("doctor", "--key-file", "id", "--secret-file", MARKED.secret)
         assert ended.status == 0  # the variables win
         assert Chart(ended)["secret-file"].text == "no such file (from --secret-file)"
+        assert Chart(ended)["secret-file"].state == "warn"
         assert MARK not in ended.text + ended.err
 
     def test_none_and_the_network_is_looked_at_all_the_same(

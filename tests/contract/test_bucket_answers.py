@@ -409,6 +409,7 @@ class TestNotAStore:
         Respond(302, headers={"Location": "https://login.example.org/?to=secret"}),
         Respond(404, headers={"Content-Type": "text/html"}, body=HTML * 10_000),
         Respond(405, body=HTML),
+        *(Respond(status, body=HTML) for status in (409, 410, 411, 414, 421, 431, 451)),
         Respond(501, body=HTML),
     )
 

@@ -204,6 +204,13 @@ def _rows() -> Iterator[Row]:
     slow = "less than 1 KiB/s for"
     yield Row("the head trickles", _served_by(_head_trickles), exists, lambda at: 2 * at.slow, slow)
     yield Row(
+        "the head trickles after a PUT",
+        _served_by(_head_trickles),
+        ("upload", "k", "small", "--force"),
+        lambda at: 2 * at.slow,
+        slow,
+    )
+    yield Row(
         "the body trickles", _served_by(_body_trickles), download, lambda at: 2 * at.slow, slow
     )
     yield Row(

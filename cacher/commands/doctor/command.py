@@ -86,9 +86,10 @@ def examine(context: Context, checklist: Checklist) -> None:
         return
     for name, source in context.settings.sources.items():
         value = getattr(context.settings, name)
-        if name in ("key_file", "secret_file") and value and not os.path.isfile(value):
-            value = "no such file"  # not named: it may be the secret itself, by mistake
-        if name == "endpoint" and environment.is_default(context.settings):
+        if name in ("key_file", "secret_file") and value and not os.path.exists(value):
+            # Not named: it may be the secret itself, by mistake.
+            checklist.note(name.replace("_", "-"), f"no such file (from {source})", WARN)
+        elif name == "endpoint" and environment.is_default(context.settings):
             where = context.settings.directory
             checklist.note(name, f"no endpoint is set: using the local store {where}", WARN)
         elif value not in ("", None):

@@ -59,7 +59,25 @@ def test_what_trickles_is_given_up(at_once: bytes, then: bytes) -> None:
     ):
         get(paced(), host)
     assert HASTY.slow <= time.monotonic() - began < LONG / 2
-    assert (caught.value.kind, caught.value.detail) == (FailureKind.SLOW, "less than 1 KiB/s")
+    detail = "less than 1 KiB/s for 1 s"
+    assert (caught.value.kind, caught.value.detail) == (FailureKind.SLOW, detail)
+
+
+def test_an_answer_that_may_be_late_may_not_trickle() -> None:
+    """As that to a body that was sent: once it has begun, it must come."""
+
+    def serve(sock: socket.socket) -> None:
+        threading.Event().wait(1.5 * HASTY.slow)
+        trickle(sock, at_once=b"", then=HEAD)
+
+    with (
+        listening(serve) as host,
+        pytest.raises(TransportError) as caught,
+    ):
+        began = time.monotonic()
+        paced().send(host, "PUT", "/", {}, answer_timeout=HASTY.write)
+    assert 2.5 * HASTY.slow <= time.monotonic() - began < LONG / 2
+    assert caught.value.kind is FailureKind.SLOW
 
 
 def test_the_time_of_whoever_takes_the_bytes_does_not_count() -> None:

@@ -197,6 +197,28 @@ def test_a_port_that_speaks_tls(transport: Transport) -> None:
     assert (caught.value.kind, caught.value.is_final) == (FailureKind.UNEXPECTED_TLS, True)
 
 
+@pytest.mark.parametrize(
+    ("answer", "kind", "detail"),
+    [
+        (
+            b"\x15\x03\x01\x00\x02\x02\x46",
+            FailureKind.OUTDATED_TLS,
+            "no TLS that is still safe",
+        ),
+        (b"\x15\x03\x01\x00\x02\x02\x28", FailureKind.BROKEN, "TLS failed: "),
+        (b"", FailureKind.BROKEN, "the connection was closed in the middle of TLS"),
+    ],
+)
+def test_tls_that_fails_is_said_without_numbers_of_openssl(
+    transport: Transport, answer: bytes, kind: FailureKind, detail: str
+) -> None:
+    with listening(giving(answer)) as host, pytest.raises(TransportError) as caught:
+        get(transport, host._replace(scheme="https"))
+    assert caught.value.kind is kind
+    assert detail in caught.value.detail
+    assert "[" not in caught.value.detail
+
+
 # --- informational answers -----------------------------------------------------------------------
 
 

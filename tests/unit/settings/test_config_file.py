@@ -95,9 +95,16 @@ def test_a_secret_under_an_unknown_key_is_not_shown(file: Path) -> None:
 
 @pytest.mark.parametrize("value", ["true", "[1]", "{a = 1}", "2024-05-01", "12:00:00"])
 def test_other_types_are_refused(file: Path, value: str) -> None:
-    assert refusal(file, f"jobs = {value}").message == (
-        f"{file}: 'jobs' must be a string or a number"
-    )
+    error = refusal(file, f"jobs = {value}")
+    assert error.message == f"{file}: 'jobs' must be a string or a number (line 1)"
+    assert error.hint == "write a whole number; the default is 4"
+
+
+def test_a_value_that_is_wrong_names_its_key(file: Path) -> None:
+    file.write_text("jobs = 'x'")
+    with pytest.raises(UsageError) as caught:
+        config.load_settings({}, {"HOME": "/"}, str(file))
+    assert caught.value.message.startswith(f"{file}: jobs: 'x': ")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +114,7 @@ def test_other_types_are_refused(file: Path, value: str) -> None:
         ("jobs = 1\nbucket = b\n", "line 2"),
         ("jobs = 1\njobs = 2\n", "line 2"),
         ("bucket = 'b\n'", "line 1"),
-        (b"bucket = '\xff'", "utf-8"),
+        (b"bucket = '\xff'", "it is not UTF-8"),
     ],
 )
 def test_what_is_not_toml(file: Path, content: str | bytes, reason: str) -> None:
