@@ -56,10 +56,7 @@ def main(argv: Sequence[str] | None = None, limits: Limits | None = None) -> int
         except BrokenPipeError:
             raise
         except (Exception, TimedOut) as error:
-            ended = signals.ended_by() or error
-            if isinstance(ended, Stopped):
-                return _report_stop(ended, options, report)
-            return _report_failure(_to_cacher_error(ended, options), options, report)
+            return _report_failure(_to_cacher_error(error, options), options, report)
     except Stopped as stopped:
         return stopped.status
     except BrokenPipeError:

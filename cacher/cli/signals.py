@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from sys import UnraisableHookArgs
-    from typing import NoReturn
+    from types import FrameType
 
 BROKEN_PIPE = 128 + signal.SIGPIPE
 """The exit status of a program whose reader is gone, as a shell gives it."""
@@ -34,9 +34,6 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _end_times: list[float] = []
 """When signals and `--timeout` have ended the run, by the clock of `install_handlers`."""
 
-_ended_by: list[Stopped | TimedOut] = []
-"""The exceptions of those."""
-
 _handled: list[signal.Signals] = []
 """Signals with a handler here: a shell starts background jobs with SIGINT ignored, nohup ignores
 SIGHUP, and both stay ignored."""
@@ -55,13 +52,12 @@ def install_handlers(monotonic: Callable[[], float]) -> None:
     want to wait for it sends another signal after a second: that one ends the process at once.
     """
 
-    def stop(signum: int, _frame: object) -> None:
+    def stop(signum: int, frame: FrameType | None) -> None:
         _end_times.append(monotonic())
         _set_action(signal.SIG_IGN)
-        _raise_until_handled(Stopped(signum))
+        _raise_until_handled(signum, frame)
 
     _end_times.clear()
-    _ended_by.clear()
     _handled[:] = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]
     for number in _handled:
         signal.signal(number, stop)
@@ -73,37 +69,55 @@ def _on_dropped_exception(dropped: UnraisableHookArgs) -> None:
 
     After a signal, other exceptions are those of objects that it left half made: ignore them.
     """
-    if isinstance(dropped.exc_value, Stopped | TimedOut):
+    if isinstance(dropped.exc_value, Stopped):
         signal.setitimer(signal.ITIMER_REAL, _RAISE_AGAIN_DELAY, _CHECK_INTERVAL)
+    elif isinstance(dropped.exc_value, TimedOut):
+        signal.setitimer(signal.ITIMER_REAL, _RAISE_AGAIN_DELAY)
     elif not _end_times:
         sys.__unraisablehook__(dropped)
 
 
-def _raise_until_handled(ended: Stopped | TimedOut) -> NoReturn:
-    """Raise what has ended the run, and again if it was dropped.
+def _raise_until_handled(signum: int, frame: FrameType | None) -> None:
+    """Raise `Stopped`, and again if it was dropped; restore default signals after a second.
 
-    After a signal the default ones are restored after a second. Python drops an exception that a
-    handler raises while a finalizer or a weak reference's callback runs (`_on_dropped_exception`),
-    and libraries may. As long as ours is on its way, the exception being handled is ours, or has
-    ours among its contexts.
+    Python drops an exception that a handler raises while a finalizer or a weak reference's callback
+    runs (`_on_dropped_exception`), and libraries may. As long as `Stopped` is on its way, it is the
+    exception being handled, or among its contexts.
     """
     checks = 0
 
-    def check(_signum: int, _frame: object) -> None:
+    def check(_signum: int, frame: FrameType | None) -> None:
         nonlocal checks
+        if _is_loading(frame):
+            signal.setitimer(signal.ITIMER_REAL, _RAISE_AGAIN_DELAY, _CHECK_INTERVAL)
+            return
         checks += 1
-        if checks == _CHECKS_BEFORE_DEFAULT and isinstance(ended, Stopped):
+        if checks == _CHECKS_BEFORE_DEFAULT:
             _set_action(signal.SIG_DFL)
         handled = sys.exc_info()[1]
-        while handled is not None and not isinstance(handled, type(ended)):
+        while handled is not None and not isinstance(handled, Stopped):
             handled = handled.__context__
         if handled is None:
-            raise ended
+            raise Stopped(signum)
 
-    _ended_by.append(ended)
     signal.signal(signal.SIGALRM, check)
-    signal.setitimer(signal.ITIMER_REAL, _CHECK_INTERVAL, _CHECK_INTERVAL)
-    raise ended
+    first = _RAISE_AGAIN_DELAY if _is_loading(frame) else _CHECK_INTERVAL
+    signal.setitimer(signal.ITIMER_REAL, first, _CHECK_INTERVAL)
+    if not _is_loading(frame):
+        raise Stopped(signum)
+
+
+def _is_loading(frame: FrameType | None) -> bool:
+    """Return whether a module is being loaded, where nothing can be raised.
+
+    A module in C may hide an exception behind one of its own, as if it were missing, and a module
+    in Python may take it for an answer. It takes milliseconds.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def restore_default_soon() -> None:
@@ -129,20 +143,15 @@ def ended_at() -> float | None:
     return _end_times[-1] if _end_times else None
 
 
-def ended_by() -> Stopped | TimedOut | None:
-    """Return the exception of the last signal, or of `--timeout`, that ended the run.
-
-    What is in C may hide it behind an exception of its own: loading a module does.
-    """
-    return _ended_by[-1] if _ended_by else None
-
-
 def start_timeout(seconds: float, monotonic: Callable[[], float]) -> None:
     """Let `TimedOut` be raised after so many seconds."""
 
-    def end(_signum: int, _frame: object) -> None:
+    def end(_signum: int, frame: FrameType | None) -> None:
+        if _is_loading(frame):
+            signal.setitimer(signal.ITIMER_REAL, _RAISE_AGAIN_DELAY)
+            return
         _end_times.append(monotonic())
-        _raise_until_handled(TimedOut(seconds))
+        raise TimedOut(seconds)
 
     signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, seconds)

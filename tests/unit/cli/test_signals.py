@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -225,3 +227,41 @@ def test_another_one_ends_what_goes_on_after_cleaning_up() -> None:
 
 def test_when_the_run_was_ended_is_known() -> None:
     assert run(STRUCK)[:2] == (0, "both\n")
+
+
+TAKES_LONG = """
+import os, sys, time
+if sys.argv[1] == "signal":
+    os.kill(os.getpid(), 15)
+time.sleep(0.3)
+print("loaded")
+"""
+
+LOADING = """
+import sys, time
+from cacher.cli import signals
+from cacher.errors import Stopped, TimedOut
+signals.install_handlers(time.monotonic)
+if sys.argv[1] == "time":
+    signals.start_timeout(0.05, time.monotonic)
+try:
+    import takes_long
+    time.sleep(600)
+except (Stopped, TimedOut) as ended:
+    print(type(ended).__name__)
+"""
+
+
+@pytest.mark.parametrize(("ended_by", "raised"), [("signal", "Stopped"), ("time", "TimedOut")])
+def test_a_module_is_loaded_to_its_end(tmp_path: Path, ended_by: str, raised: str) -> None:
+    """What is raised there may be hidden by an error of the module's own, or be lost."""
+    (tmp_path / "takes_long.py").write_text(TAKES_LONG)
+    done = subprocess.run(
+        [sys.executable, "-c", LOADING, ended_by],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"loaded\n{raised}\n"), done.stderr
