@@ -88,6 +88,8 @@ def _find_parser(root: Parser, words: Sequence[str]) -> Parser:
     """Return the parser of a command or a verb. Raises `UsageError` if there is none."""
     parser = root
     for word in words:
+        if not parser.commands:
+            parser.error(f"unexpected argument {word!r}")
         if word not in parser.commands:
             from cacher.cli import suggestions
 

@@ -27,7 +27,7 @@ from urllib3.exceptions import (  # noqa: TID251 - only the names of its excepti
 )
 
 from cacher.http.minimum_speed import TooSlow
-from cacher.http.proxies import LOGIN_HINT, PROXY_HINT
+from cacher.http.proxies import PROXY_HINT, login_hint
 from cacher.http.response import MalformedHead
 from cacher.http.retry import Attempts, is_retryable
 from cacher.http.tls import (
@@ -90,7 +90,7 @@ _FINAL = (
 _COMMON_HINTS = {
     FailureKind.PROXY: PROXY_HINT,
     FailureKind.PROXY_TUNNEL: PROXY_HINT,
-    FailureKind.PROXY_LOGIN: LOGIN_HINT,
+    FailureKind.PROXY_LOGIN: login_hint("https"),  # only a tunnel is refused so
 }
 
 

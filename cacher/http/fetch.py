@@ -23,7 +23,7 @@ from cacher.http.exceptions import (
     describe_failure,
     status_text,
 )
-from cacher.http.proxies import LOGIN_HINT
+from cacher.http.proxies import login_hint
 from cacher.http.redact_url import redacted
 from cacher.http.retry import Attempts, describe_wait, is_retryable, retry_after
 from cacher.http.sinks import Sink
@@ -44,7 +44,7 @@ _HINTS = {
     401: "the origin needs credentials: https://USER:TOKEN@HOST/...",
     403: "the origin refuses; does it need credentials (https://USER:TOKEN@HOST/...)?",
     404: "check the URL; the file may have moved",
-    407: LOGIN_HINT,
+    407: login_hint("http"),  # over https the tunnel is refused
     410: "check the URL; the file may have moved",
 }
 

@@ -14,7 +14,11 @@ from urllib.parse import unquote, urlsplit
 
 PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
 
-LOGIN_HINT = "the proxy needs credentials: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
+
+def login_hint(scheme: str) -> str:
+    """Return the next step where the proxy for `http` or `https` wants a login."""
+    name = f"{scheme.upper()}_PROXY"
+    return f"the proxy needs credentials: {name}=http://USER:PASSWORD@HOST:PORT"
 
 
 class ProxyAddress(NamedTuple):

@@ -27,6 +27,7 @@ from cacher.http.exceptions import (
     describe_failure,
     status_text,
 )
+from cacher.http.proxies import login_hint
 from cacher.http.retry import CORRUPTED_CODES, Attempts, is_retryable
 from cacher.s3 import store_quirks
 from cacher.s3.xml import ErrorDocument, plain
@@ -193,7 +194,9 @@ def refusal_error(
             "something between here and the store changes bytes: a proxy, or bad memory",
         )
     if status == 407:
-        return StoreError(f"{doing}: the proxy refused: {refusal.summary}", _proxy_hint(host))
+        return StoreError(
+            f"{doing}: the proxy refused: {refusal.summary}", login_hint(host.partition(":")[0])
+        )
     if status in (405, 501):
         return StoreError(f"{doing}: the store cannot do this: {refusal.summary}")
     return StoreError(
@@ -222,7 +225,7 @@ def unanswered_error(
     )
     hint = failure_hint(error.kind)
     if error.kind is FailureKind.PROXY and " 407" in error.detail:
-        hint = _proxy_hint(where)
+        hint = login_hint(where.partition(":")[0])
     return error_class(f"{doing}: {where}: {describe_failure(error, attempts)}", hint)
 
 
@@ -242,11 +245,6 @@ def failure_hint(kind: FailureKind) -> str:
 
 def _names_region(refusal: Refusal) -> bool:
     return refusal.status in (301, 307, 400) and "x-amz-bucket-region" in refusal.headers
-
-
-def _proxy_hint(host: str) -> str:
-    name = "HTTPS_PROXY" if host.startswith("https:") else "HTTP_PROXY"
-    return f"the proxy needs credentials: {name}=http://USER:PASSWORD@HOST:PORT"
 
 
 def _store_failure_hint(refusal: Refusal, sent: int) -> str:

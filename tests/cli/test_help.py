@@ -264,6 +264,7 @@ def test_the_nearest_is_offered(cacher: Run, line: str, meant: str) -> None:
         ("frobnicate", "there is no command 'frobnicate'", "`cacher --help` lists the commands"),
         ("dir xyz", "there is no command 'dir xyz'", "`cacher dir --help` lists the commands"),
         ("help xyz", "there is no command 'xyz'", "`cacher --help` lists the commands"),
+        ("help dir upload k", "unexpected argument 'k'", "`cacher dir upload --help` shows how"),
         ("dir", "dir needs a verb: download or upload", "`cacher dir --help` shows how"),
         ("docker -q", "docker needs a verb: download, upload or exists", "`cacher docker --help`"),
         ("--nope", "there is no option --nope", "`cacher --help` shows how"),

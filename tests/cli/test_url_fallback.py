@@ -397,7 +397,7 @@ class TestProxies:
         [
             (b"302 Found\r\nLocation: http://x/", "HTTP 302 Found", "check HTTPS_PROXY"),
             (b"200 OK\r\nContent-Length: 9", "HTTP 200 OK and a page", "check HTTPS_PROXY"),
-            (b"407 No", "HTTP 407 Proxy Authentication Required", "the proxy needs credentials"),
+            (b"407 No", "HTTP 407 Proxy Authentication Required", "HTTP_PROXY=http://USER:PASS"),
         ],
     )
     def test_one_that_gives_no_tunnel(
