@@ -378,6 +378,18 @@ class TestProxies:
         assert {seen.target for seen in proxy.seen} == expected
         assert len(proxy.seen) == len(bucket.server.requests)
 
+    def test_one_that_wants_a_login(
+        self, cacher: Run, local: LocalPlace, proxy: Origin, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Over http it answers in the origin's place; the variable to set is that for http."""
+        monkeypatch.setenv("http_proxy", proxy.url())
+        proxy.script("/f", Reply(status=407))
+        url = proxy.url() + "/f"
+        ended = cacher("download", "k", "f", "--url", url)
+        assert "HTTP 407 Proxy Authentication Required" in ended.failed(6)
+        assert "HTTP_PROXY=http://USER:PASSWORD@HOST:PORT" in ended.err
+        assert local.keys() == []
+
     def test_no_proxy(
         self,
         cacher: Run,
@@ -397,7 +409,11 @@ class TestProxies:
         [
             (b"302 Found\r\nLocation: http://x/", "HTTP 302 Found", "check HTTPS_PROXY"),
             (b"200 OK\r\nContent-Length: 9", "HTTP 200 OK and a page", "check HTTPS_PROXY"),
-            (b"407 No", "HTTP 407 Proxy Authentication Required", "HTTP_PROXY=http://USER:PASS"),
+            (
+                b"407 No",
+                "HTTP 407 Proxy Authentication Required",
+                "the proxy needs credentials: HTTPS_",
+            ),
         ],
     )
     def test_one_that_gives_no_tunnel(
