@@ -492,9 +492,7 @@ class TestDownload:
 class TestReservedNames:
     """What a killed run leaves is known by its name: nothing else may come under such a one."""
 
-    @pytest.mark.parametrize(
-        "name", [".cacher-deadbeef", ".cacher-deadbeef.merge", ".d.cacher-01234567.clean"]
-    )
+    @pytest.mark.parametrize("name", [".cacher-deadbeef", ".d.cacher-01234567", ".d.cacher-lock"])
     @pytest.mark.parametrize("below", ["", "sub/"])
     def test_an_entry_brings_none(self, cacher: Run, place: Place, name: str, below: str) -> None:
         Path("t", below, name, "tree").mkdir(parents=True)
@@ -517,7 +515,7 @@ class TestReservedNames:
 
     def test_leftovers_are_not_packed(self, cacher: Run, place: Place) -> None:
         """As a killed job leaves them, and the next one, which rebuilds, uploads all."""
-        for name in (".cacher-deadbeef/half", "sub/.modules.cacher-01234567.merge/tree", "f"):
+        for name in (".cacher-deadbeef/half", "sub/.modules.cacher-01234567/tree", "f"):
             Path("t", name).mkdir(parents=True)
         assert cacher("dir", "upload", "k", "t").status == 0
         assert cacher("dir", "download", "k", "d").status == 0
