@@ -92,11 +92,16 @@ def test_goes_on():
 def checkout(tmp_path: Path) -> Path:
     """A checkout with one test of its own, which `tests/run` takes for this project."""
     place = tmp_path / "checkout"
-    (place / "tests").mkdir(parents=True)
-    for name in ("README.md", "LICENSE", "tests/__init__.py"):
+    (place / "tests/support").mkdir(parents=True)
+    for name in ("README.md", "LICENSE", "tests/__init__.py", "tests/support/__init__.py"):
         (place / name).touch()
     (place / "cacher").symlink_to(ROOT / "cacher")
-    for name in ("run", "programs.txt", "progress_file.py", "time_limit.py"):
+    for name in (
+        "run",
+        "support/programs.txt",
+        "support/progress_file.py",
+        "support/time_limit.py",
+    ):
         shutil.copy(ROOT / "tests" / name, place / "tests" / name)
     shutil.copy(ROOT / "pyproject.toml", place)
     plugins = 'pytest_plugins = ("tests.support.progress_file", "tests.support.time_limit")\n'

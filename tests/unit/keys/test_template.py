@@ -432,12 +432,12 @@ resolve_template("{{os}}-{{week}}", [], now=0, system="Linux", machine="x86_64")
 print(*sorted(set(sys.modules) - before))
 """
     added = run_isolated("-c", code).stdout.split()
-    assert added == [
+    # errno is built in, and some Pythons have loaded it before.
+    assert [name for name in added if name != "errno"] == [
         "__future__",
         "cacher",
         "cacher.errors",
         "cacher.keys",
         "cacher.keys.file_hash",
         "cacher.keys.template",
-        "errno",
     ]
