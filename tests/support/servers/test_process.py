@@ -56,7 +56,7 @@ def test_a_server_does_not_outlive_a_killed_test_run(tmp_path: Path) -> None:
         "    print(server.pid, flush=True)\n"
         "    time.sleep(600)\n"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     run = subprocess.Popen(
         [sys.executable, "-c", script],
         stdout=subprocess.PIPE,
