@@ -1,4 +1,4 @@
-"""What an entry tells of the images in it, so that an engine which has them need not load them.
+"""The record of the images in an entry: an engine that has them need not load them.
 
 Knows metadata (docs/formats.md); must not know stores and engines.
 """
@@ -13,15 +13,15 @@ from cacher.docker.image_names import Image, check_name, exact_name, is_id, norm
 from cacher.errors import IntegrityError, UsageError
 
 IMAGES, MORE = "cacher-images", "cacher-images-more"
-"""Names of the metadata: the images, and how many more there are than could be told of."""
+"""Names of the metadata: the images, and the number of those that did not fit."""
 
 LIMIT = 1400
-"""Bytes of what is told: S3 takes 2 KB of metadata, all names and values together (Amazon S3 User
+"""Bytes of a record: S3 takes 2 KB of metadata, all names and values together (Amazon S3 User
 Guide, "Working with object metadata")."""
 
 
 class ImageRecord(NamedTuple):
-    """Images by their names, in the order given; `more` were not told of."""
+    """Images by their names, in the order given; `more` did not fit."""
 
     images: Mapping[str, Image]
     more: int = 0
