@@ -11,17 +11,17 @@ if sys.version_info < (3, 11):
     )
     sys.exit(7)  # "this machine", as in cacher/errors.py
 
-import _frozen_importlib_external as _machinery
 import _signal
-import marshal
+import os
+import zipimport
 import zlib
+from _frozen_importlib_external import MAGIC_NUMBER
 
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     # Until cacher's own is there: not with a traceback of an import.
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 ARCHIVE = __loader__.archive
-MAGIC = int.from_bytes(_machinery.MAGIC_NUMBER[:2], "little")
 
 
 class Damaged(ImportError):
@@ -30,61 +30,53 @@ class Damaged(ImportError):
     hint = "download it again, and compare it with its checksum: `sha256sum -c`"
 
 
-def _directory():
-    """What zipimport has read of the archive: a tuple for each entry, whose last is its CRC."""
-    ask = getattr(__loader__, "_get_files", None)
-    return ask() if ask else getattr(__loader__, "_files", {})
+_read = getattr(zipimport, "_get_data", None)
 
 
-_FILES = _directory()
+def checked(archive, entry):
+    """Return the bytes of an entry of a zip file, as zipimport's function of that name.
 
-
-def read(name, needed=False):
-    """The bytes of an entry; None if there is none of that name, unless `needed`. Raises Damaged.
-
-    zipimport compares nothing: a bit that has flipped would run, or crash the interpreter.
+    That one compares no checksum: a bit that has flipped would run, or crash the interpreter.
+    Raises Damaged.
     """
     try:
-        if _FILES and name not in _FILES:
-            raise OSError(0, "")
-        data = __loader__.get_data(name)
-    except OSError as error:
-        if error.errno == 0 and not needed:
-            return None
-        reason = "it is not there" if error.errno == 0 else error.strerror or "it is cut off"
-    except (ImportError, EOFError, ValueError, zlib.error) as error:
-        reason = str(error)
+        data = _read(archive, entry)
+    except (OSError, EOFError, ImportError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
     else:
-        if not _FILES or zlib.crc32(data) == _FILES[name][-1]:
+        if zlib.crc32(data) == entry[-1]:
             return data
         reason = "it has another checksum"
+    name = entry[0][len(archive) + 1 :]
     told = "%s is damaged, or was replaced while it ran (%s: %s)"
-    raise Damaged(told % (ARCHIVE, name, reason.lower()))
+    raise Damaged(told % (archive, name, reason.lower()))
 
 
-def _bundled():
-    """The importer: compiled, if it is for this Python, or else from its source."""
-    compiled = read("bytecode/%d/bundled" % MAGIC)
-    if compiled is not None:
-        code = marshal.loads(compiled)
-    else:
-        code = compile(read("bundled.py", needed=True), "cacher.pyz/bundled.py", "exec")
-    module = sys.modules["bundled"] = type(sys)("bundled")
-    exec(code, module.__dict__)
-    return module
+if _read:
+    zipimport._get_data = checked
 
-
-if sys.path and sys.path[0] == ARCHIVE:
-    # No import but ours needs to look in here.
-    del sys.path[0]
+# Before all that is installed, and not what something at the start of Python has loaded: half of
+# each would fail.
+place = "bytecode/%d" % int.from_bytes(MAGIC_NUMBER[:2], "little")
 try:
-    _bundled().install(ARCHIVE, read, MAGIC)
+    __loader__.get_data(place + "/cacher/__init__.pyc")
+    place = ARCHIVE + "/" + place
+except OSError:  # nothing is compiled for this Python: the sources
+    place = ARCHIVE
+sys.path[:] = [place] + [other for other in sys.path if other != ARCHIVE]
+for name in list(sys.modules):
+    if name.partition(".")[0] in ("cacher", "urllib3", "zstandard"):
+        del sys.modules[name]
+# What somebody has said of an installed zstandard does not hold for this one.
+os.environ.pop("PYTHON_ZSTANDARD_IMPORT_POLICY", None)
+
+try:
     from cacher.cli.main import main
 except ImportError as error:
     told, hint = str(error), Damaged.hint
     if not isinstance(error, Damaged):
         told = "%s is damaged (%s)" % (ARCHIVE, error)
-        if error.name and error.name.partition(".")[0] not in ("bundled", "cacher"):
+        if error.name and error.name.partition(".")[0] != "cacher":
             told = "this Python has no module %s" % error.name
             hint = "cacher needs the whole standard library: on Debian python3, not python3-minimal"
     sys.stderr.write("cacher: error: %s\ncacher: hint: %s\n" % (told, hint))

@@ -195,7 +195,10 @@ def build() -> Parser:
         choices=("bash", "zsh", "fish"),
         help="complete in bash, zsh or fish",
     )
-    command("version", "print the version")
+    version = command("version", "print the version")
+    version.add_argument(
+        "--verify", action="store_true", help="compare cacher.pyz with the SHA-256 recorded in it"
+    )
     help_ = command("help", "show the options and examples of a command")
     help_.add_argument(
         "topic",

@@ -125,9 +125,12 @@ def _run(
     elif options.command == "help":
         _print(report, "help", "shown", text=_help(options.page))
     elif options.command == "version":
-        from cacher.cli.version_info import bundled
+        from cacher.cli.version_info import bundled, verified
 
-        _print_version(report, bundled())
+        if options.verify:
+            _print(report, "version", "shown", verified=verified())
+        else:
+            _print_version(report, bundled())
     elif options.command == "key":
         from cacher.commands.key import resolve_key
 

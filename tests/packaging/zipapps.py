@@ -25,11 +25,11 @@ _LIMIT = 2800.0  # seconds; most is the download of 400 MB
 
 LIMITS = {
     # Bytes that each may have.
-    "cacher.pyz": 12_000_000,
-    "cacher-linux-amd64.pyz": 4_000_000,
-    "cacher-linux-arm64.pyz": 4_000_000,
-    "cacher-darwin-amd64.pyz": 4_000_000,
-    "cacher-darwin-arm64.pyz": 4_000_000,
+    "cacher.pyz": 24_000_000,
+    "cacher-linux-amd64.pyz": 8_000_000,
+    "cacher-linux-arm64.pyz": 8_000_000,
+    "cacher-darwin-amd64.pyz": 8_000_000,
+    "cacher-darwin-arm64.pyz": 8_000_000,
 }
 
 _HOME = Path.home()
