@@ -3,6 +3,8 @@
 Knows the layout of a zipapp (`.builds/zipapp`). Any other installation has nothing bundled.
 """
 
+from __future__ import annotations
+
 import sys
 
 import cacher
@@ -10,27 +12,20 @@ from cacher.errors import LocalError, os_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from zipimport import zipimporter
+    from typing import Any
 
 _DIGEST = 64
 """Bytes at the end of the file: the SHA-256 of all before them, in hexadecimal."""
 
-_DOWNLOAD = "download it again, and compare it with its checksum: `sha256sum -c`"
-
 
 def bundled() -> dict[str, str]:
-    """For people to read, by name; empty where nothing is bundled. Raises `LocalError`."""
-    loader = _importer()
-    if loader is None:
+    """For people to read, by name; empty where nothing is bundled."""
+    _, content = _zipapp()
+    if not content:
         return {}
     import json
 
-    try:
-        bundle = json.loads(loader.get_data("bundle.json"))
-    except OSError as error:
-        raise LocalError(
-            f"{loader.archive} is damaged: it has no bundle.json", _DOWNLOAD
-        ) from error
+    bundle = json.loads(content)
     return {
         "edition": bundle["edition"],
         "bundled": ", ".join(f"{name} {version}" for name, version in bundle["bundled"].items()),
@@ -45,28 +40,33 @@ def verified() -> str:
 
     It finds damage. Somebody who changes the file on purpose can change the digest, too.
     """
-    loader = _importer()
-    if loader is None:
+    archive, content = _zipapp()
+    if not content:
         return "nothing to verify: this is an installed package, and not cacher.pyz"
     import hashlib
 
     try:
-        with open(loader.archive, "rb") as file:
-            content = memoryview(file.read())
+        with open(archive, "rb") as file:
+            whole = memoryview(file.read())
     except OSError as error:
-        raise LocalError(f"{loader.archive}: {os_reason(error)}") from error
-    digest = hashlib.sha256(content[:-_DIGEST])
-    if digest.hexdigest().encode() != content[-_DIGEST:]:
-        raise LocalError(f"{loader.archive} is damaged: it has another SHA-256", _DOWNLOAD)
-    digest.update(content[-_DIGEST:])
-    return f"{loader.archive} is intact, its SHA-256 is {digest.hexdigest()}"
+        raise LocalError(f"{archive}: {os_reason(error)}") from error
+    digest = hashlib.sha256(whole[:-_DIGEST])
+    if digest.hexdigest().encode() != whole[-_DIGEST:]:
+        raise LocalError(
+            f"{archive} is damaged: it has another SHA-256",
+            "download it again, and compare it with its checksum: `sha256sum -c`",
+        )
+    digest.update(whole[-_DIGEST:])
+    return f"{archive} is intact, its SHA-256 is {digest.hexdigest()}"
 
 
-def _importer() -> "zipimporter | None":
-    """The importer of the zipapp that this is; None where it is none."""
-    spec = cacher.__spec__
-    loader = spec.loader if spec else None
-    return loader if hasattr(loader, "archive") else None  # type: ignore[return-value]
+def _zipapp() -> tuple[str, bytes]:
+    """The path of the zipapp that runs, and its bundle.json; empty without one."""
+    loader: Any = cacher.__spec__.loader if cacher.__spec__ else None
+    try:
+        return loader.archive, loader.get_data("bundle.json")
+    except (AttributeError, OSError):
+        return "", b""
 
 
 def _zstd() -> str:
