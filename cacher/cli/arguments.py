@@ -197,7 +197,7 @@ def build() -> Parser:
     )
     version = command("version", "print the version")
     version.add_argument(
-        "--verify", action="store_true", help="compare cacher.pyz with the SHA-256 recorded in it"
+        "--verify", action="store_true", help="check cacher.pyz against the SHA-256 recorded in it"
     )
     help_ = command("help", "show the options and examples of a command")
     help_.add_argument(

@@ -81,7 +81,7 @@ def test_every_extension_is_what_its_wheel_has(pyzs: Path) -> None:
                     kept = archive.read(f"native/backend_c{wheels.tag(wheel, name)}")
                     assert kept[64:] == content[64 : len(kept)]
                     assert kept[:40] == content[:40]
-                    assert len(kept) > 0.8 * len(content)
+                    assert len(kept) > 500_000
 
 
 def test_two_builds_are_one(pyzs: Path, tmp_path: Path) -> None:
