@@ -14,9 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_DIGEST = 64
-"""Bytes at the end of the file: the SHA-256 of all before them, in hexadecimal."""
-
 
 def bundled() -> dict[str, str]:
     """For people to read, by name; empty where nothing is bundled."""
@@ -36,7 +33,7 @@ def bundled() -> dict[str, str]:
 
 
 def verified() -> str:
-    """Compare the zipapp with the digest at its end: a line for people. Raises `LocalError`.
+    """Compare the zipapp with the digest in its third line: a line for people. Raises `LocalError`.
 
     It finds damage. Somebody who changes the file on purpose can change the digest, too.
     """
@@ -47,17 +44,17 @@ def verified() -> str:
 
     try:
         with open(archive, "rb") as file:
-            whole = memoryview(file.read())
+            head = [file.readline() for _ in range(3)]
+            rest = file.read()
     except OSError as error:
         raise LocalError(f"{archive}: {os_reason(error)}") from error
-    digest = hashlib.sha256(whole[:-_DIGEST])
-    if digest.hexdigest().encode() != whole[-_DIGEST:]:
+    if head[2] != b"# %s\n" % hashlib.sha256(rest).hexdigest().encode():
         raise LocalError(
             f"{archive} is damaged: it has another SHA-256",
             "download it again, and compare it with its checksum: `sha256sum -c`",
         )
-    digest.update(whole[-_DIGEST:])
-    return f"{archive} is intact, its SHA-256 is {digest.hexdigest()}"
+    digest = hashlib.sha256(b"".join([*head, rest])).hexdigest()
+    return f"{archive} is intact, its SHA-256 is {digest}"
 
 
 def _zipapp() -> tuple[str, bytes]:

@@ -198,20 +198,3 @@ def test_in_a_browser(
     }
     assert asked <= {url, "data:,"}
     assert url in asked
-
-
-def test_the_schemes_differ(chromium: Browser, site: Path) -> None:
-    """Or a test of both would be one of neither."""
-    papers = set()
-    for scheme in ("light", "dark"):
-        chromium.open((site / "index.html").as_uri(), width=390, height=844, scheme=scheme)
-        papers.add(chromium.evaluate("getComputedStyle(document.body).backgroundColor"))
-    assert len(papers) == 2
-
-
-def test_the_test_of_contrast_can_fail(chromium: Browser, tmp_path: Path) -> None:
-    page = tmp_path / "grey.html"
-    page.write_text("<body style='background: #fff'><p style='color: #777'>grey</p>")
-    chromium.open(page.as_uri(), width=390, height=844, scheme="light")
-    ((ratio, _),) = chromium.evaluate(CONTRAST)
-    assert ratio == pytest.approx(4.48, abs=0.005)
