@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def bundled() -> dict[str, str]:
-    """For people to read, by name; empty where nothing is bundled."""
+    """Return texts for people by name; empty where nothing is bundled."""
     _, content = _zipapp()
     if not content:
         return {}
@@ -33,7 +33,7 @@ def bundled() -> dict[str, str]:
 
 
 def verified() -> str:
-    """Compare the zipapp with the digest in its third line: a line for people. Raises `LocalError`.
+    """Compare the zipapp with the digest in its third line; return a line for people. Raises `LocalError`.
 
     It finds damage. Somebody who changes the file on purpose can change the digest, too.
     """
@@ -58,7 +58,7 @@ def verified() -> str:
 
 
 def _zipapp() -> tuple[str, bytes]:
-    """The path of the zipapp that runs, and its bundle.json; empty without one."""
+    """Return the path of the zipapp that runs, and its bundle.json; empty without one."""
     loader: Any = cacher.__spec__.loader if cacher.__spec__ else None
     try:
         return loader.archive, loader.get_data("bundle.json")
@@ -67,7 +67,7 @@ def _zipapp() -> tuple[str, bytes]:
 
 
 def _zstd() -> str:
-    """Which zstd is used, and how it was loaded."""
+    """Return which zstd is used, and how it was loaded."""
     try:
         from cacher.archive.zstd import LIBRARY
     except LocalError as error:
