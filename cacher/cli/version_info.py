@@ -33,9 +33,9 @@ def bundled() -> dict[str, str]:
 
 
 def verified() -> str:
-    """Compare the zipapp with the digest in its third line; return a line for people. Raises `LocalError`.
+    """Compare the zipapp with the digest in its third line; return a line for people.
 
-    It finds damage. Somebody who changes the file on purpose can change the digest, too.
+    It finds damage. Who changes the file on purpose can change the digest, too. Raises `LocalError`.
     """
     archive, content = _zipapp()
     if not content:
