@@ -35,7 +35,8 @@ def bundled() -> dict[str, str]:
 def verified() -> str:
     """Compare the zipapp with the digest in its third line; return a line for people.
 
-    It finds damage. Who changes the file on purpose can change the digest, too. Raises `LocalError`.
+    It finds damage. Who changes the file on purpose can change the digest, too.
+    Raises `LocalError`.
     """
     archive, content = _zipapp()
     if not content:
