@@ -5,15 +5,17 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cacher.errors import CacherError, IntegrityError
-from cacher.tree.unpack import Unpacked, UnpackOptions, unpack
+from cacher.tree.unpack import UnpackOptions
 from tests.support import evil_archives
 from tests.support.case_folding import FoldingOs
 from tests.support.evil_archives import (
@@ -27,9 +29,10 @@ from tests.support.evil_archives import (
     pax,
     symlink,
 )
-from tests.support.tree_snapshots import Tree, open_descriptors, pieces, restore, snapshot
+from tests.support.tree_snapshots import Tree, open_descriptors, restore, snapshot
 
-STEPS = pytest.mark.parametrize("step", [1, 511, 512, 1 << 20])
+STEPS = (1, 511, 1 << 20)
+"""Bytes in a piece of a stream: all boundaries, odd ones, and none."""
 
 
 @pytest.fixture
@@ -38,7 +41,6 @@ def outside(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "outside"
     place.mkdir()
     (place / "secret").write_text("not to be read, linked or written")
-    os.utime(tmp_path, ns=(1, 1))
     gc.collect()  # what other tests have left open may be closed at any time
     before, descriptors = around(tmp_path), open_descriptors()
     yield place
@@ -47,12 +49,21 @@ def outside(tmp_path: Path) -> Iterator[Path]:
 
 
 def around(tmp_path: Path) -> Tree:
-    """All but the restored directory, and the time of what it is in."""
+    """All but the restored directory."""
     return {
         path: found
         for path, found in snapshot(tmp_path).items()
         if path and path != b"root" and not path.startswith((b"root/", b"root\0"))
     } | {b"links": (os.stat(tmp_path / "outside/secret").st_nlink,)}
+
+
+@contextmanager
+def emptied(root: Path) -> Iterator[Path]:
+    """Where an archive is restored, and removed again."""
+    try:
+        yield root
+    finally:
+        shutil.rmtree(root)
 
 
 def contents(root: Path) -> dict[bytes, bytes]:
@@ -69,40 +80,32 @@ def contents(root: Path) -> dict[bytes, bytes]:
     return found
 
 
-@STEPS
 @pytest.mark.parametrize("evil", REFUSED.values(), ids=REFUSED)
-def test_a_hostile_archive_is_refused(evil: Evil, step: int, tmp_path: Path, outside: Path) -> None:
+def test_a_hostile_archive_is_refused(evil: Evil, tmp_path: Path, outside: Path) -> None:
     data = evil.build(os.fsencode(outside))
-    with pytest.raises(CacherError) as failure:
-        restore(data, tmp_path / "root", evil.wanted, step)
-    assert type(failure.value) is evil.error
-    for words in evil.says:
-        assert words in failure.value.message
-    assert "\n" not in failure.value.message
-    assert len(failure.value.message) < 1000
+    for step in STEPS:
+        with pytest.raises(CacherError) as failure, emptied(tmp_path / "root") as root:
+            restore(data, root, evil.wanted, step)
+        assert type(failure.value) is evil.error
+        for words in evil.says:
+            assert words in failure.value.message
+        assert "\n" not in failure.value.message
+        assert len(failure.value.message) < 1000
+    # The short ways for members beside or below the one before are as safe as the long one.
+    before = directory(b"./") + member(b"z", b"x") + directory(b"y/") + member(b"y/z", b"x")
+    wanted = evil.wanted._replace(max_size=evil.wanted.max_size + len(before))
+    with pytest.raises(evil.error):
+        restore(before + data, tmp_path / "root", wanted)
 
 
-@STEPS
 @pytest.mark.parametrize(("data", "expected"), HARMLESS.values(), ids=HARMLESS)
 def test_an_odd_archive_does_no_harm(
-    data: bytes, expected: dict[bytes, bytes], step: int, tmp_path: Path, outside: Path
+    data: bytes, expected: dict[bytes, bytes], tmp_path: Path, outside: Path
 ) -> None:
-    restore(data + END, tmp_path / "root", step=step)
-    assert contents(tmp_path / "root") == expected
-
-
-@pytest.mark.parametrize("evil", REFUSED.values(), ids=REFUSED)
-def test_what_comes_before_makes_no_difference(evil: Evil, tmp_path: Path, outside: Path) -> None:
-    """The short ways for members beside or below the one before are as safe as the long one."""
-    before = directory(b"./") + member(b"z", b"x") + directory(b"y/") + member(b"y/z", b"x")
-    wanted = UnpackOptions(
-        evil.wanted.strip,
-        evil.wanted.only,
-        evil.wanted.keep_owner,
-        evil.wanted.max_size + len(before),
-    )
-    with pytest.raises(evil.error):
-        restore(before + evil.build(os.fsencode(outside)), tmp_path / "root", wanted)
+    for step in STEPS:
+        with emptied(tmp_path / "root") as root:
+            restore(data + END, root, step=step)
+            assert contents(root) == expected
 
 
 BEFORE = member(b"z", b"z")
@@ -120,10 +123,8 @@ def test_the_short_way_is_as_safe(tmp_path: Path, outside: Path) -> None:
         TIME + member(b"evil", total=b"000001\0 "),
         TIME + member(b"evil", size=b"7" * 11 + b"\0"),
     ):
-        with pytest.raises(IntegrityError):
-            restore(BEFORE + evil + END, tmp_path / "root")
-        subprocess.run(["rm", "-rf", tmp_path / "root"], check=True)
-    os.utime(tmp_path, ns=(1, 1))
+        with pytest.raises(IntegrityError), emptied(tmp_path / "root") as root:
+            restore(BEFORE + evil + END, root)
 
 
 def test_a_file_that_ends_in_a_slash_is_a_directory_on_the_short_way_too(tmp_path: Path) -> None:
@@ -301,27 +302,20 @@ def test_any_changed_byte_of_a_header_is_refused_or_harmless(tmp_path: Path, out
         + END
     )
     refused = 0
-    for at in range(0, len(data) - 1024, 3):
+    for at in range(0, len(data) - 1024, 11):
         for value in (0x00, 0x2F, 0x39, 0xFF):
             damaged = data[:at] + bytes([value]) + data[at + 1 :]
             refused += is_refused(damaged, tmp_path / "root")
-    assert refused > len(data) / 3
-    os.utime(tmp_path, ns=(1, 1))
+    assert refused > len(data) / 11
 
 
 def is_refused(data: bytes, root: Path) -> bool:
-    root.mkdir()
-    fd = os.open(root, os.O_RDONLY)
-    try:
-        unpacked = unpack(pieces(data), fd, UnpackOptions(max_size=1 << 20))
-    except CacherError:
-        return True
-    else:
-        assert isinstance(unpacked, Unpacked)
+    with emptied(root):
+        try:
+            restore(data, root, UnpackOptions(max_size=1 << 20))
+        except CacherError:
+            return True
         return False
-    finally:
-        os.close(fd)
-        subprocess.run(["rm", "-rf", root], check=True)
 
 
 @pytest.mark.parametrize(
