@@ -138,13 +138,6 @@ class TestSilence:
         assert fake.helper.keys() == ["k"]
         assert fake.server.count(operation=operation) == 2
 
-    def test_for_ever(self, make_fake: FixtureMaker) -> None:
-        fake = make_fake(limits=LIMITS._replace(stall=1.0, silent=2.0))
-        fault = fake.fault(Stall(60), "GetObject", times=None)
-        with pytest.raises(StoreError, match=r"no answer for 2\.\d s \(2 tries\)"):
-            fake.store.open("k")
-        assert fault.hits == 2  # each one costs people a whole time-out
-
 
 class TestResets:
     @store_each_way

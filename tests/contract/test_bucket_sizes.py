@@ -140,18 +140,6 @@ class TestNoLengthAtAll:
         with pytest.raises(EntryChanged):
             chunked.helper.read("k")
 
-    def test_where_there_are_no_ranges_either(self, make_fake: FixtureMaker) -> None:
-        fake = make_fake(replace(GARAGE, chunked=True, ranges="ignored"))
-        fake.helper.put("k", b"abc")
-        fake.helper.put("empty", b"")
-        with pytest.raises(StoreError, match="how large it is"):
-            fake.helper.read("k")
-        with pytest.raises(StoreError, match="how large it is"):
-            fake.store.head("k")
-        found = fake.store.head("empty")
-        assert found is not None
-        assert found.size == 0
-
 
 class TestWildSizes:
     @read_each_way

@@ -78,24 +78,14 @@ class TestNothingWithoutCommit:
     def test_a_file_that_shrank(
         self, helper: StoreHelper, scratch: io.FileIO, store_kind: StoreKind
     ) -> None:
-        scratch.write(b"abcd")
-        content = SourceFile.of(scratch.fileno(), "scratch")
-        scratch.truncate(3)
-        with pytest.raises(CacherError) as caught:
-            helper.store.put("k", content, {})
-        assert caught.value.kind == "local"
-        assert self.nothing(helper, store_kind)
-
-    def test_a_big_file_that_shrank(
-        self, helper: StoreHelper, scratch: io.FileIO, store_kind: StoreKind
-    ) -> None:
-        scratch.write(blob(2 * store_kind.part_size + 1))
-        content = SourceFile.of(scratch.fileno(), "scratch")
-        scratch.truncate(2 * store_kind.part_size)
-        with pytest.raises(CacherError) as caught:
-            helper.store.put("k", content, {})
-        assert caught.value.kind == "local"
-        assert self.nothing(helper, store_kind)
+        for size in (4, 2 * store_kind.part_size + 1):
+            scratch.truncate(size)
+            content = SourceFile.of(scratch.fileno(), "scratch")
+            scratch.truncate(size - 1)
+            with pytest.raises(CacherError) as caught:
+                helper.store.put("k", content, {})
+            assert caught.value.kind == "local"
+            assert self.nothing(helper, store_kind)
 
 
 class TestReplacing:

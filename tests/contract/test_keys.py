@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from cacher.store.interface import Store
 from tests.support.store_helpers import StoreHelper
 from tests.support.store_kinds import StoreKind
@@ -39,19 +37,17 @@ TOGETHER = [key for key in ODD_KEYS if key != "a.json"]
 
 
 class TestOddKeys:
-    @pytest.mark.parametrize("key", ODD_KEYS)
-    def test_round_trip(self, helper: StoreHelper, key: str) -> None:
-        data = key.encode()
-        assert helper.put(key, data).key == key
-        found = helper.store.head(key)
-        assert found is not None
-        assert found.key == key
-        assert helper.read(key) == data
-        assert helper.keys() == [key]
-        assert helper.keys(key) == [key]
-        assert [(gone.key, gone.error) for gone in helper.store.delete([key])] == [(key, None)]
-        assert helper.store.head(key) is None
-        assert helper.keys() == []
+    def test_each_alone(self, helper: StoreHelper) -> None:
+        for key in ODD_KEYS:
+            assert helper.put(key, key.encode()).key == key
+            found = helper.store.head(key)
+            assert found is not None
+            assert found.key == key
+            assert helper.read(key) == key.encode()
+            assert helper.keys() == helper.keys(key) == [key]
+            assert [(gone.key, gone.error) for gone in helper.store.delete([key])] == [(key, None)]
+            assert helper.store.head(key) is None
+            assert helper.keys() == []
 
     def test_the_longest_key(self, helper: StoreHelper, prefix: str) -> None:
         """479 bytes with the prefix: what every store can hold, Garage being the narrowest."""
@@ -110,10 +106,10 @@ class TestListing:
             expected = sorted(key for key in keys if key.startswith(prefix))
             assert helper.keys(prefix) == expected
 
-    @pytest.mark.parametrize("wanted", ["/", "/a", "a//", "../", "./", "a/../a/", "a/./"])
-    def test_prefixes_no_key_has(self, helper: StoreHelper, wanted: str) -> None:
+    def test_prefixes_no_key_has(self, helper: StoreHelper) -> None:
         helper.put("a/b", b"")
-        assert list(helper.store.list(wanted)) == []
+        for wanted in ("/", "/a", "a//", "../", "./", "a/../a/", "a/./"):
+            assert list(helper.store.list(wanted)) == []
 
     def test_order_is_of_bytes(self, helper: StoreHelper, store_kind: StoreKind) -> None:
         keys = [

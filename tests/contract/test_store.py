@@ -18,27 +18,36 @@ from tests.support.store_kinds import StoreKind
 class TestRoundTrip:
     def test_put_then_head_read_save(self, helper: StoreHelper, size: int) -> None:
         data = blob(size)
-        stored = helper.put("k", data)
+        putting, reading, saving = ByteCounter(), ByteCounter(), ByteCounter()
+        stored = helper.put("k", data, on_progress=putting)
         assert (stored.key, stored.size, stored.sha256) == ("k", size, digest(data))
         found = helper.store.head("k")
         assert found is not None
         assert (found.key, found.size, found.sha256) == ("k", size, digest(data))
         assert found.modified is not None
         assert helper.store.head("k", verify_bucket=False) == found
-        assert helper.read("k") == data
-        assert helper.save("k") == data
+        assert helper.read("k", on_progress=reading) == data
+        assert helper.save("k", on_progress=saving) == data
+        assert (putting.total, reading.total, saving.total) == (size, size, size)
 
     def test_create_then_head_read_save(self, helper: StoreHelper, size: int) -> None:
         data = blob(size)
-        stored = helper.create("k", data)
-        assert (stored.key, stored.size) == ("k", size)
+        writing, reading = ByteCounter(), ByteCounter()
+        with helper.store.create("k", {}, writing) as writer:
+            writer.write(data)
+            stored = writer.commit()
+        assert (stored.key, stored.size, writing.total) == ("k", size, size)
         found = helper.store.head("k")
         assert found is not None
         assert (found.key, found.size, found.sha256) == ("k", size, "")
-        assert helper.read("k") == data
         assert helper.save("k") == data
+        with helper.opened("k", reading) as reader:  # its end can be looked at first
+            assert reader.tail(512) == data[-512:]
+            assert drain(reader) == data
+            assert reader.tail(1) == data[-1:]
+        assert reading.total == size
 
-    @pytest.mark.parametrize("step", [1, 7, 65_537])
+    @pytest.mark.parametrize("step", [7, 65_537])
     def test_written_in_steps_with_one_buffer_used_again(
         self, helper: StoreHelper, step: int
     ) -> None:
@@ -65,7 +74,7 @@ class TestRoundTrip:
             writer.commit()
         assert helper.read("k") == data
 
-    @pytest.mark.parametrize("step", [1, 3, 4096])
+    @pytest.mark.parametrize("step", [1, 4096])
     def test_read_in_steps(self, helper: StoreHelper, step: int) -> None:
         data = blob(3001)
         helper.put("k", data)
@@ -137,11 +146,10 @@ class TestAbsence:
 
 
 class TestIntegrity:
-    @pytest.mark.parametrize("step", [1, 64])
-    def test_reading_to_the_end_finds_another_digest(self, helper: StoreHelper, step: int) -> None:
+    def test_reading_to_the_end_finds_another_digest(self, helper: StoreHelper) -> None:
         helper.create("k", b"abc", {SHA256: digest(b"abd")})
         with helper.opened("k") as reader, pytest.raises(IntegrityError, match="digest"):
-            drain(reader, step)
+            drain(reader)
 
     def test_saving_finds_another_digest(self, helper: StoreHelper, store_kind: StoreKind) -> None:
         data = blob(store_kind.part_size + 1)
@@ -170,40 +178,9 @@ class TestIntegrity:
         assert refusals == 3
 
 
-class TestMeter:
-    def test_each_byte_counts_once(self, helper: StoreHelper, size: int) -> None:
-        data = blob(size)
-        putting, reading, saving, writing = (
-            ByteCounter(),
-            ByteCounter(),
-            ByteCounter(),
-            ByteCounter(),
-        )
-        helper.put("k", data, on_progress=putting)
-        helper.read("k", on_progress=reading)
-        helper.save("k", on_progress=saving)
-        with helper.store.create("l", {}, writing) as writer:
-            writer.write(data)
-            writer.commit()
-        totals = (putting.total, reading.total, saving.total, writing.total)
-        assert totals == (size, size, size, size)
-
-
-class TestTail:
-    def test_the_end_can_be_looked_at_first(self, helper: StoreHelper, size: int) -> None:
-        data = blob(size)
-        helper.create("k", data)
-        counter = ByteCounter()
-        with helper.opened("k", counter) as reader:
-            assert reader.tail(512) == data[-512:]
-            assert drain(reader) == data
-            assert reader.tail(1) == data[-1:]
-        assert counter.total == size
-
-
 class TestLeavingEarly:
-    def test_a_reader_closed_at_once(self, helper: StoreHelper, size: int) -> None:
-        helper.put("k", blob(size))
+    def test_a_reader_closed_at_once(self, helper: StoreHelper, store_kind: StoreKind) -> None:
+        helper.put("k", blob(2 * store_kind.part_size + 1))
         reader = helper.opened("k")
         reader.close()
         reader.close()
