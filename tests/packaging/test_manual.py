@@ -196,11 +196,3 @@ def test_the_manual_tells_defaults_of_settings_as_help_does() -> None:
         assert variable in row
         for word in re.findall(r"\d\w*", default[1] if default else ""):
             assert word in row.split("|")[3], name
-
-
-def test_what_is_compared_can_differ() -> None:
-    assert tells("The bucket; needed for http(s).", "the bucket (CACHER_BUCKET)")
-    assert not tells("Print more.", "the digest it must have")
-    assert tags(".TP\n\\fB\\-q\\fR, \\fB\\-\\-quiet\\fR\nLess\n.B said.\n") == {
-        "-q, --quiet": "Less said."
-    }
