@@ -207,14 +207,6 @@ class TestRefused:
         assert ended.err.startswith("cacher: error: deleting k: ")
         assert ended.err.count("deleting k") == 1
 
-    def test_of_several_each_is_said_once(self, cacher: Run, bucket: BucketPlace) -> None:
-        bucket.server.inject(Fault(Respond(501), operation="DeleteObjects"))
-        denied = Respond(403, "AccessDenied")
-        bucket.server.inject(Fault(denied, operation="DeleteObject", times=None))
-        ended = cacher("delete", "a", "b")
-        assert "cacher: error: 2 of 2 entries not deleted\n" in ended.err
-        assert [len(re.findall(f"deleting {key}: ", ended.err)) for key in "ab"] == [1, 1]
-
     def test_a_refusal_before_silence_is_said(self, cacher: Run, bucket: BucketPlace) -> None:
         bucket.server.inject(Fault(Respond(501), operation="DeleteObjects"))
         denied = Respond(403, "AccessDenied")

@@ -192,13 +192,6 @@ class TestUpload:
         assert "hint: name the directory" in cacher("dir", "upload", "k", "fifo").failed(2)
         assert place.keys() == place.leftovers() == []
 
-    def test_no_directory(self, cacher: Run, place: Place) -> None:
-        """As of a variable that is not set: it is not the working directory."""
-        Path("f").touch()
-        err = cacher("dir", "upload", "k", "").failed(2)
-        assert err == "cacher: error: DIR is an empty string\ncacher: hint: is the variable set?\n"
-        assert place.keys() == []
-
     @pytest.mark.usefixtures("open_ground")
     def test_a_directory_behind_a_closed_one(self, cacher: Run, bucket: BucketPlace) -> None:
         Path("secret/in").mkdir(parents=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -304,15 +302,6 @@ class TestTrouble:
         assert cacher("docker", "download", "k", debian_image.tag).status == 0
         assert fresh_daemon.images() == {debian_image.tag: debian_image.id}
 
-    def test_no_daemon(
-        self, cacher: Run, local: LocalPlace, docker_daemon: Daemon, tmp_path: Path, use: Use
-    ) -> None:
-        use(replace(docker_daemon, host=f"unix://{tmp_path}/none.sock"))
-        done = cacher("docker", "upload", "k", "app:1")
-        assert done.status == 7
-        assert "cannot be used: " in done.err
-        assert "hint: does its daemon run?" in done.err
-
 
 def children(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
@@ -384,27 +373,3 @@ def written(trace: str) -> set[str]:
     modes = ("O_WRONLY", "O_RDWR", "O_CREAT", "flags=O_RDWR")
     files = {path for path, flags in opened if any(mode in flags for mode in modes)}
     return files - {"/dev/null", "/dev/tty"}
-
-
-def test_written_sees_what_is_written(tmp_path: Path) -> None:
-    """The trace of a program that does write a file."""
-    strace = shutil.which("strace")
-    if strace is None:
-        programs.require("strace")
-    trace = tmp_path / "trace"
-    script = f"open({str(tmp_path / 'file')!r}, 'w')"
-    subprocess.run(
-        [str(strace), "-f", "-qq", "-e", "trace=openat", "-o", trace, sys.executable, "-c", script],
-        check=True,
-    )
-    assert written(trace.read_text()) == {str(tmp_path / "file")}
-
-
-def test_json_tells_all(
-    cacher: Run, local: LocalPlace, use: Use, docker_daemon: Daemon, small_image: Image
-) -> None:
-    use(docker_daemon)
-    stored = json.loads(cacher("docker", "upload", "k", small_image.tag, "--json").out)
-    assert (stored["command"], stored["outcome"]) == ("docker upload", "stored")
-    assert stored["images"] == {small_image.tag: small_image.id}
-    assert stored["unpacked"] > images.SMALL

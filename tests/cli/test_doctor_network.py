@@ -26,13 +26,6 @@ def only_to(ended: Ended, name: str, status: int = 3) -> str:
 
 
 class TestNetwork:
-    def only_to(self, ended: Ended, name: str, status: int = 3) -> str:
-        """Assert that it ended at this check, before anything was asked of the store."""
-        err = ended.failed(status)
-        assert Chart(ended).names("fail") == [name]
-        assert Chart(ended).lines[-1].name == name
-        return err
-
     def test_a_name_that_nobody_has(
         self, cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch
     ) -> None:

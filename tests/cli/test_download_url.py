@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.fakes.certificates import write_certificate
 from tests.fakes.faults import Fault, Respond
 from tests.fakes.origin import Origin, Reply
 from tests.support.cli_helpers import MIB, BucketPlace, LocalPlace, Place, blob, sha256
@@ -226,18 +225,6 @@ class TestOriginFails:
     def test_not_a_url(self, cacher: Run, place: Place, url: str) -> None:
         assert "not an http(s) URL" in cacher("download", "k", "f", "--url", url).failed(2)
         assert os.listdir() == []
-
-    def test_a_certificate_of_nobody(self, cacher: Run, place: Place, tmp_path: Path) -> None:
-        certificate, key = write_certificate(tmp_path)
-        with Origin((certificate, key)) as origin:
-            url = origin.script("/f", Reply(body=FILE))
-            err = cacher("download", "k", "f", "--url", url).failed(6)
-            assert "the certificate is not accepted" in err
-            assert "--ca-file" in err
-            assert os.listdir() == []
-            told = ("--ca-file", str(certificate))
-            assert cacher("download", "k", "f", "--url", url, *told).status == 0
-        assert Path("f").read_bytes() == place.get("k") == FILE
 
 
 class TestCacheFails:

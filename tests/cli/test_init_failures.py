@@ -17,7 +17,6 @@ import pytest
 from tests.cli.conftest import Run, Spawn
 from tests.cli.test_hanging import SCALED, SLACK
 from tests.cli.test_signals import LONG, SIGNALS, stop, until
-from tests.fakes.certificates import write_certificate
 from tests.fakes.faults import Fault, Respond, Stall
 from tests.fakes.profile import DEFAULT_KEY
 from tests.support.cli_helpers import BucketPlace, LocalPlace, Unprivileged
@@ -119,18 +118,6 @@ class TestFailure:
         assert "nothing was written" in err
         assert bucket.server.count(operation="DeleteObject") == 1
         assert bucket.keys() == []
-
-    def test_a_certificate_that_is_not_trusted(
-        self, cacher: Run, old: Path, serve: Serve, tmp_path: Path
-    ) -> None:
-        place = serve(tls=write_certificate(tmp_path))
-        err = cacher("init", *flags_of(place)).failed(3)
-        assert "the certificate is not accepted" in err
-        assert "--ca-file FILE adds" in err
-
-    def test_nothing_new_is_written_either(self, cacher: Run, config: Path, serve: Serve) -> None:
-        cacher("init", *flags_of(serve()), "--bucket", "nowhere").failed(4)
-        assert not config.parent.exists()
 
     def test_no_check(self, cacher: Run, config: Path, serve: Serve) -> None:
         place = serve()

@@ -235,11 +235,3 @@ class TestPartSize:
         assert cacher("dir", "upload", "k", "d", *flags).status == 0
         parts = [seen.body_length for seen in bucket.server.select(operation="UploadPart")]
         assert [size for size in parts if size == max(parts)] == [size * MIB for size in sizes]
-
-    @pytest.mark.parametrize(("flags", "count"), [((), 2), (("--part-size", "10MiB"), 3)])
-    def test_a_file_has_its_own_default(
-        self, cacher: Run, bucket: BucketPlace, flags: tuple[str, ...], count: int
-    ) -> None:
-        Path("f").write_bytes(blob(24 * MIB))
-        assert cacher("upload", "k", "f", *flags).status == 0
-        assert bucket.server.count(operation="UploadPart") == count

@@ -111,12 +111,6 @@ class TestSources:
         assert cacher("exists", "k", *write_pair(SECRET)).status == 0
         assert "x-amz-security-token" not in bucket.server.requests[-1].headers
 
-    def test_none(self, cacher: Run, bucket: BucketPlace) -> None:
-        err = cacher("exists", "k").failed(2)
-        assert "no credentials for" in err
-        assert "CACHER_S3_KEY_ID" in err
-        assert bucket.server.requests == []
-
     @pytest.mark.parametrize("name", [name for pair in VARIABLES.values() for name in pair])
     def test_half_a_pair(
         self, cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch, name: str
@@ -306,7 +300,8 @@ class TestNeverShown:
             ("http_proxy", f"http://{LOGIN}@127.0.0.1:1"),
             ("http_proxy", f"http://{LOGIN}@nobody.invalid:1"),
             ("CACHER_ENDPOINT", "http://a..b"),
-            ("CACHER_SECRET_FILE", "none"),
+            ("CACHER_SECRET_FILE", SECRET),
+            ("CACHER_ENDPOINT", f"http://127.0.0.1:1/?{MARK}"),
         ],
     )
     def test_when_a_setting_is_wrong(
@@ -318,7 +313,7 @@ class TestNeverShown:
         value: str,
     ) -> None:
         monkeypatch.setenv(name, value)
-        for argv in (("exists", "k"), ("download", "k", "g"), ("list", "-v")):
+        for argv in (("exists", "k"), ("download", "k", "g"), ("list", "-v"), ("doctor",)):
             self.shown(cacher, *argv)
 
     @pytest.mark.parametrize(

@@ -296,19 +296,6 @@ class TestNoSpace:
         assert Path("f").read_bytes() == blob(2 * MIB)
         assert place.keys() == place.leftovers() == []
 
-    @pytest.mark.parametrize("argv", [("download", "k", "dest"), ("upload", "new", "-")], ids=str)
-    def test_for_a_bigger_file(self, spawn: Spawn, place: Place, argv: tuple[str, ...]) -> None:
-        place.put("k", blob(2 * MIB))
-        Path("dest").write_bytes(b"old")
-        process = spawn(*argv, stdin=-1, preexec_fn=lambda: at_most(MIB))
-        _, err = process.communicate(blob(18 * MIB))  # more than is kept in memory
-        assert process.returncode == 7
-        assert "file too large" in err.decode().lower()
-        assert Path("dest").read_bytes() == b"old"
-        assert os.listdir() == ["dest"]
-        assert place.keys() == ["k"]
-        assert place.leftovers() == []
-
     def test_a_stream_of_known_digest_needs_none(self, spawn: Spawn, bucket: BucketPlace) -> None:
         digest = sha256(blob(2 * MIB))
         argv = ("upload", "k", "-", "--sha256", digest)

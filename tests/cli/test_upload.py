@@ -105,11 +105,6 @@ class TestFile:
         error = cacher("upload", "k", "link").failed(7)
         assert "error: cannot read link: it is a link to none, which does not exist\n" in error
 
-    def test_a_name_that_is_empty(self, cacher: Run, place: Place) -> None:
-        error = cacher("upload", "k", "").failed(2)
-        assert "error: FILE is an empty string\n" in error
-        assert "hint: is the variable set?\n" in error
-
     def test_a_directory(self, cacher: Run, place: Place) -> None:
         os.mkdir("d")
         err = cacher("upload", "k", "d").failed(2)
@@ -197,17 +192,6 @@ class TestStdin:
         assert place.get("k") == blob(size)
         assert place.digest("k") == sha256(blob(size))
         assert place.leftovers() == []
-
-    @pytest.mark.parametrize("size", [0, 3, 2 * PART + 1])
-    def test_stdin(self, cacher: Run, place: Place, size: int) -> None:
-        assert cacher("upload", "k", "-", stdin=blob(size)).status == 0
-        assert place.get("k") == blob(size)
-
-    def test_a_real_pipe(self, spawn: Spawn, place: Place) -> None:
-        process = spawn("upload", "k", "-", stdin=-1)
-        process.communicate(blob(PART + 1))
-        assert process.returncode == 0
-        assert place.get("k") == blob(PART + 1)
 
     def test_what_is_left_of_it(self, spawn: Spawn, local: LocalPlace) -> None:
         Path("f").write_bytes(b"a header and a body")

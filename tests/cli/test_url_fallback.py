@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from cacher.time_limits import LIMITS
 from tests.cli.conftest import STALL_TIMEOUT, Run
 from tests.fakes.certificates import write_certificate
 from tests.fakes.origin import Origin, Reply, redirect
@@ -19,8 +18,6 @@ from tests.support.tcp_servers import Recorder, listening
 
 FILE = blob(300_000)
 BIG = blob(2 * MIB)
-
-IMPATIENT = LIMITS._replace(stall=1.0, silent=2.0)
 
 
 class TestRedirects:
@@ -256,22 +253,6 @@ class TestBrokenConnections:
         assert Path("f").read_bytes() == local.get("k") == BIG
         assert origin.seen[-1].header("range") == f"bytes={MIB}-"
 
-    def test_silence_for_ever(self, cacher: Run, place: Place, origin: Origin) -> None:
-        url = origin.script("/f", Reply(body=FILE, stall=60))
-        err = cacher("download", "k", "f", "--url", url, limits=IMPATIENT).failed(6)
-        assert re.search(r"no answer for 2\.\d s \(2 tries\)", err)
-        assert len(origin.seen) == 2
-        assert place.keys() == os.listdir() == []
-
-    def test_the_same_half_again_and_again(self, cacher: Run, place: Place, origin: Origin) -> None:
-        """An origin that ignores ranges, and is silent in the middle of every answer."""
-        half = Reply(body=FILE[:3000], ranges=False, stall=60, stall_after=1500)
-        url = origin.script("/f", half)
-        err = cacher("download", "k", "f", "--url", url, limits=IMPATIENT).failed(6)
-        assert re.search(r"no answer for 2\.\d s \(2 tries\)", err)
-        assert len(origin.seen) == 2
-        assert place.keys() == os.listdir() == []
-
     @pytest.mark.parametrize(
         ("asked", "says"),
         [
@@ -289,14 +270,6 @@ class TestBrokenConnections:
         assert f"fetching {url}: HTTP 503 Service Unavailable; {says}\n" in err
         assert len(origin.seen) == 1
         assert place.keys() == os.listdir() == []
-
-    def test_slow_and_steady_is_no_silence(
-        self, cacher: Run, local: LocalPlace, origin: Origin, impatient: None
-    ) -> None:
-        url = origin.script("/f", Reply(body=FILE[:1000], rate=1000))
-        assert cacher("download", "k", "f", "--url", url).status == 0
-        assert len(origin.seen) == 1
-        assert Path("f").read_bytes() == FILE[:1000]
 
 
 class TestFraming:

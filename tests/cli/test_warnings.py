@@ -52,6 +52,7 @@ class TestHints:
         answer = cacher("download", "k", "f", "--url", origin.url("/f"), "--json").json
         assert answer["warnings"] == [text]
         assert answer["hints"] == [told]
+        assert answer["stored"] is False
 
     def test_a_store_that_refuses_to_store(
         self, cacher: Run, bucket: BucketPlace, origin: Origin
