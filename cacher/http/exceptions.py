@@ -28,7 +28,7 @@ from urllib3.exceptions import (  # noqa: TID251 - only the names of its excepti
 
 from cacher.http.minimum_speed import TooSlow
 from cacher.http.proxies import PROXY_HINT, login_hint
-from cacher.http.response import MalformedHead
+from cacher.http.response_parser import MalformedHead
 from cacher.http.retry import Attempts, is_retryable
 from cacher.http.tls import (
     CertificateFlaw,

@@ -32,7 +32,6 @@ from urllib3.exceptions import (
 )
 
 from cacher.errors import UsageError, os_reason
-from cacher.http.connect import open_connection
 from cacher.http.exceptions import (
     FailureKind,
     TransportError,
@@ -42,7 +41,8 @@ from cacher.http.exceptions import (
 )
 from cacher.http.minimum_speed import MinimumSpeed
 from cacher.http.proxies import Proxies, parse_proxy_url
-from cacher.http.response import MIN_READ, Response, TunnelResponse
+from cacher.http.response_parser import MIN_READ, Response, TunnelResponse
+from cacher.http.tcp import open_connection
 from cacher.http.tls import (
     certificate_host_names,
     client_context,

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 
 from cacher.errors import AccessError, CacherError, StoreError, Unanswered
 from cacher.s3 import store_quirks, xml
-from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
 from cacher.s3.error_mapping import NotAStore
+from cacher.s3.request_body import MemoryBody
 from cacher.s3.session import Request
 from cacher.time_limits import Limits
 

@@ -13,9 +13,9 @@ from cacher.http.exceptions import TransportError
 from cacher.http.retry import Attempts
 from cacher.http.transport import Answer
 from cacher.s3 import store_quirks, xml
-from cacher.s3.body import MemoryBody, SignedBody
 from cacher.s3.error_mapping import Refusal, refusal_error, unanswered_error, unknown_size_error
 from cacher.s3.object_head import ObjectHead, is_whole, read_head, whole_size
+from cacher.s3.request_body import MemoryBody, SignedBody
 from cacher.s3.session import (
     OK_STATUSES,
     Proof,

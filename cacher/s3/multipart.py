@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from cacher.errors import AccessError, CacherError, OutOfThreads, StoreError
-from cacher.s3.body import SignedBody
 from cacher.s3.client import Client, UploadGone
 from cacher.s3.object_head import ObjectHead
+from cacher.s3.request_body import SignedBody
 from cacher.s3.store_quirks import FEW_PARTS, MAX_PART, MAX_PARTS, MIB
 from cacher.s3.thread_pool import ThreadPool, run_with_timeout
 

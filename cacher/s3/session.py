@@ -24,7 +24,6 @@ from cacher.http.retry import (
 from cacher.http.trace import Trace, send_traced
 from cacher.http.transport import Answer, Host, Transport
 from cacher.s3 import store_quirks
-from cacher.s3.body import SignedBody
 from cacher.s3.error_mapping import (
     NotAStore,
     Refusal,
@@ -34,6 +33,7 @@ from cacher.s3.error_mapping import (
     unanswered_error,
 )
 from cacher.s3.object_head import http_date
+from cacher.s3.request_body import SignedBody
 from cacher.s3.signing import EMPTY_SHA256, Keys, encode_path, encode_query, sign
 from cacher.s3.xml import MalformedDocument, read_error, read_list_page
 from cacher.time_limits import LIMITS, Limits

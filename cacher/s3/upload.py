@@ -12,9 +12,9 @@ from typing import Self
 
 from cacher.errors import LocalError, OutOfThreads, StoreError
 from cacher.fileio import OnProgress, start_thread
-from cacher.s3.body import FileBody, MemoryBody
 from cacher.s3.client import Client
 from cacher.s3.multipart import Multipart, part_size_for
+from cacher.s3.request_body import FileBody, MemoryBody
 
 
 class FileParts:

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from cacher.errors import AccessError, CacherError, EntryChanged, StoreError
-from cacher.s3.body import MemoryBody
 from cacher.s3.error_mapping import NotAStore
 from cacher.s3.ranges import RANGE
+from cacher.s3.request_body import MemoryBody
 from tests.contract.conftest import FixtureMaker
 from tests.fakes.faults import ChangeETag, CutAnswer, CutDocument, Replace, Respond
 from tests.fakes.profile import GARAGE, Profile

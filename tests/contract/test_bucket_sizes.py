@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from cacher.errors import EntryChanged, IntegrityError, StoreError
-from cacher.s3 import probes
+from cacher.s3 import diagnosis
 from cacher.s3.object_head import MAX_OBJECT
 from cacher.s3.ranges import RANGE, ByteRanges
 from tests.contract.conftest import FixtureMaker
@@ -122,7 +122,7 @@ class TestNoLengthAtAll:
         for attempt in (
             lambda: take(fake.helper, "k"),
             lambda: fake.store.head("k"),
-            lambda: probes.read_across_parts(fake.store.client, "k", 3),
+            lambda: diagnosis.read_across_parts(fake.store.client, "k", 3),
         ):
             with pytest.raises(StoreError, match="k: the store does not say how large") as caught:
                 attempt()

@@ -32,10 +32,14 @@ ORDER = [
 DOORS = {
     # Names that only these modules may use. A name stands for everything below it.
     "urllib3": {"cacher.http.transport", "cacher.http.exceptions"},
-    "http.client": {"cacher.http.response", "cacher.http.transport", "cacher.http.exceptions"},
+    "http.client": {
+        "cacher.http.response_parser",
+        "cacher.http.transport",
+        "cacher.http.exceptions",
+    },
     "urllib.request": set(),
     "socket": {
-        "cacher.http.connect",
+        "cacher.http.tcp",
         "cacher.http.minimum_speed",
         "cacher.http.probes",
         "cacher.http.transport",

@@ -18,7 +18,7 @@ from cacher.commands.doctor.checklist import (
 from cacher.commands.doctor.network_checks import examine_network
 from cacher.errors import AccessError, Silent, StoreError
 from cacher.report import counted
-from cacher.s3 import probes
+from cacher.s3 import diagnosis
 from cacher.s3.client import Client
 from cacher.s3.error_mapping import NotAStore
 from cacher.settings import credentials
@@ -94,7 +94,7 @@ def _write(context: Context, client: Client, key: str) -> None:
     """Write a test entry, and delete it in any case. Raises `AccessError` if it was refused."""
     written = False
     try:
-        probes.write_canary(client, key)
+        diagnosis.write_canary(client, key)
         written = True
     except Silent:
         client.session.limits = client.session.limits.for_undo()
@@ -129,7 +129,7 @@ def _credentials(context: Context, checklist: Checklist) -> str:
 
 def _clock(client: Client) -> str:
     """Compare the clocks. Never fails: requests are signed with the store's time."""
-    skew = probes.clock_skew(client)
+    skew = diagnosis.clock_skew(client)
     if skew is None:
         raise Skipped("the store does not send its time")
     text = f"{skew:+.0f} s against the store"
@@ -181,7 +181,7 @@ def _reported_region(client: Client) -> str | None:
 def _accepts(client: Client) -> bool:
     """Whether the store accepts a request, and so the region that it is signed for."""
     try:
-        return probes.bucket_refusal(client) is None
+        return diagnosis.bucket_refusal(client) is None
     except (NotAStore, Silent):
         raise
     except (AccessError, StoreError):
@@ -190,7 +190,7 @@ def _accepts(client: Client) -> bool:
 
 def _bucket(client: Client) -> str:
     try:
-        refusal = probes.bucket_refusal(client)
+        refusal = diagnosis.bucket_refusal(client)
     except AccessError as error:
         raise _NoBucket(error.message, error.hint) from error
     with _needing("read", client):
@@ -223,35 +223,35 @@ def _examine_writing(checklist: Checklist, client: Client, key: str) -> None:
     def write() -> str:
         tried.append(key)
         with _needing("write", client):
-            probes.write_canary(client, key)
+            diagnosis.write_canary(client, key)
         return "a test entry was written"
 
     def read() -> str:
         _need(checklist, "write")
         with _needing("read", client):
-            probes.read_canary(client, key)
+            diagnosis.read_canary(client, key)
         return "it was read back"
 
     def conditional() -> str:
         _need(checklist, "write")
-        manner = probes.probe_conditional_put(client, key)
+        manner = diagnosis.probe_conditional_put(client, key)
         return f"{manner}; cacher does not rely on it"
 
     sizes: list[int] = []
 
     def multipart() -> str:
         _need(checklist, "write")
-        sizes.append(probes.upload_two_parts(client, key))
+        sizes.append(diagnosis.upload_two_parts(client, key))
         return "two parts became one object"
 
     def ranged() -> str:
         _need(checklist, "multipart")
-        probes.read_across_parts(client, key, sizes[0])
+        diagnosis.read_across_parts(client, key, sizes[0])
         return "two bytes of it were read"
 
     def abort() -> str:
         _need(checklist, "write")
-        return probes.abort_upload(client, key)
+        return diagnosis.abort_upload(client, key)
 
     try:
         checklist.ask("write", write)

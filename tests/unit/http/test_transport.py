@@ -11,7 +11,7 @@ import pytest
 
 from cacher.http.exceptions import FailureKind, TransportError
 from cacher.http.transport import Host, Transport
-from cacher.s3.body import PIECE, MemoryBody
+from cacher.s3.request_body import PIECE, MemoryBody
 from cacher.s3.signing import encode_path
 from tests.support.tcp_servers import OK, Recorder, failure_kind, get, listening
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from urllib3.exceptions import ProtocolError
 
 from cacher.http.exceptions import FailureKind, TransportError, translate_exception
-from cacher.http.response import MIN_READ, MalformedHead, read_fields
+from cacher.http.response_parser import MIN_READ, MalformedHead, read_fields
 from cacher.http.transport import Answer, Host, Transport
-from cacher.s3.body import PIECE, MemoryBody
+from cacher.s3.request_body import PIECE, MemoryBody
 from tests.support.tcp_servers import LONG, OK, Recorder, SeenRequest, get, listening
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: t\r\n\r\n"

@@ -13,7 +13,7 @@ import pytest
 
 from cacher.http.exceptions import FailureKind, TransportError
 from cacher.http.transport import Answer, Host, Transport
-from cacher.s3.body import PIECE, MemoryBody
+from cacher.s3.request_body import PIECE, MemoryBody
 from tests.support.tcp_servers import LONG, OK, get, listening, read_request
 
 SHORT = 0.2

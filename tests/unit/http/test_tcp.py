@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cacher.http.connect import open_connection
+from cacher.http.tcp import open_connection
 
 LONG = 300.0
 

@@ -9,11 +9,11 @@ import os
 from collections.abc import Mapping
 
 from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
-from cacher.s3.body import MemoryBody
 from cacher.s3.client import Client
 from cacher.s3.error_mapping import Refusal, unknown_size_error
 from cacher.s3.multipart import CREATE_SHARE
 from cacher.s3.object_head import http_date
+from cacher.s3.request_body import MemoryBody
 from cacher.s3.session import OK_STATUSES, Proof, Request, ignore_body
 from cacher.s3.store_quirks import MIN_PART, READ_STATUSES
 from cacher.s3.thread_pool import ThreadPool

@@ -12,7 +12,7 @@ import pytest
 
 from cacher.errors import LocalError
 from cacher.http.exceptions import Cancelled
-from cacher.s3.body import PIECE, FileBody, MemoryBody, SignedBody
+from cacher.s3.request_body import PIECE, FileBody, MemoryBody, SignedBody
 
 DATA = random.Random(2).randbytes(3 * PIECE + 17)
 SIZES = [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 17]
