@@ -1,11 +1,12 @@
 """How long a store, an origin or a network may take: every limit, and where it comes from.
 
-Data only. Code that waits takes a `Limits` as an argument, so that a test can play an hour in a
-second (`scaled`).
+Data only. Code that waits takes `Limits` and `Clocks` as arguments, so that a test can play an hour
+in a second (`scaled`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 MIN_SPEED = 1024.0
@@ -79,3 +80,17 @@ class Limits(NamedTuple):
 
 
 LIMITS = Limits()
+
+
+class Clocks(NamedTuple):
+    """Time and chance: `pause` sleeps seconds, `random` gives floats in [0, 1).
+
+    `monotonic` gives seconds, `clock` POSIX seconds. `ended_at` returns when a signal or
+    `--timeout` ended the run, by `monotonic`; None if neither has.
+    """
+
+    pause: Callable[[float], None]
+    random: Callable[[], float]
+    monotonic: Callable[[], float]
+    clock: Callable[[], float]
+    ended_at: Callable[[], float | None] = lambda: None

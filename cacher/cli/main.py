@@ -174,7 +174,7 @@ def _make_context(
     import random
 
     from cacher.commands.context import Context
-    from cacher.time_limits import LIMITS
+    from cacher.time_limits import LIMITS, Clocks
 
     return Context(
         flags={attribute(name): getattr(options, attribute(name), None) for name, *_ in SETTINGS},
@@ -182,10 +182,9 @@ def _make_context(
         environ=environ,
         report=report,
         start_timeout=lambda seconds: signals.start_timeout(seconds, time.monotonic),
-        clock=time.time,
-        pause=time.sleep,
-        random=random.random,
-        ended_at=signals.ended_at,
+        clocks=Clocks(
+            time.sleep, random.random, report.monotonic, time.time, ended_at=signals.ended_at
+        ),
         limits=limits or LIMITS,
         debug=options.debug,
     )

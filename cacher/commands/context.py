@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from cacher import __version__
@@ -19,11 +19,9 @@ from cacher.settings import config, environment
 from cacher.settings.config import Settings
 from cacher.store.interface import Entry, Store
 from cacher.store.local.store import LocalStore
-from cacher.time_limits import LIMITS, Limits
+from cacher.time_limits import LIMITS, Clocks, Limits
 
 if TYPE_CHECKING:
-    from cacher.commands.verbose_output import Tracer
-    from cacher.http.fetch import Clocks
     from cacher.http.transport import Transport
     from cacher.store.s3_store import S3Store
 
@@ -34,9 +32,7 @@ _MOST_NAMES = 5
 class Context:
     """One run of one command.
 
-    `start_timeout` begins the countdown of `--timeout` seconds; `clock` gives POSIX seconds,
-    `pause` sleeps, `random` gives floats in [0, 1). `ended_at` returns when a signal or
-    `--timeout` has ended the run, by `report.monotonic`; None if neither has.
+    `start_timeout` begins the countdown of `--timeout` seconds.
     """
 
     def __init__(
@@ -47,10 +43,7 @@ class Context:
         environ: Mapping[str, str],
         report: Report,
         start_timeout: Callable[[float], None],
-        clock: Callable[[], float],
-        pause: Callable[[float], None],
-        random: Callable[[], float],
-        ended_at: Callable[[], float | None] = lambda: None,
+        clocks: Clocks,
         limits: Limits = LIMITS,
         debug: bool = False,
     ) -> None:
@@ -59,10 +52,7 @@ class Context:
         self.environ = environ
         self.report = report
         self.start_timeout = start_timeout
-        self.clock = clock
-        self.pause = pause
-        self.random = random
-        self.ended_at = ended_at
+        self.clocks = clocks
         self.limits = limits
         self.debug = debug
 
@@ -108,6 +98,11 @@ class Context:
         settings = self.settings
         if settings.ca_file and not os.path.isfile(settings.ca_file):
             raise _no_certificates(settings)
+        on_request = None
+        if self.report.verbose:
+            from cacher.commands.verbose_output import show_request
+
+            on_request = partial(show_request, self.report, headers=self.debug)
         return Transport(
             ca_files=(settings.ca_file,) if settings.ca_file else (),
             proxies=Proxies(self.environ),
@@ -115,7 +110,9 @@ class Context:
             connections=settings.jobs + 1,
             connect_timeout=self.limits.connect,
             stall_timeout=self.limits.stall,
-            minimum_speed=MinimumSpeed(self.limits, self.report.monotonic),
+            minimum_speed=MinimumSpeed(self.limits, self.clocks.monotonic),
+            monotonic=self.clocks.monotonic,
+            on_request=on_request,
         )
 
     @property
@@ -143,13 +140,9 @@ class Context:
             self.settings,
             self.environ,
             self.transport,
-            clock=self.clock,
-            pause=self.pause,
-            random=self.random,
-            monotonic=self.report.monotonic,
-            ended_at=self.ended_at,
-            limits=self.limits,
-            trace=self._trace,
+            self.clocks,
+            self.limits,
+            self.report.note,
         )
         self._note_settings()
         self.report.note(f"credentials from {found.source}")
@@ -158,28 +151,6 @@ class Context:
         for note in found.notes:
             self.report.note(note)
         return store
-
-    def clocks(self, pause: Callable[[float], None] | None = None) -> Clocks:
-        """Return the clocks and limits for fetching from an origin."""
-        from cacher.http.fetch import Clocks
-
-        return Clocks(
-            pause or self.pause,
-            self.random,
-            self.report.monotonic,
-            self.clock,
-            self.limits,
-            self._trace,
-        )
-
-    @property
-    def _trace(self) -> Tracer | None:
-        """The tracer of requests, with `--verbose` alone."""
-        if not self.report.verbose:
-            return None
-        from cacher.commands.verbose_output import Tracer
-
-        return Tracer(self.report, headers=self.debug)
 
     def _note_settings(self) -> None:
         if self.report.verbose:
@@ -216,7 +187,7 @@ class Context:
             template,
             hash_from,
             literal=literal,
-            now=self.clock(),
+            now=self.clocks.clock(),
             warn=self.report.warn,
             prefix=prefix,
         )

@@ -112,7 +112,7 @@ class _WaitForTurn:
         if not self._is_reported and report.monotonic() - self._start >= _REPORT_AFTER:
             report.say(f"waiting for another cacher that restores into {self._directory}")
             self._is_reported = True
-        self._context.pause(_POLL_INTERVAL)
+        self._context.clocks.pause(_POLL_INTERVAL)
 
 
 def _limit(request: DirDownloadRequest, seal: Seal | None) -> int:

@@ -90,7 +90,7 @@ def require_proof(opened: OpenedEntry, sealed: SealedReader, members: int, conte
 def created(context: Context) -> int:
     """Return the time for a seal. With SOURCE_DATE_EPOCH, two runs give the same bytes."""
     fixed = context.environ.get("SOURCE_DATE_EPOCH", "")
-    return int(fixed) if fixed.isdecimal() and fixed.isascii() else int(context.clock())
+    return int(fixed) if fixed.isdecimal() and fixed.isascii() else int(context.clocks.clock())
 
 
 def note_bottleneck(report: Report, stages: Mapping[str, float], seconds: float) -> None:

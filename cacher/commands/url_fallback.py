@@ -54,7 +54,6 @@ def _fetch(
     context: Context, request: DownloadRequest, output: Destination, progress: Progress
 ) -> tuple[str, fetch.Fetched]:
     """Return the first URL that has the file, and the file. Raises one error if none has it."""
-    clocks = context.clocks()
     failures: list[CacherError] = []
     for url in request.urls:
         progress.add(-progress.count)
@@ -64,7 +63,8 @@ def _fetch(
                 url,
                 FileSink(output.fd),
                 context.transport,
-                clocks,
+                context.clocks,
+                context.limits,
                 sha256=request.sha256,
                 on_progress=progress.add,
                 on_size=partial(_on_size, output, progress, url),

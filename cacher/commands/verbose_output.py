@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from cacher.http import redact_url
-from cacher.http.trace import TracedRequest
 from cacher.report import Report
 from cacher.settings import config
 from cacher.settings.config import Settings
+
+if TYPE_CHECKING:
+    from cacher.http.transport import SentRequest
 
 HIDDEN = "…"
 
@@ -30,30 +33,15 @@ _ADDRESSES = ("location", "content-location")
 _QUERY = re.compile(r"[?#]\S*")
 
 
-class Tracer:
-    """Shows each request on stderr; with `headers` also its headers, without secrets."""
-
-    def __init__(self, report: Report, *, headers: bool) -> None:
-        self._report = report
-        self._headers = headers
-
-    def record(self, request: TracedRequest) -> None:
-        """Show a request and its answer in one line, and its headers below."""
-        self._report.note(_line(request))
-        if self._headers:
-            for mark, headers in ((">", request.request_headers), ("<", request.response_headers)):
-                for name, value in masked(headers):
-                    self._report.note(f"  {mark} {name}: {value}")
-
-    def note(self, text: str) -> None:
-        """Show a line of text."""
-        self._report.note(text)
-
-
-def _line(request: TracedRequest) -> str:
-    again = f" (try {request.tries})" if request.tries > 1 else ""
-    how = f"HTTP {request.status}" if request.status else request.failure
-    return f"{request.method} {request.subject}: {how} after {request.seconds:.3f} s{again}"
+def show_request(report: Report, sent: SentRequest, *, headers: bool) -> None:
+    """Show a request and its answer in one line; with `headers` also those, without secrets."""
+    again = f" (try {sent.tries})" if sent.tries > 1 else ""
+    how = f"HTTP {sent.status}" if sent.status else sent.failure
+    report.note(f"{sent.method} {sent.subject}: {how} after {sent.seconds:.3f} s{again}")
+    if headers:
+        for mark, shown in ((">", sent.request_headers), ("<", sent.response_headers)):
+            for name, value in masked(shown):
+                report.note(f"  {mark} {name}: {value}")
 
 
 def settings_line(settings: Settings) -> str:

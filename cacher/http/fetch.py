@@ -10,7 +10,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
@@ -27,9 +26,8 @@ from cacher.http.proxies import login_hint
 from cacher.http.redact_url import redacted
 from cacher.http.retry import Attempts, describe_wait, is_retryable, retry_after
 from cacher.http.sinks import Sink
-from cacher.http.trace import Trace, send_traced
 from cacher.http.transport import Answer, Host, Transport
-from cacher.time_limits import LIMITS, Limits
+from cacher.time_limits import Clocks, Limits
 
 MAX_REDIRECTS = 10
 """As Go's and most other clients have it."""
@@ -77,20 +75,6 @@ class Fetched(NamedTuple):
     is_complete: bool
 
 
-class Clocks(NamedTuple):
-    """Time and chance: `pause` sleeps seconds, `random` gives floats in [0, 1).
-
-    `monotonic` gives seconds, `clock` POSIX seconds.
-    """
-
-    pause: Callable[[float], None]
-    random: Callable[[], float]
-    monotonic: Callable[[], float]
-    clock: Callable[[], float]
-    limits: Limits = LIMITS
-    trace: Trace | None = None
-
-
 def check_url(url: str) -> None:
     """Raise `UsageError` for a URL that cannot be fetched at all."""
     if not _is_fetchable(url):
@@ -112,6 +96,7 @@ def fetch(
     sink: Sink,
     transport: Transport,
     clocks: Clocks,
+    limits: Limits,
     *,
     sha256: str = "",
     on_progress: OnProgress,
@@ -123,7 +108,7 @@ def fetch(
     expected digest, if any. Raises `SourceError`, `IntegrityError` for another digest, and what
     `sink` raises.
     """
-    fetching = _Fetch(url, sink, transport, clocks, bool(sha256), on_progress, on_size)
+    fetching = _Fetch(url, sink, transport, clocks, limits, bool(sha256), on_progress, on_size)
     fetched = fetching.run()
     if sha256 and fetched.sha256 != sha256:
         raise IntegrityError(
@@ -147,6 +132,7 @@ class _Fetch:
         sink: Sink,
         transport: Transport,
         clocks: Clocks,
+        limits: Limits,
         proved: bool,
         on_progress: OnProgress,
         on_size: Callable[[int], None],
@@ -155,6 +141,7 @@ class _Fetch:
         self._sink = sink
         self._transport = transport
         self._clocks = clocks
+        self._limits = limits
         self._has_digest = proved
         self._on_progress = on_progress
         self._on_size = on_size
@@ -166,7 +153,7 @@ class _Fetch:
         self._is_complete = proved
 
     def run(self) -> Fetched:
-        limits = self._clocks.limits
+        limits = self._limits
         attempts = Attempts(limits, self._clocks.random, self._clocks.monotonic)
         while True:
             try:
@@ -248,26 +235,15 @@ class _Fetch:
         # Characters that are not legal in a request line are encoded; an encoding stays as it is.
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
         query = f"?{quote(parts.query, safe='/%:@!$&()*+,;=~?[]')}" if parts.query else ""
-        limits = self._clocks.limits
-        send = partial(
-            self._transport.send,
+        return self._transport.send(
             host,
             "GET",
             path + query,
             headers,
-            connect=min(limits.connect, attempts.left(limits.unreachable)),
-            answer_timeout=min(limits.stall, attempts.left(limits.silent)),
-        )
-        if self._clocks.trace is None:
-            return send()
-        return send_traced(
-            self._clocks.trace,
-            self._clocks.monotonic,
-            send,
-            method="GET",
+            connect=min(self._limits.connect, attempts.left(self._limits.unreachable)),
+            answer_timeout=min(self._limits.stall, attempts.left(self._limits.silent)),
             subject=redacted(url),
             tries=attempts.failed + 1,
-            request_headers=headers,
         )
 
     @property

@@ -63,6 +63,23 @@ class Body(Protocol):
     def __iter__(self) -> Iterator[memoryview]: ...
 
 
+class SentRequest(NamedTuple):
+    """A request and its answer, or why there is none. Headers as they are, secrets included."""
+
+    method: str
+    subject: str
+    """What it is about: the key, or the URL without secrets."""
+    tries: int
+    """Which try it is, from 1."""
+    seconds: float
+    """From sending until the head of the answer arrived."""
+    status: int
+    """0 for no answer."""
+    failure: str
+    request_headers: Mapping[str, str]
+    response_headers: Mapping[str, str]
+
+
 class Host(NamedTuple):
     """Where to connect: `http` or `https`, a name or address (IPv6 without brackets), a port."""
 
@@ -151,7 +168,8 @@ class Answer:
 class Transport:
     """Connections to any host, kept alive, through the proxy for that host.
 
-    `ca_files` are added to the system's certificates. Thread-safe.
+    `ca_files` are added to the system's certificates. `on_request` is called after each request,
+    whose time `monotonic` takes. Thread-safe.
     """
 
     def __init__(
@@ -164,6 +182,8 @@ class Transport:
         connect_timeout: float = LIMITS.connect,
         stall_timeout: float = LIMITS.stall,
         minimum_speed: MinimumSpeed | None = None,
+        monotonic: Callable[[], float] = lambda: 0.0,
+        on_request: Callable[[SentRequest], None] | None = None,
     ) -> None:
         self._ca_files = ca_files
         self._proxies = proxies or Proxies({})
@@ -171,6 +191,8 @@ class Transport:
         self._connections = connections
         self._connect_timeout = connect_timeout
         self._stall_timeout = stall_timeout
+        self._monotonic = monotonic
+        self._on_request = on_request
         self._managers: dict[str, urllib3.PoolManager] = {}
         self._lock = threading.Lock()
         self._live: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -192,13 +214,24 @@ class Transport:
         *,
         connect: float | None = None,
         answer_timeout: float | None = None,
+        subject: str = "",
+        tries: int = 1,
     ) -> Answer:
         """Send one request and return its answer, whatever its status.
 
         `connect` limits the seconds for a connection, `answer_timeout` those for the answer once
-        the request is sent; the transport's own time-outs are the defaults. Raises
-        `TransportError`, and what iterating `body` raises.
+        the request is sent; the transport's own time-outs are the defaults. `subject` and `tries`
+        are for `on_request`. Raises `TransportError`, and what iterating `body` raises.
         """
+        began = self._monotonic()
+
+        def show(status: int, failure: str, answered: Mapping[str, str]) -> None:
+            if self._on_request:
+                seconds = self._monotonic() - began
+                self._on_request(
+                    SentRequest(method, subject, tries, seconds, status, failure, headers, answered)
+                )
+
         sent = {"user-agent": self._user_agent, **headers}
         sent |= {"host": host.header, "accept-encoding": "identity"}
         if body is not None:
@@ -229,8 +262,11 @@ class Transport:
                 failure = self._wrong_host(host)
             elif failure.kind is FailureKind.PLAIN_HTTP and self._proxies.url_for(*host):
                 failure = translate_exception(TunnelRefused(HTTPStatus.OK))
+            show(0, failure.detail, {})
             raise failure from innermost_cause(error)
-        return Answer(response, answer_timeout)
+        answer = Answer(response, answer_timeout)
+        show(answer.status, "", answer.headers)
+        return answer
 
     def interrupt(self) -> None:
         """Wake every thread that waits on a socket; its request fails at once."""

@@ -28,7 +28,7 @@ def clock_skew(client: Client) -> float | None:
     request = Request("HEAD", "asking for the time", accept=range(300, 500))
     reply = client.session.call(request, ignore_body)
     server = http_date(reply.headers.get("date", ""))
-    return None if server is None else client.session.clock() - server
+    return None if server is None else client.session.clocks.clock() - server
 
 
 def bucket_refusal(client: Client) -> CacherError | None:
@@ -50,7 +50,9 @@ def upload_two_parts(client: Client, key: str) -> int:
     upload_id = _create_upload(client, key)
     try:
         etags = {
-            number: client.put_part(key, upload_id, number, MemoryBody(body), client.session.pause)
+            number: client.put_part(
+                key, upload_id, number, MemoryBody(body), client.session.clocks.pause
+            )
             for number, body in ((1, first), (2, last))
         }
         if client.complete_upload(key, upload_id, etags, published=lambda: None) is None:
@@ -84,7 +86,7 @@ def abort_upload(client: Client, key: str) -> str:
     """Begin an upload and abort it; return what is known of it afterwards."""
     upload_id = _create_upload(client, key)
     try:
-        client.put_part(key, upload_id, 1, MemoryBody(CANARY), client.session.pause)
+        client.put_part(key, upload_id, 1, MemoryBody(CANARY), client.session.clocks.pause)
     finally:
         client.abort_upload(key, upload_id)
     try:

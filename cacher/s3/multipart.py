@@ -118,7 +118,7 @@ class Multipart:
     def send_again(self, number: int, body: SignedBody) -> None:
         """Send a part again."""
         self._etags[number] = self._client.put_part(
-            self._key, self._upload, number, body, self._client.session.pause
+            self._key, self._upload, number, body, self._client.session.clocks.pause
         )
 
     def abort(self) -> None:

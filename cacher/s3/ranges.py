@@ -192,7 +192,7 @@ class RangeReader:
             self._pool.check()
 
     def _pause(self, seconds: float) -> None:
-        (self._pool or self._session).pause(seconds)
+        (self._pool or self._session.clocks).pause(seconds)
 
 
 def open_first(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from enum import Enum
-from functools import partial
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
@@ -21,7 +20,6 @@ from cacher.http.retry import (
     is_retryable,
     retry_after,
 )
-from cacher.http.trace import Trace, send_traced
 from cacher.http.transport import Answer, Host, Transport
 from cacher.s3 import store_quirks
 from cacher.s3.error_mapping import (
@@ -36,7 +34,7 @@ from cacher.s3.object_head import http_date
 from cacher.s3.request_body import SignedBody
 from cacher.s3.signing import EMPTY_SHA256, Keys, encode_path, encode_query, sign
 from cacher.s3.xml import MalformedDocument, read_error, read_list_page
-from cacher.time_limits import LIMITS, Limits
+from cacher.time_limits import LIMITS, Clocks, Limits
 
 DOCUMENT_LIMIT = 16 * 1024 * 1024
 """Bytes: no document (1000 listed keys) comes near this."""
@@ -103,8 +101,7 @@ class Request(NamedTuple):
 class Session:
     """Sends requests to one bucket. Thread-safe.
 
-    `clock` gives POSIX seconds, `monotonic` seconds, `pause` sleeps, `random` gives floats in
-    [0, 1). `ended_at` returns when a signal or `--timeout` ended the run, by `monotonic`.
+    `note` gets details for people who debug.
     """
 
     def __init__(
@@ -112,14 +109,9 @@ class Session:
         endpoint: Endpoint,
         keys: Keys,
         transport: Transport,
-        *,
-        clock: Callable[[], float],
-        pause: Callable[[float], None],
-        random: Callable[[], float],
-        monotonic: Callable[[], float],
-        ended_at: Callable[[], float | None] = lambda: None,
+        clocks: Clocks,
         limits: Limits = LIMITS,
-        trace: Trace | None = None,
+        note: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.endpoint = endpoint
         self.transport = transport
@@ -130,12 +122,8 @@ class Session:
         )
         self.clock_offset = 0.0
         self.limits = limits
-        self.clock = clock
-        self.pause = pause
-        self._random = random
-        self._monotonic = monotonic
-        self._ended_at = ended_at
-        self._trace = trace
+        self.clocks = clocks
+        self._note = note
         self._keys = keys
         self._is_store = False
         """Whether the server is proved to be a store, by more than the answer to a look-up."""
@@ -179,13 +167,13 @@ class Session:
 
     def attempts(self, tries: int = 0) -> Attempts:
         """Return a new counter of failures, with at most `tries` unless that is 0."""
-        return Attempts(self.limits, self._random, self._monotonic, tries=tries)
+        return Attempts(self.limits, self.clocks.random, self.clocks.monotonic, tries=tries)
 
     def undo_time_left(self) -> Callable[[], float]:
         """Return a function for the seconds left to undo, counted from the signal or from now."""
-        ended_at = self._ended_at()
-        until = (self._monotonic() if ended_at is None else ended_at) + self.limits.undo
-        return lambda: max(until - self._monotonic(), 0.0)
+        ended_at, monotonic = self.clocks.ended_at(), self.clocks.monotonic
+        until = (monotonic() if ended_at is None else ended_at) + self.limits.undo
+        return lambda: max(until - monotonic(), 0.0)
 
     def _send(
         self,
@@ -214,7 +202,7 @@ class Session:
             if wait is None:
                 raise error
             if wait:
-                (pause or self.pause)(wait)
+                (pause or self.clocks.pause)(wait)
 
     def _after_no_answer(
         self, failure: TransportError, request: Request, attempts: Attempts
@@ -240,7 +228,7 @@ class Session:
         error = self._refusal_error(refusal, request)
         if attempts is None:
             return None, error
-        asked = retry_after(refusal.headers, self.clock)
+        asked = retry_after(refusal.headers, self.clocks.clock)
         wait = attempts.delay(self._silence_limit(request), retry_after=asked)
         if wait is None and asked:
             return None, StoreError(f"{error.message}; {describe_wait(asked)}", error.hint)
@@ -328,12 +316,11 @@ class Session:
             payload_sha256=request.body.sha256 if request.body else EMPTY_SHA256,
             keys=self._keys,
             region=self.region,
-            now=self.clock() + self.clock_offset,
+            now=self.clocks.clock() + self.clock_offset,
         )
         if request.method in ("PUT", "POST") and request.body is None:
             signed["content-length"] = "0"
-        send = partial(
-            self.transport.send,
+        return self.transport.send(
             endpoint.host,
             request.method,
             f"{target}?{query}" if query else target,
@@ -344,17 +331,8 @@ class Session:
                 request.answer_within or self.limits.stall,
                 attempts.left(self._silence_limit(request)),
             ),
-        )
-        if self._trace is None:
-            return send()
-        return send_traced(
-            self._trace,
-            self._monotonic,
-            send,
-            method=request.method,
             subject=_describe_request(request, endpoint.bucket),
             tries=attempts.failed + 1,
-            request_headers=signed,
         )
 
     def _read_refusal(self, request: Request, answer: Answer, attempts: Attempts) -> Refusal:
@@ -380,15 +358,14 @@ class Session:
         """Correct what the refusal names as wrong; return its name, or an empty string."""
         region = store_quirks.region_in_refusal(refusal.status, refusal.headers, refusal.error)
         if region and region != self.region:
-            if self._trace:
-                self._trace.note(f"region {region} (from the store, instead of {self.region})")
+            self._note(f"region {region} (from the store, instead of {self.region})")
             self.region = region
             return "region"
         if store_quirks.is_clock_refusal(refusal.error) and "date" in refusal.headers:
             server = http_date(refusal.headers["date"])
             if server is None:
                 return ""
-            self.clock_offset = server - self.clock()
+            self.clock_offset = server - self.clocks.clock()
             return "clock"
         if refusal.error.code in CORRUPTED_CODES and request.body:
             request.body.refresh()

@@ -6,48 +6,30 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from cacher.errors import UsageError
-from cacher.http.trace import Trace
 from cacher.http.transport import Host, Transport
 from cacher.s3.client import Client
 from cacher.s3.session import Endpoint, Session
 from cacher.settings import config, credentials
 from cacher.settings.config import Settings
 from cacher.store.s3_store import S3Store
-from cacher.time_limits import Limits
+from cacher.time_limits import Clocks, Limits
 
 
 def open_bucket(
     settings: Settings,
     environ: Mapping[str, str],
     transport: Transport,
-    *,
-    clock: Callable[[], float],
-    pause: Callable[[float], None],
-    random: Callable[[], float],
-    monotonic: Callable[[], float],
-    ended_at: Callable[[], float | None],
+    clocks: Clocks,
     limits: Limits,
-    trace: Trace | None,
+    note: Callable[[str], None],
 ) -> tuple[S3Store, credentials.Credentials]:
     """Return the store on the bucket of the settings, and the credentials; send no request yet.
 
-    Raises `UsageError` without a bucket or credentials.
+    `note` gets details for people who debug. Raises `UsageError` without a bucket or credentials.
     """
     require_bucket(settings)
     found = credentials.find_credentials(settings, environ)
-    endpoint = endpoint_of(settings)
-    session = Session(
-        endpoint,
-        found.keys,
-        transport,
-        clock=clock,
-        pause=pause,
-        random=random,
-        monotonic=monotonic,
-        ended_at=ended_at,
-        limits=limits,
-        trace=trace,
-    )
+    session = Session(endpoint_of(settings), found.keys, transport, clocks, limits, note)
     store = S3Store(
         Client(session), settings.prefix, part_size=settings.part_size, jobs=settings.jobs
     )

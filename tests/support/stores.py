@@ -14,7 +14,7 @@ from cacher.s3.client import Client
 from cacher.s3.session import Endpoint, Session
 from cacher.s3.signing import Keys
 from cacher.store.s3_store import JOBS, S3Store
-from cacher.time_limits import LIMITS, Limits
+from cacher.time_limits import LIMITS, Clocks, Limits
 from tests.fakes.profile import AccessKey
 from tests.fakes.s3server import FakeS3Server
 
@@ -56,11 +56,8 @@ def open_store(
         endpoint,
         keys,
         transport or Transport(),
-        clock=clock,
-        pause=pause,
-        random=chance,
-        monotonic=time.monotonic,
-        limits=limits,
+        Clocks(pause, chance, time.monotonic, clock),
+        limits,
     )
     return S3Store(Client(session), prefix, part_size=part_size, jobs=jobs)
 

@@ -7,7 +7,7 @@ import pytest
 from cacher.http.transport import Host, Transport
 from cacher.s3.session import Endpoint, Session
 from cacher.s3.signing import Keys
-from cacher.time_limits import LIMITS
+from cacher.time_limits import LIMITS, Clocks
 
 
 class Clock:
@@ -24,11 +24,7 @@ def test_one_deadline_from_the_beginning(ended_at: float | None) -> None:
         Endpoint(Host("http", "127.0.0.1", 1), "cache"),
         Keys("id", "secret"),
         Transport(),
-        clock=lambda: 0.0,
-        pause=lambda _seconds: None,
-        random=lambda: 0.0,
-        monotonic=clock,
-        ended_at=lambda: ended_at,
+        Clocks(lambda _seconds: None, lambda: 0.0, clock, lambda: 0.0, lambda: ended_at),
     )
     left = session.undo_time_left()
     expected = {None: LIMITS.undo, 998.0: LIMITS.undo - 2.0, 900.0: 0.0}[ended_at]
