@@ -29,10 +29,12 @@ from urllib3.exceptions import (  # noqa: TID251 - only the names of its excepti
 from cacher.http.minimum_speed import TooSlow
 from cacher.http.proxies import PROXY_HINT, login_hint
 from cacher.http.response_parser import MalformedHead
-from cacher.http.retry import Attempts, is_retryable
+from cacher.http.retry import RETRY_STATUSES, Attempts
 from cacher.http.tls import (
-    CertificateFlaw,
-    certificate_flaw,
+    EXPIRED,
+    NOT_YET_VALID,
+    WRONG_ADDRESS,
+    WRONG_NAME,
     certificate_hint,
     describe_certificate_flaw,
     is_not_tls,
@@ -70,14 +72,15 @@ class FailureKind(Enum):
 
 
 _CERTIFICATE_FAILURES = {
-    CertificateFlaw.EXPIRED: FailureKind.EXPIRED,
-    CertificateFlaw.NOT_YET_VALID: FailureKind.NOT_YET_VALID,
-    CertificateFlaw.WRONG_HOST: FailureKind.WRONG_HOST,
-    CertificateFlaw.UNTRUSTED: FailureKind.TLS,
+    NOT_YET_VALID: FailureKind.NOT_YET_VALID,
+    EXPIRED: FailureKind.EXPIRED,
+    WRONG_NAME: FailureKind.WRONG_HOST,
+    WRONG_ADDRESS: FailureKind.WRONG_HOST,
 }
 
 _FINAL = (
     *_CERTIFICATE_FAILURES.values(),
+    FailureKind.TLS,
     FailureKind.PLAIN_HTTP,
     FailureKind.OUTDATED_TLS,
     FailureKind.MALFORMED,
@@ -105,6 +108,16 @@ class TransportError(Exception):
         """Whether the connection had answered before: the server closed it while it was idle."""
         self.silent_seconds = 0.0
         """Seconds without a byte before the failure, if the answer had begun."""
+
+    def delay(self, attempts: Attempts, limits: Limits, silent: float) -> float | None:
+        """Return the seconds to wait before the next try, None to give up."""
+        if self.is_final:
+            return None
+        return attempts.delay(
+            self.time_limit(limits, silent),
+            was_idle=self.was_idle,
+            silent_seconds=self.silent_seconds,
+        )
 
     def time_limit(self, limits: Limits, silent: float) -> float:
         """Return the seconds that all tries may take; `silent` is the limit for silence.
@@ -156,8 +169,9 @@ def translate_exception(error: Exception, *, reused: bool = False) -> TransportE
         return TransportError(FailureKind.PROXY, f"the proxy failed: {reason}")
     if unconnected := _connect_failure(error, reason):
         return unconnected
-    if flaw := certificate_flaw(cause):
-        return TransportError(_CERTIFICATE_FAILURES[flaw], describe_certificate_flaw(cause))
+    if flaw := describe_certificate_flaw(cause):
+        number = getattr(cause, "verify_code", 0)
+        return TransportError(_CERTIFICATE_FAILURES.get(number, FailureKind.TLS), flaw)
     if is_not_tls(cause):
         return TransportError(FailureKind.PLAIN_HTTP, "it does not speak TLS")
     if is_outdated(cause):
@@ -191,7 +205,7 @@ def _tunnel_failure(status: int) -> TransportError:
     kind = FailureKind.PROXY_TUNNEL
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         kind = FailureKind.PROXY_LOGIN
-    elif is_retryable(status, ""):
+    elif status in RETRY_STATUSES:
         kind = FailureKind.PROXY
     return TransportError(kind, f"the proxy answered CONNECT with {answer}{page}")
 

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from typing import NamedTuple
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from cacher.errors import IntegrityError, SourceError, UsageError
 from cacher.fileio import BUFFER_SIZE, OnProgress
@@ -24,7 +24,7 @@ from cacher.http.exceptions import (
 )
 from cacher.http.proxies import login_hint
 from cacher.http.redact_url import redacted
-from cacher.http.retry import Attempts, describe_wait, is_retryable, retry_after
+from cacher.http.retry import RETRY_STATUSES, Attempts, describe_wait, retry_after
 from cacher.http.sinks import Sink
 from cacher.http.transport import Answer, Host, Transport
 from cacher.time_limits import Clocks, Limits
@@ -118,11 +118,6 @@ def fetch(
     return fetched
 
 
-def _host_of(parts: SplitResult) -> Host:
-    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-    return Host(parts.scheme, parts.hostname or "", port)
-
-
 class _Fetch:
     """The fetch of one URL."""
 
@@ -164,7 +159,7 @@ class _Fetch:
                         return Fetched(self._position, self._digest.hexdigest(), self._is_complete)
                     reason, hint = status_text(answer.status), _HINTS.get(answer.status, "")
                     asked = retry_after(answer.headers, self._clocks.clock)
-                    lasting = not is_retryable(answer.status, "")
+                    lasting = answer.status not in RETRY_STATUSES
                     hint = hint if lasting else _LATER
                     wait = None
                     if not lasting:
@@ -173,12 +168,7 @@ class _Fetch:
                             reason += f"; {describe_wait(asked)}"
             except TransportError as error:
                 hint = _FAILURE_HINTS.get(error.kind) or common_hint(error.kind)
-                wait = None
-                if not error.is_final:
-                    time_limit = error.time_limit(limits, limits.silent)
-                    wait = attempts.delay(
-                        time_limit, was_idle=error.was_idle, silent_seconds=error.silent_seconds
-                    )
+                wait = error.delay(attempts, limits, limits.silent)
                 reason = describe_failure(error, attempts)
             if wait is None:
                 raise self._failure(reason, hint)
@@ -217,14 +207,14 @@ class _Fetch:
                 "it redirects from https to http", "with --sha256 that would be followed"
             )
         # The same host asks for its own credentials again; no other host may see them.
-        if there.username is None and _host_of(here) == _host_of(there):
+        if there.username is None and Host.of(here) == Host.of(there):
             userinfo = here.netloc.rpartition("@")[:2]
             there = there._replace(netloc="".join((*userinfo, there.netloc)))
         self._url = urlunsplit(there)
 
     def _send(self, url: str, attempts: Attempts) -> Answer:
         parts = urlsplit(url)
-        host = _host_of(parts)
+        host = Host.of(parts)
         headers = {"accept": "*/*"}
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
 
@@ -39,7 +42,7 @@ def parse_proxy_url(proxy: str) -> ProxyAddress:
     refused = ValueError("not the URL of an HTTP proxy")
     try:
         url = urlsplit(proxy)
-        default = {"http": 80, "https": 443}[url.scheme]
+        default = DEFAULT_PORTS[url.scheme]
         port = url.port or default
     except (ValueError, KeyError):  # no number for a port; socks5
         raise refused from None
@@ -60,15 +63,13 @@ class Proxies:
             "http": _with_scheme(value("HTTP_PROXY") or all_proxy),
             "https": _with_scheme(value("HTTPS_PROXY") or all_proxy),
         }
-        self._exempt = [entry for entry in value("NO_PROXY").replace(",", " ").split() if entry]
+        self._exempt = value("NO_PROXY").replace(",", " ").lower().split()
 
     def url_for(self, scheme: str, host: str, port: int) -> str:
         """Return the URL of the proxy for a host, or an empty string."""
         proxy = self._by_scheme.get(scheme, "")
-        return "" if not proxy or self._is_exempt(host.lower().rstrip("."), port) else proxy
-
-    def _is_exempt(self, host: str, port: int) -> bool:
-        return any(_matches(entry.lower(), host, port) for entry in self._exempt)
+        host = host.lower().rstrip(".")
+        return "" if any(_matches(entry, host, port) for entry in self._exempt) else proxy
 
 
 def _with_scheme(proxy: str) -> str:
@@ -84,18 +85,9 @@ def _matches(entry: str, host: str, port: int) -> bool:
             return False
         entry = name
     entry = entry.strip("[]")
-    address = _ip_address(host)
-    if address is not None:
-        try:
-            return address in ipaddress.ip_network(entry, strict=False)
-        except ValueError:
-            return False
     domain = entry.lstrip("*").strip(".")
+    with suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        domain = ""  # an address is not a subdomain
+        return address in ipaddress.ip_network(entry, strict=False)
     return bool(domain) and (host == domain or host.endswith("." + domain))
-
-
-def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None

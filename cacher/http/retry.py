@@ -1,8 +1,4 @@
-"""Retry policy: which failures to retry, and when. No socket, no sleep.
-
-One table for every store. Sources: the stores' documentation, and what botocore, minio-go, restic
-and s5cmd retry.
-"""
+"""Retry policy: which statuses to retry, and when. No socket, no sleep, no S3."""
 
 from __future__ import annotations
 
@@ -12,43 +8,13 @@ from collections.abc import Callable, Mapping
 from cacher.time_limits import MIN_SPEED, Limits
 
 RETRY_STATUSES = frozenset([408, 429, 499, 500, 502, 503, 504, 520])
-
-RETRY_CODES = frozenset(
-    [
-        "ConditionalRequestConflict",  # 409
-        "ConnectionClosed",  # 410, Wasabi
-        "DisconnectError",  # 410, Wasabi
-        "InternalError",
-        "OperationAborted",  # 409
-        "RequestLimitExceeded",
-        "RequestTimeout",  # 400 on AWS
-        "ServiceUnavailable",
-        "SlowDown",
-        "SlowDownRead",
-        "SlowDownWrite",
-        "TooManyRequests",
-        "Unavailable",
-        "XMinioServerNotInitialized",
-    ]
-)
-
-CORRUPTED_CODES = frozenset(
-    ["BadDigest", "IncompleteBody", "InvalidDigest", "XAmzContentSHA256Mismatch"]
-)
-"""The body did not arrive as signed: send it again once, after reading its source again."""
-
-_THROTTLED = re.compile("^Throttl")
+"""The same request may succeed later: what botocore, minio-go, restic and s5cmd retry."""
 
 _MIN_SHARE = 0.1
 """The share of a limit that must be left for another try."""
 
 
 _DAY = 86400.0
-
-
-def is_retryable(status: int, code: str) -> bool:
-    """Return whether the same request may succeed later."""
-    return status in RETRY_STATUSES or code in RETRY_CODES or bool(_THROTTLED.match(code))
 
 
 class Attempts:

@@ -6,7 +6,6 @@ import os
 import re
 import ssl
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from typing import Any
 
 from cacher.errors import UsageError, os_reason
@@ -32,21 +31,14 @@ _MOST_NAMES = 5
 """Names of a certificate that go into a message: some have hundreds."""
 
 
-class CertificateFlaw(Enum):
-    """Why a certificate is not accepted."""
-
-    EXPIRED = "expired"
-    NOT_YET_VALID = "early"
-    WRONG_HOST = "mismatch"
-    UNTRUSTED = "authority"
-
+NOT_YET_VALID, EXPIRED, WRONG_NAME, WRONG_ADDRESS = 9, 10, 62, 64
+"""OpenSSL's numbers (X509_V_ERR_*). All others are about who signed a certificate, and for what."""
 
 _FLAWS = {
-    # By OpenSSL's number (X509_V_ERR_*); all others are about who signed it, and for what.
-    9: CertificateFlaw.NOT_YET_VALID,
-    10: CertificateFlaw.EXPIRED,
-    62: CertificateFlaw.WRONG_HOST,  # a host name
-    64: CertificateFlaw.WRONG_HOST,  # an address
+    NOT_YET_VALID: "the certificate is not valid yet",
+    EXPIRED: "the certificate has expired",
+    WRONG_NAME: "the certificate is for another host name",
+    WRONG_ADDRESS: "the certificate is for another host name",
 }
 
 
@@ -59,7 +51,10 @@ def client_context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context()
     except OSError as error:  # it opens no other file
-        raise _no_key_log(os_reason(error)) from error
+        raise UsageError(
+            f"SSLKEYLOGFILE names a file that cannot be written: {os_reason(error)}",
+            "unset SSLKEYLOGFILE, or let it name a file that can be written",
+        ) from error
     paths = ssl.get_default_verify_paths()
     # OpenSSL lets SSL_CERT_FILE and SSL_CERT_DIR replace the system's; here they are added.
     has_file, has_directory = os.path.isfile(paths.openssl_cafile), _is_hashed(paths.openssl_capath)
@@ -76,13 +71,6 @@ def client_context(ca_files: tuple[str, ...]) -> ssl.SSLContext:
     return context
 
 
-def _no_key_log(reason: str) -> UsageError:
-    return UsageError(
-        f"SSLKEYLOGFILE names a file that cannot be written: {reason}",
-        "unset SSLKEYLOGFILE, or let it name a file that can be written",
-    )
-
-
 def certificate_hint() -> str:
     """Return the next step if a certificate is not accepted, or TLS fails otherwise."""
     if _has_authorities():
@@ -97,25 +85,12 @@ def _has_authorities() -> bool:
     return any(map(os.path.isfile, files)) or any(map(_is_hashed, directories))
 
 
-def certificate_flaw(error: BaseException) -> CertificateFlaw | None:
-    """Return what is wrong with the server's certificate, if that is the error."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _FLAWS.get(error.verify_code, CertificateFlaw.UNTRUSTED)
-    return None
-
-
 def describe_certificate_flaw(error: BaseException) -> str:
     """Describe what is wrong with the server's certificate; empty for another error."""
-    flaw = certificate_flaw(error)
-    if flaw is CertificateFlaw.EXPIRED:
-        return "the certificate has expired"
-    if flaw is CertificateFlaw.NOT_YET_VALID:
-        return "the certificate is not valid yet"
-    if flaw is CertificateFlaw.WRONG_HOST:
-        return "the certificate is for another host name"
-    if flaw is CertificateFlaw.UNTRUSTED:
-        return f"the certificate is not accepted: {getattr(error, 'verify_message', '')}"
-    return ""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return ""
+    untrusted = f"the certificate is not accepted: {error.verify_message}"
+    return _FLAWS.get(error.verify_code, untrusted)
 
 
 def describe_wrong_host(wanted: str, names: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from http.client import HTTPException, RemoteDisconnected
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from urllib.parse import SplitResult
 
 from cacher.http import urllib3_startup  # noqa: F401 - has what follows load faster
 
@@ -40,7 +41,7 @@ from cacher.http.exceptions import (
     translate_exception,
 )
 from cacher.http.minimum_speed import MinimumSpeed
-from cacher.http.proxies import Proxies, parse_proxy_url
+from cacher.http.proxies import DEFAULT_PORTS, Proxies, parse_proxy_url
 from cacher.http.response_parser import MIN_READ, Response, TunnelResponse
 from cacher.http.tcp import open_connection
 from cacher.http.tls import (
@@ -87,12 +88,16 @@ class Host(NamedTuple):
     name: str
     port: int
 
+    @classmethod
+    def of(cls, url: SplitResult) -> Self:
+        """Return the host of an http(s) URL."""
+        return cls(url.scheme, url.hostname or "", url.port or DEFAULT_PORTS[url.scheme])
+
     @property
     def header(self) -> str:
         """The `Host` header: without the scheme's default port, with any other."""
         name = f"[{self.name}]" if ":" in self.name else self.name
-        default = {"http": 80, "https": 443}[self.scheme]
-        return name if self.port == default else f"{name}:{self.port}"
+        return name if self.port == DEFAULT_PORTS[self.scheme] else f"{name}:{self.port}"
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.header}"

@@ -46,13 +46,11 @@ def bucket_refusal(client: Client) -> CacherError | None:
 
 def upload_two_parts(client: Client, key: str) -> int:
     """Upload an object in two parts; return its size."""
-    first, last = os.urandom(MIN_PART), CANARY
+    first, last, pause = os.urandom(MIN_PART), CANARY, client.session.clocks.pause
     upload_id = _create_upload(client, key)
     try:
         etags = {
-            number: client.put_part(
-                key, upload_id, number, MemoryBody(body), client.session.clocks.pause
-            )
+            number: client.put_part(key, upload_id, number, MemoryBody(body), pause)
             for number, body in ((1, first), (2, last))
         }
         if client.complete_upload(key, upload_id, etags, published=lambda: None) is None:

@@ -28,7 +28,7 @@ from cacher.http.exceptions import (
     status_text,
 )
 from cacher.http.proxies import login_hint
-from cacher.http.retry import CORRUPTED_CODES, Attempts, is_retryable
+from cacher.http.retry import Attempts
 from cacher.s3 import store_quirks
 from cacher.s3.xml import ErrorDocument, plain
 
@@ -188,7 +188,7 @@ def refusal_error(
         )
     if status in (401, 403):
         return AccessError(f"{doing}: the store refused: {refusal.summary}", _access_hint(refusal))
-    if code in CORRUPTED_CODES:
+    if code in store_quirks.CORRUPTED_CODES:
         return IntegrityError(
             f"{doing}: the body arrived damaged: {refusal.summary}",
             "something between here and the store changes bytes: a proxy, or bad memory",
@@ -248,7 +248,7 @@ def _names_region(refusal: Refusal) -> bool:
 
 
 def _store_failure_hint(refusal: Refusal, sent: int) -> str:
-    if is_retryable(refusal.status, refusal.error.code):
+    if store_quirks.is_retryable(refusal.status, refusal.error.code):
         return "a later run may succeed"
     if refusal.status == 413 and sent:
         limit = "a proxy limits what may be sent (nginx: client_max_body_size)"

@@ -152,10 +152,7 @@ class RangeReader:
     def _wait_after(self, error: TransportError) -> None:
         """Wait for the next try. Raises `StoreError` if there is no other."""
         limits = self._session.limits
-        time_limit = error.time_limit(limits, limits.silent)
-        wait = self._attempts.delay(
-            time_limit, was_idle=error.was_idle, silent_seconds=error.silent_seconds
-        )
+        wait = error.delay(self._attempts, limits, limits.silent)
         if wait is None:
             doing, host = f"reading {self._pinned.key}", str(self._session.endpoint.host)
             raise unanswered_error(error, doing, host, self._attempts) from error

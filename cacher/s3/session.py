@@ -12,14 +12,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from cacher.errors import CacherError, StoreError
 from cacher.http.exceptions import TransportError
-from cacher.http.retry import (
-    CORRUPTED_CODES,
-    RETRY_STATUSES,
-    Attempts,
-    describe_wait,
-    is_retryable,
-    retry_after,
-)
+from cacher.http.retry import RETRY_STATUSES, Attempts, describe_wait, retry_after
 from cacher.http.transport import Answer, Host, Transport
 from cacher.s3 import store_quirks
 from cacher.s3.error_mapping import (
@@ -195,7 +188,7 @@ class Session:
                 if correction and correction not in corrected:
                     corrected.add(correction)
                     continue
-                again = is_retryable(outcome.status, outcome.error.code)
+                again = store_quirks.is_retryable(outcome.status, outcome.error.code)
                 if outcome.status in request.accept and not again:
                     return Reply(outcome.status, outcome.headers, refusal=outcome)
                 wait, error = self._after_refusal(outcome, request, attempts if again else None)
@@ -211,12 +204,7 @@ class Session:
         silent = self._silence_limit(request)
         if request.body and not request.body.is_sent:
             silent = min(silent, self.limits.silent)  # the store does not even take it
-        time_limit = failure.time_limit(self.limits, silent)
-        wait = None
-        if not failure.is_final:
-            wait = attempts.delay(
-                time_limit, was_idle=failure.was_idle, silent_seconds=failure.silent_seconds
-            )
+        wait = failure.delay(attempts, self.limits, silent)
         error = unanswered_error(failure, request.doing, str(self.endpoint.host), attempts)
         error.__cause__ = failure
         return wait, error
@@ -367,7 +355,7 @@ class Session:
                 return ""
             self.clock_offset = server - self.clocks.clock()
             return "clock"
-        if refusal.error.code in CORRUPTED_CODES and request.body:
+        if refusal.error.code in store_quirks.CORRUPTED_CODES and request.body:
             request.body.refresh()
             return "body"
         return ""

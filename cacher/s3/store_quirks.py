@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from cacher.http.retry import RETRY_STATUSES
 from cacher.s3.xml import ErrorDocument
 
 MIB = 1024 * 1024
@@ -66,6 +67,32 @@ _REGION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 REDIRECT_CODES = ("AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect")
 """Codes of refusals that name another region, or another address."""
 
+RETRY_CODES = frozenset(
+    # From the stores' documentation, and what botocore, minio-go, restic and s5cmd retry.
+    [
+        "ConditionalRequestConflict",  # 409
+        "ConnectionClosed",  # 410, Wasabi
+        "DisconnectError",  # 410, Wasabi
+        "InternalError",
+        "OperationAborted",  # 409
+        "RequestLimitExceeded",
+        "RequestTimeout",  # 400 on AWS
+        "ServiceUnavailable",
+        "SlowDown",
+        "SlowDownRead",
+        "SlowDownWrite",
+        "TooManyRequests",
+        "Unavailable",
+        "XMinioServerNotInitialized",
+    ]
+)
+"""Codes of refusals that may pass, whatever their status; those that begin with Throttl as well."""
+
+CORRUPTED_CODES = frozenset(
+    ["BadDigest", "IncompleteBody", "InvalidDigest", "XAmzContentSHA256Mismatch"]
+)
+"""The body did not arrive as signed: send it again once, after reading its source again."""
+
 _STATUS_OF_CODE = {
     # Swift's CompleteMultipartUpload has begun to answer 200 before it knows.
     "AccessDenied": 403,
@@ -77,6 +104,11 @@ _STATUS_OF_CODE = {
 }
 
 METADATA_PREFIX = "x-amz-meta-"
+
+
+def is_retryable(status: int, code: str) -> bool:
+    """Return whether the same request may succeed later."""
+    return status in RETRY_STATUSES or code in RETRY_CODES or code.startswith("Throttl")
 
 
 def may_be_a_page(headers: Mapping[str, str]) -> bool:

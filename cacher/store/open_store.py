@@ -70,6 +70,4 @@ def endpoint_of(settings: Settings) -> Endpoint:
             f"the endpoint {settings.endpoint} has the bucket in its path",
             f"use --endpoint {address} --bucket {settings.bucket}",
         )
-    port = url.port or {"http": 80, "https": 443}[url.scheme]
-    host = Host(url.scheme, url.hostname or "", port)
-    return Endpoint(host, settings.bucket, settings.region, url.path.rstrip("/"))
+    return Endpoint(Host.of(url), settings.bucket, settings.region, url.path.rstrip("/"))

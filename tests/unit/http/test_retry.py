@@ -6,14 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacher.http.retry import (
-    CORRUPTED_CODES,
-    RETRY_CODES,
-    Attempts,
-    describe_wait,
-    is_retryable,
-    retry_after,
-)
+from cacher.http.retry import Attempts, describe_wait, retry_after
 from cacher.time_limits import LIMITS, MIN_SPEED
 
 ALMOST_ONE = 1 - 2**-53
@@ -40,41 +33,6 @@ def waits(counted: Attempts) -> list[float]:
         waited.append(wait)
         assert len(waited) < 100
     return waited
-
-
-@pytest.mark.parametrize("status", [408, 429, 499, 500, 502, 503, 504, 520])
-def test_statuses_that_pass(status: int) -> None:
-    assert is_retryable(status, "")
-    assert is_retryable(status, "Whatever")
-
-
-@pytest.mark.parametrize(
-    "status", [301, 307, 400, 401, 403, 404, 405, 409, 411, 412, 416, 501, 507]
-)
-def test_statuses_that_last(status: int) -> None:
-    assert not is_retryable(status, "")
-    assert not is_retryable(status, "AccessDenied")
-
-
-@pytest.mark.parametrize(
-    ("status", "code"),
-    [
-        *((400, code) for code in sorted(RETRY_CODES)),
-        (409, "OperationAborted"),
-        (410, "ConnectionClosed"),
-        (400, "RequestTimeout"),
-        (400, "Throttling"),
-        (400, "ThrottlingException"),
-        (400, "ThrottledException"),
-    ],
-)
-def test_codes_that_pass_under_any_status(status: int, code: str) -> None:
-    assert is_retryable(status, code)
-
-
-@pytest.mark.parametrize("code", [*sorted(CORRUPTED_CODES), "NotThrottled", "slowdown"])
-def test_codes_that_are_not_simply_sent_again(code: str) -> None:
-    assert not is_retryable(400, code)
 
 
 def test_waits_double_up_to_the_longest() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cacher.s3 import store_quirks
+from cacher.s3.store_quirks import CORRUPTED_CODES, RETRY_CODES, is_retryable
 from cacher.s3.xml import ErrorDocument
 
 
@@ -107,3 +108,38 @@ def test_limits_hang_together() -> None:
     assert store_quirks.MIN_PART <= store_quirks.MAX_PART
     assert store_quirks.FEW_PARTS <= store_quirks.MAX_PARTS
     assert 1 <= store_quirks.BULK_DELETE_KEYS <= 1000  # AWS refuses more
+
+
+@pytest.mark.parametrize("status", [408, 429, 499, 500, 502, 503, 504, 520])
+def test_statuses_that_pass(status: int) -> None:
+    assert is_retryable(status, "")
+    assert is_retryable(status, "Whatever")
+
+
+@pytest.mark.parametrize(
+    "status", [301, 307, 400, 401, 403, 404, 405, 409, 411, 412, 416, 501, 507]
+)
+def test_statuses_that_last(status: int) -> None:
+    assert not is_retryable(status, "")
+    assert not is_retryable(status, "AccessDenied")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        *((400, code) for code in sorted(RETRY_CODES)),
+        (409, "OperationAborted"),
+        (410, "ConnectionClosed"),
+        (400, "RequestTimeout"),
+        (400, "Throttling"),
+        (400, "ThrottlingException"),
+        (400, "ThrottledException"),
+    ],
+)
+def test_codes_that_pass_under_any_status(status: int, code: str) -> None:
+    assert is_retryable(status, code)
+
+
+@pytest.mark.parametrize("code", [*sorted(CORRUPTED_CODES), "NotThrottled", "slowdown"])
+def test_codes_that_are_not_simply_sent_again(code: str) -> None:
+    assert not is_retryable(400, code)
