@@ -129,14 +129,15 @@ def start_thread(thread: Thread, *, jobs: int = 1) -> None:
         raise OutOfThreads.meant_by(error, jobs=jobs) from None
 
 
-def stop_thread(thread: Thread, cancel: Callable[[], None], seconds: float) -> None:
-    """Call `cancel` every 0.1 s until `thread` has ended, for at most `seconds`.
+def stop_threads(threads: Iterable[Thread], cancel: Callable[[], None], seconds: float) -> None:
+    """Call `cancel` every 0.1 s until all have ended: once, or for at most `seconds`.
 
     A thread that is still alive is left behind: it waits for something out of reach, such as a name
     server.
     """
-    for _ in range(round(seconds / _CANCEL_INTERVAL)):
-        if not thread.is_alive():
+    for _ in range(max(round(seconds / _CANCEL_INTERVAL), 1)):
+        threads = [thread for thread in threads if thread.is_alive()]
+        if not threads:
             return
         cancel()
-        thread.join(_CANCEL_INTERVAL)
+        threads[0].join(_CANCEL_INTERVAL)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Self
 
-from cacher.fileio import start_thread, stop_thread
+from cacher.fileio import start_thread, stop_threads
 from cacher.time_limits import LIMITS
 
 READ_AHEAD_SIZE = 1024 * 1024
@@ -72,7 +72,7 @@ class ReadAhead:
     def close(self) -> None:
         """Stop the thread and wait for its end, at most a few seconds."""
         self._free.put(None)
-        stop_thread(self._thread, self._cancel_fill, LIMITS.undo)
+        stop_threads([self._thread], self._cancel_fill, LIMITS.undo)
 
     def _cancel_fill(self) -> None:
         if not self._is_over:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from cacher.errors import AccessError, CacherError, StoreError, Unanswered
 from cacher.s3 import store_quirks, xml
@@ -20,8 +21,8 @@ def delete_many(client: Client, keys: Iterable[str]) -> Iterator[tuple[str, Cach
 
     Raises `NotAStore` and `Unanswered`: the other keys would fail as well, each after as long.
     """
-    bulk = True
-    for batch in _batches(keys, store_quirks.BULK_DELETE_KEYS):
+    bulk, keys = True, iter(keys)
+    while batch := list(islice(keys, store_quirks.BULK_DELETE_KEYS)):
         together = [key for key in batch if xml.fits_xml(key)]
         answers = _delete_batch(client, together) if bulk and len(together) > 1 else None
         bulk = bulk and (answers is not None or len(together) < 2)
@@ -82,14 +83,3 @@ def _answer_timeout(limits: Limits, count: int) -> float:
 def _refused(key: str, error: xml.ErrorDocument) -> CacherError:
     message = f"deleting {key}: {error.message or 'the store refused'} ({error.code})"
     return AccessError(message) if error.code == "AccessDenied" else StoreError(message)
-
-
-def _batches(keys: Iterable[str], size: int) -> Iterator[list[str]]:
-    batch: list[str] = []
-    for key in keys:
-        batch.append(key)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

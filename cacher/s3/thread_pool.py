@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
 from cacher.errors import CacherError, OutOfThreads
-from cacher.fileio import start_thread
+from cacher.fileio import start_thread, stop_threads
 from cacher.http.exceptions import Cancelled
 from cacher.time_limits import LIMITS
-
-_INTERRUPT_INTERVAL = 0.1
-"""Seconds until a thread that has not ended is interrupted again."""
 
 
 class ThreadPool:
@@ -97,13 +93,7 @@ class ThreadPool:
             self._cancelled = True
             self.changed.notify_all()
             threads = list(self._threads)
-        # Repeatedly: a thread may have been about to wait on another socket.
-        for _ in range(max(math.ceil(seconds / _INTERRUPT_INTERVAL), 1)):
-            threads = [thread for thread in threads if thread.is_alive()]
-            if not threads:
-                return
-            self._interrupt()
-            threads[0].join(_INTERRUPT_INTERVAL)
+        stop_threads(threads, self._interrupt, seconds)
 
     def _release(self) -> None:
         """For the owner: release `changed` as often as this thread holds it.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Self
 
 from cacher.commands.context import Context
-from cacher.fileio import start_thread, stop_thread
+from cacher.fileio import start_thread, stop_threads
 from cacher.http import fetch
 from cacher.http.redact_url import redacted
 from cacher.http.sinks import PipeSink
@@ -57,7 +57,7 @@ class UrlStream:
 
     def __exit__(self, *_exc: object) -> None:
         os.close(self._reading)  # whoever waits to write more fails
-        stop_thread(self._thread, self.cancel, LIMITS.undo)
+        stop_threads([self._thread], self.cancel, LIMITS.undo)
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer`; return 0 at the proved end.
