@@ -9,10 +9,9 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 
-from cacher.replace.dir_attributes import DirAttributes
 from cacher.replace.undo_log import Node, Step, UndoLog
+from cacher.tree.dir_access import DirAttributes, enter_any_mode, make_accessible_fd
 from cacher.tree.dir_stack import DirStack
-from cacher.tree.remove import enter_any_mode, make_accessible_fd
 
 LIMIT = 20_000
 """Entries to link or make at most. Beyond that swapping takes longer than moving."""

@@ -12,16 +12,16 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 
 from cacher.errors import LocalError, os_reason
-from cacher.replace.dir_attributes import DirAttributes
 from cacher.replace.undo_log import Node, Step, UndoLog, number_name
-from cacher.tree.dir_stack import DirStack
-from cacher.tree.remove import (
+from cacher.tree.dir_access import (
+    DirAttributes,
     enter_any_mode,
     is_inaccessible,
     make_accessible,
     names_in,
     status_of,
 )
+from cacher.tree.dir_stack import DirStack
 
 
 class _Pair:

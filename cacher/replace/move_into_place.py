@@ -14,16 +14,20 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from cacher.errors import LocalError
-from cacher.replace.dir_attributes import DirAttributes, attributes_to_keep
 from cacher.replace.exchange import exchange
 from cacher.replace.hardlink_fill import HardlinkFill
-from cacher.replace.kept_directory import KeptDirectory
 from cacher.replace.merge_in_place import InPlaceMerge
 from cacher.replace.mounts import mounts_below
+from cacher.replace.store_in_target import StoreInTarget
 from cacher.replace.undo_log import Step, UndoLog
 from cacher.replace.work_dirs import LockedDir, WorkDirs
+from cacher.tree.dir_access import (
+    DirAttributes,
+    make_accessible,
+    make_accessible_fd,
+    status_of,
+)
 from cacher.tree.dir_stack import FLAGS
-from cacher.tree.remove import make_accessible, make_accessible_fd, status_of
 
 
 class TargetDir(NamedTuple):
@@ -52,17 +56,6 @@ class TargetDir(NamedTuple):
 class StagedTree:
     """A directory tree staged beside its target, or inside."""
 
-    __slots__ = (
-        "dirs",
-        "implicit",
-        "kept",
-        "mode",
-        "root_in_archive",
-        "target",
-        "to_delete",
-        "tree",
-    )
-
     def __init__(self, target: TargetDir, dirs: WorkDirs, tree: LockedDir) -> None:
         self.target = target
         self.dirs = dirs
@@ -71,8 +64,8 @@ class StagedTree:
         """The mode of the root if neither the archive nor an old target gives one."""
         self.root_in_archive = False
         """Whether the archive gives the mode and times of the root."""
-        self.kept: KeptDirectory | None = None
-        """A directory of the target that stays, whatever the tree has in its place."""
+        self.store_inside: StoreInTarget | None = None
+        """The local store that is read, if it is in the target: it stays as it is."""
         self.implicit: Collection[bytes] = ()
         """Paths of directories without a member: in a merge they keep the attributes of the old."""
         self.to_delete: list[bytes] = []
@@ -94,7 +87,7 @@ def move_into_place(staged: StagedTree, *, clean: bool) -> None:
         )
     # The owner of a directory would change with it.
     foreign = old is not None and os.geteuid() not in (0, old.st_uid)
-    at_once = not (staged.dirs.is_inside or foreign or staged.kept) and (
+    at_once = not (staged.dirs.is_inside or foreign or staged.store_inside) and (
         _rename(staged, old) or _swap(staged, clean=clean, mounted=bool(mounted))
     )
     if not at_once:
@@ -156,7 +149,7 @@ def _swap(staged: StagedTree, *, clean: bool, mounted: bool) -> bool:
     except OSError:
         return False
     try:
-        attributes = attributes_to_keep(staged.implicit, staged.tree.fd, directory)
+        attributes = _attributes_to_keep(staged.implicit, staged.tree.fd, directory)
         fill = HardlinkFill(staged.tree.fd, directory, attributes)
         if not fill.run():
             return False
@@ -227,7 +220,7 @@ def _merge_in_place(staged: StagedTree, *, clean: bool) -> None:
                 aside.fd,
                 undo_log,
                 attributes=attributes,
-                kept=staged.kept.identity if staged.kept else None,
+                kept=staged.store_inside.identity if staged.store_inside else None,
                 clean=clean,
                 reserved=staged.dirs.is_work_dir,
             ).run()
@@ -247,9 +240,27 @@ def _final_attributes(
     new = os.fstat(staged.tree.fd)
     root = DirAttributes.of(new) if staged.root_in_archive else DirAttributes.untimed(old)
     implicit = [] if clean else [*staged.implicit]
-    if staged.kept:
-        implicit += staged.kept.make_parents_in(staged.tree.fd)
-    return {new.st_ino: root, **attributes_to_keep(implicit, staged.tree.fd, target)}
+    if staged.store_inside:
+        implicit += staged.store_inside.make_parents_in(staged.tree.fd)
+    return {new.st_ino: root, **_attributes_to_keep(implicit, staged.tree.fd, target)}
+
+
+def _attributes_to_keep(paths: Collection[bytes], new: int, old: int) -> dict[int, DirAttributes]:
+    """Return the attributes of directories of the tree `old`, by the inodes of those in `new`.
+
+    Only of `paths` that are directories in both. A path too long for the system is left out.
+    """
+    found = {}
+    for path in paths:
+        if path:
+            try:
+                new_status = os.stat(path, dir_fd=new, follow_symlinks=False)
+                old_status = os.stat(path, dir_fd=old, follow_symlinks=False)
+            except OSError:
+                continue
+            if stat.S_ISDIR(old_status.st_mode):
+                found[new_status.st_ino] = DirAttributes.untimed(old_status)
+    return found
 
 
 def _undo(staged: StagedTree, undo_log: UndoLog, target: int, aside: LockedDir | None) -> None:

@@ -14,13 +14,13 @@ from typing import Self
 
 from cacher.errors import LocalError, UsageError, os_reason, writing_hint
 from cacher.fileio import make_directories, remove_directories, require_space
-from cacher.replace.kept_directory import find_kept_directory
 from cacher.replace.mounts import is_mount_point
 from cacher.replace.move_into_place import StagedTree, TargetDir, move_into_place
+from cacher.replace.store_in_target import find_store_in_target
 from cacher.replace.work_dirs import HANDLE, LockedDir, WorkDirs, prefix_for
 from cacher.tree.dir_stack import FLAGS
 from cacher.tree.modes_and_owners import withheld_mode_bits
-from cacher.tree.own_work_names import MARK
+from cacher.tree.reserved_names import MARK
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 """Errors where no directory may be made."""
@@ -82,8 +82,8 @@ class Staging:
     @property
     def left_out(self) -> str:
         """The path of the kept directory in the target, if the archive has it, too; or ""."""
-        kept = self._opened.kept
-        return kept.path if kept and kept.is_in_archive else ""
+        store = self._opened.store_inside
+        return store.path if store and store.is_in_archive else ""
 
     def commit(
         self, *, clean: bool, root_in_archive: bool = False, implicit: Collection[bytes] = ()
@@ -158,7 +158,7 @@ class Staging:
         )
         self._staged = self._make_staging_dir(target, beside, inside, must_be_inside=must_be_inside)
         if self._keep is not None and old:
-            self._staged.kept = find_kept_directory(old, self._keep)
+            self._staged.store_inside = find_store_in_target(old, self._keep)
         self._first_mode = stat.S_IMODE(os.fstat(self.fd).st_mode)
         self._staged.mode = 0o777 & ~withheld_mode_bits(self.fd) | self._first_mode & stat.S_ISGID
 

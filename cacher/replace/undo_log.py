@@ -10,14 +10,9 @@ import os
 from collections.abc import Callable
 from enum import Enum, auto
 
+from cacher.tree.dir_access import DirAttributes, enter_any_mode, make_accessible_fd, status_of
 from cacher.tree.dir_stack import DirStack
-from cacher.tree.remove import (
-    enter_any_mode,
-    make_accessible_fd,
-    remove,
-    restore_mode_and_times,
-    status_of,
-)
+from cacher.tree.remove import remove
 
 
 class Node:
@@ -95,7 +90,7 @@ class UndoLog:
     def __init__(self) -> None:
         self.root = Node()
         self._steps: list[tuple[Step, Node, bytes, int]] = []
-        self._statuses: list[os.stat_result] = []
+        self._attributes: list[DirAttributes] = []
 
     def note(self, step: Step, node: Node, name: bytes = b"", number: int = 0) -> None:
         """Note a step, before it is taken."""
@@ -103,8 +98,8 @@ class UndoLog:
 
     def note_status(self, step: Step, node: Node, status: os.stat_result) -> None:
         """Note the status of a directory, before its mode, owner or times change."""
-        self._statuses.append(status)
-        self.note(step, node, number=len(self._statuses) - 1)
+        self._attributes.append(DirAttributes.of(status))
+        self.note(step, node, number=len(self._attributes) - 1)
 
     def undo(self, new: int, old: int = -1, aside: int = -1) -> None:
         """Undo all steps, below the descriptors of the two trees and of the third directory.
@@ -132,9 +127,9 @@ class UndoLog:
     ) -> None:
         to_new, to_old = go
         if step is Step.NEW_STATUS:
-            restore_status(to_new(node), self._statuses[number])
+            self._attributes[number].give(to_new(node))
         elif step is Step.OLD_STATUS:
-            restore_status(to_old(node), self._statuses[number])
+            self._attributes[number].give(to_old(node))
         elif step is Step.ADDED:
             remove(name, to_new(node))
         elif step is Step.MOVED:
@@ -159,11 +154,3 @@ def _undo_directory(step: Step, name: bytes, parent: int) -> None:
 def number_name(number: int) -> bytes:
     """Return the name of an entry that was put aside."""
     return b"%d" % number
-
-
-def restore_status(directory: int, status: os.stat_result) -> None:
-    """Give a directory back its owner, mode and times."""
-    now = os.fstat(directory)
-    if not os.geteuid() and (now.st_uid, now.st_gid) != (status.st_uid, status.st_gid):
-        os.fchown(directory, status.st_uid, status.st_gid)
-    restore_mode_and_times(directory, status)

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import NamedTuple
 
+from cacher.tree.dir_access import make_accessible, status_of, unchanged_status
 from cacher.tree.dir_stack import FLAGS
-from cacher.tree.own_work_names import LOCK, MARK, is_reserved
-from cacher.tree.remove import make_accessible, remove, status_of, unchanged_status
+from cacher.tree.remove import remove
+from cacher.tree.reserved_names import LOCK, MARK, is_reserved
 
 HANDLE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 """Flags to open a directory for access to what is in it, also one that cannot be listed."""

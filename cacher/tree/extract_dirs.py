@@ -17,7 +17,7 @@ from cacher.tar.header_fields import printable
 from cacher.tar.reader import Member
 from cacher.tree.dir_stack import FLAGS, DirStack
 from cacher.tree.modes_and_owners import set_mode
-from cacher.tree.own_work_names import is_reserved
+from cacher.tree.reserved_names import is_reserved
 
 _PRIVATE = 0o700
 

@@ -10,7 +10,6 @@ import os
 from cacher.errors import IntegrityError, LocalError, os_reason
 from cacher.tar.header_fields import printable
 from cacher.tar.reader import Member
-from cacher.tree.file_content import CREATE
 
 _ID_LIMIT = 2**32 - 1
 """The numbers of users and groups end below it; as an argument it means "unchanged"."""
@@ -23,7 +22,7 @@ def withheld_mode_bits(directory: int) -> int:
     instead of the umask (acl(5)). Raises `OSError`.
     """
     name = b"mode"
-    fd = os.open(name, CREATE, 0o777, dir_fd=directory)
+    fd = os.open(name, os.O_CREAT | os.O_EXCL, 0o777, dir_fd=directory)
     try:
         return 0o777 & ~os.fstat(fd).st_mode
     finally:

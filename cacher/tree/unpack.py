@@ -14,12 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from cacher.errors import IntegrityError, LocalError, UsageError, os_reason
-from cacher.fileio import write_all
+from cacher.fileio import BUFFER_SIZE, write_all
 from cacher.tar import header_fields
 from cacher.tar.header_fields import printable
 from cacher.tar.reader import Member, TarReader
 from cacher.tree.extract_dirs import ExtractDirs
-from cacher.tree.file_content import CREATE, hard_link
 from cacher.tree.modes_and_owners import give_link_owner, give_owner, set_mode, withheld_mode_bits
 from cacher.tree.patterns import IncludePatterns
 
@@ -28,7 +27,15 @@ _PATH_LIMIT = 64 * 1024
 
 _NOT_NAMES = (b"", b".", b"..")
 
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+_NO_LINKS = frozenset(
+    {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV}
+)
+"""Errors of file systems without hard links, or of one link too many; EXDEV where a quota or a bind
+mount divides a file system (link(2))."""
 
 
 class UnpackOptions(NamedTuple):
@@ -185,10 +192,10 @@ class _Unpacker:
     def _file(self, archive: TarReader, member: Member, name: bytes, directory: int) -> None:
         mode, size = member.mode, member.size
         try:
-            fd = os.open(name, CREATE, mode & 0o777, dir_fd=directory)
+            fd = os.open(name, _CREATE, mode & 0o777, dir_fd=directory)
         except FileExistsError:
             self._remove_earlier(name, directory, member)
-            fd = os.open(name, CREATE, mode & 0o777, dir_fd=directory)
+            fd = os.open(name, _CREATE, mode & 0o777, dir_fd=directory)
         try:
             content = archive.contiguous(size)
             if content is None:
@@ -254,16 +261,46 @@ class _Unpacker:
 
     def _link(self, there: int, other: bytes, here: int, name: bytes, member: Member) -> None:
         try:
-            hard_link(there, other, here, name)
+            _hard_link(there, other, here, name)
         except FileExistsError:
             self._remove_earlier(name, here, member)
-            hard_link(there, other, here, name)
+            _hard_link(there, other, here, name)
 
     def _no_target(self, member: Member) -> IntegrityError:
         return IntegrityError(
             f"{printable(member.name)}: a hard link to {printable(member.link)}, "
             "which is not an earlier member"
         )
+
+
+def _hard_link(there: int, other: bytes, here: int, name: bytes) -> None:
+    """Give a file a second name, or copy it where the file system refuses. Raises `OSError`."""
+    try:
+        os.link(other, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _copy(there, other, here, name)
+
+
+def _copy(there: int, other: bytes, here: int, name: bytes) -> None:
+    status = os.stat(other, dir_fd=there, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(other, dir_fd=there), name, dir_fd=here)
+        return
+    source = os.open(other, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=there)
+    try:
+        fd = os.open(name, _CREATE, 0o600, dir_fd=here)
+        try:
+            buffer = memoryview(bytearray(BUFFER_SIZE))
+            while count := os.readv(source, [buffer]):
+                write_all(fd, buffer[:count])
+            os.fchmod(fd, stat.S_IMODE(status.st_mode))
+            os.utime(fd, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        finally:
+            os.close(fd)
+    finally:
+        os.close(source)
 
 
 def _described(name: bytes, member: Member) -> str:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from cacher.errors import LocalError, os_reason
 from cacher.tree.dir_stack import DirStack
-from cacher.tree.own_work_names import is_reserved
 from cacher.tree.patterns import GitignorePatterns, IncludePatterns
+from cacher.tree.reserved_names import is_reserved
 
 FILE, DIRECTORY, SYMLINK, SPECIAL = range(4)
 

@@ -242,7 +242,7 @@ def test_memory_does_not_grow_with_an_archive(
 def folding(monkeypatch: pytest.MonkeyPatch) -> FoldingOs:
     """The system as the unpacking sees it, on a file system that ignores case."""
     fake = FoldingOs()
-    for room in ("file_content", "unpack", "extract_dirs", "dir_stack"):
+    for room in ("unpack", "extract_dirs", "dir_stack"):
         monkeypatch.setattr(f"cacher.tree.{room}.os", fake)
     return fake
 

@@ -540,7 +540,7 @@ class FailingOs:
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, fake: FailingOs) -> None:
-    for room in ("modes_and_owners", "file_content", "unpack", "extract_dirs", "dir_stack"):
+    for room in ("modes_and_owners", "unpack", "extract_dirs", "dir_stack"):
         monkeypatch.setattr(f"cacher.tree.{room}.os", fake)
 
 

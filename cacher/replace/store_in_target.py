@@ -1,7 +1,4 @@
-"""A directory below the target of a restore that stays as it is: the local store that is read.
-
-Knows names and status; must not know what a store is.
-"""
+"""The local store that is read, where it is below the target of the restore: it stays as it is."""
 
 from __future__ import annotations
 
@@ -9,12 +6,13 @@ import os
 import stat
 
 from cacher.errors import LocalError, UsageError
+from cacher.tree.dir_access import status_of, unchanged_status
 from cacher.tree.dir_stack import DirStack
-from cacher.tree.remove import remove, status_of, unchanged_status
+from cacher.tree.remove import remove
 
 
-class KeptDirectory:
-    """The directory that `names` lead to from the target."""
+class StoreInTarget:
+    """The directory of the store, to which `names` lead from the target."""
 
     def __init__(self, names: list[bytes], status: os.stat_result) -> None:
         self.identity = (status.st_dev, status.st_ino)
@@ -57,7 +55,7 @@ class KeptDirectory:
         return made
 
 
-def find_kept_directory(target: os.stat_result, directory: str) -> KeptDirectory | None:
+def find_store_in_target(target: os.stat_result, directory: str) -> StoreInTarget | None:
     """Find the directory `directory` below the target; None if it is not there.
 
     Raises `UsageError` if it is the target itself.
@@ -76,4 +74,4 @@ def find_kept_directory(target: os.stat_result, directory: str) -> KeptDirectory
         return None
     if not names:
         raise UsageError(f"{directory} is the directory of the local store", "name another DIR")
-    return KeptDirectory(names, status)
+    return StoreInTarget(names, status)

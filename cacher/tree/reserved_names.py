@@ -20,8 +20,3 @@ _NAME = re.compile(rb"(?s:\..*)?\.cacher-(?:lock|[0-9a-f]{8})")
 def is_reserved(name: bytes) -> bool:
     """Return whether a name may be that of a work directory, in a target or beside one."""
     return MARK in name and bool(_NAME.fullmatch(name))
-
-
-def reserved_in(path: bytes) -> bool:
-    """Return whether any name of a path is reserved."""
-    return MARK in path and any(map(is_reserved, path.split(b"/")))
