@@ -1,8 +1,9 @@
 """What every test gets: an environment that is nobody's, real servers on demand, and their marks.
 
 The servers are session fixtures: started by the first test that asks, stopped when the session
-ends, however it ends. A test that asks for one is marked `server` (and `garage`) by itself; one
-that asks for a container engine, an image or a registry is marked `docker`.
+ends, however it ends. Each worker of pytest-xdist has its own, which start within a second. A test
+that asks for one is marked `server` (and `garage`) by itself; one that asks for a container engine,
+an image or a registry is marked `docker`.
 """
 
 from __future__ import annotations
@@ -66,11 +67,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a server: its fixture is asked for, or named by a parameter.
-
-    And the unit tests first: some fork often, which takes long once a process has grown.
-    """
-    items.sort(key=lambda item: "unit" not in item.path.parts)
+    """Mark what needs a server: its fixture is asked for, or named by a parameter."""
     for item in items:
         callspec = getattr(item, "callspec", None)
         parameters = callspec.params.values() if callspec else ()
@@ -83,6 +80,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.docker)
         if "garage" in wanted:
             item.add_marker(pytest.mark.garage)
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Return the test's place in the order.
+
+    `--dist worksteal` gives each worker a run of tests, from whose end the idle ones take. So what
+    needs an image of Debian, or the zipapps, comes first: one worker makes them. Then the unit
+    tests: some fork often, which takes long once a process has grown.
+    """
+    if item.get_closest_marker("docker"):
+        return 0
+    if item.get_closest_marker("release"):
+        return 1
+    return 2 if "unit" in item.path.parts else 3
 
 
 @pytest.fixture(autouse=True)

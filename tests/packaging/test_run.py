@@ -19,7 +19,7 @@ from tests.support.servers import programs
 
 ROOT = Path(__file__).parents[2]
 
-SOON = 300.0
+SOON = 60.0
 
 # As `python -m venv` and pip, but with programs that find nothing to complain of.
 PYTHON = f"""\
@@ -78,12 +78,26 @@ def test_the_last():
 """
 
 FAILS = """\
+import os, pathlib, time
+import pytest
+from tests.support.servers import process
+
 def test_fails():
     assert 1 == 2
 
-def test_goes_on():
-    import os, time
-    open("pid", "w").write(str(os.getpid()))
+@pytest.fixture(scope="session")
+def server():
+    here, env = pathlib.Path(), dict(os.environ)
+    with process.running(["sleep", "600"], log=here / "log", env=env, cwd=here) as running:
+        yield running.pid
+    (here / "server-stopped").touch()
+
+def test_goes_on(server):
+    failed = pathlib.Path(os.environ["CACHER_TEST_REPORTS"], "failed")
+    while not failed.exists():
+        time.sleep(0.01)
+    pathlib.Path("pids.new").write_text(f"{os.getppid()} {os.getpid()} {server}")
+    os.rename("pids.new", "pids")
     time.sleep(600)
 """
 
@@ -92,7 +106,7 @@ def test_goes_on():
 def checkout(tmp_path: Path) -> Path:
     """A checkout with one test of its own, which `tests/run` takes for this project."""
     place = tmp_path / "checkout"
-    (place / "tests/support").mkdir(parents=True)
+    (place / "tests/support/servers").mkdir(parents=True)
     for name in ("README.md", "LICENSE", "tests/__init__.py", "tests/support/__init__.py"):
         (place / name).touch()
     (place / "cacher").symlink_to(ROOT / "cacher")
@@ -100,6 +114,8 @@ def checkout(tmp_path: Path) -> Path:
         "run",
         "support/programs.txt",
         "support/progress_file.py",
+        "support/servers/__init__.py",
+        "support/servers/process.py",
         "support/time_limit.py",
     ):
         shutil.copy(ROOT / "tests" / name, place / "tests" / name)
@@ -123,6 +139,7 @@ def started(checkout: Path, *argv: str, path: str = "", **environ: str) -> subpr
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -171,46 +188,88 @@ def test_a_step_that_fails_is_named_last(checkout: Path) -> None:
 def test_all_that_passed_leaves_no_reports(checkout: Path) -> None:
     (checkout / "tests/test_it.py").write_text("def test(): pass\n")
     run = started(checkout)
-    assert said(run)[-1].startswith("tests/run: all passed, in ")
+    lines = said(run)
+    assert lines[-1].startswith("tests/run: all passed, in "), lines
     assert run.returncode == 0
     assert os.listdir(checkout.parent / "cache/reports") == []
     assert not list((checkout.parent / "cache").glob("tmp.*"))
 
 
-def pytest_of(checkout: Path) -> int:
-    """The id of the pytest that is in the test which goes on."""
-    place = checkout / "pid"
+def pids_of(checkout: Path) -> tuple[int, int, int]:
+    """The ids of pytest, of its worker in the test which goes on, and of the server there."""
+    place = checkout / "pids"
     end = time.monotonic() + SOON
-    while not (place.exists() and place.read_text()):
+    while not place.exists():
         assert time.monotonic() < end
         time.sleep(0.01)
-    return int(place.read_text())
+    main, worker, server = map(int, place.read_text().split())
+    return main, worker, server
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_run_that_is_stopped_sums_up(checkout: Path, number: signal.Signals) -> None:
+def none_goes_on(pids: tuple[int, ...]) -> bool:
+    """Whether these processes end, without a parent that would tell."""
+    end = time.monotonic() + SOON
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("number", "everybody"),
+    [
+        pytest.param(signal.SIGINT, False, id="int"),
+        pytest.param(signal.SIGINT, True, id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, False, id="term"),
+        pytest.param(signal.SIGHUP, False, id="hup"),
+    ],
+)
+def test_a_run_that_is_stopped_sums_up_and_stops_servers(
+    checkout: Path, number: signal.Signals, everybody: bool
+) -> None:
     (checkout / "tests/test_it.py").write_text(FAILS)
     run = started(checkout)
-    pid = pytest_of(checkout)
-    run.send_signal(number)
+    pids = pids_of(checkout)
+    if everybody:
+        os.killpg(run.pid, number)
+    else:
+        run.send_signal(number)
     lines = said(run)
     assert run.returncode == 128 + number
     assert "1 failed" in "".join(lines)  # pytest's own, with the traceback
     assert "    tests/test_it.py::test_fails" in lines
     assert lines[-1].startswith(f"tests/run: STOPPED by {number.name} after ")
     assert lines[-1].endswith(" s: pytest, in tests/test_it.py::test_goes_on")
-    assert not Path(f"/proc/{pid}").exists()
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    assert (checkout / "server-stopped").exists()
 
 
 def test_a_pytest_that_is_killed_is_summed_up(checkout: Path) -> None:
     """As where memory ran out."""
     (checkout / "tests/test_it.py").write_text(FAILS)
     run = started(checkout)
-    os.kill(pytest_of(checkout), signal.SIGKILL)
+    pids = pids_of(checkout)
+    os.kill(pids[0], signal.SIGKILL)
     lines = said(run)
     assert run.returncode == 128 + signal.SIGKILL
     assert "    tests/test_it.py::test_fails" in lines
     assert lines[-1].endswith(" s: pytest, in tests/test_it.py::test_goes_on")
+    assert none_goes_on(pids)
+
+
+def test_a_worker_that_is_killed_is_one_failure(checkout: Path) -> None:
+    (checkout / "tests/test_it.py").write_text(FAILS)
+    run = started(checkout)
+    _main, worker, server = pids_of(checkout)
+    os.kill(worker, signal.SIGKILL)
+    lines = said(run)
+    assert run.returncode == 1
+    first = lines.index("tests/run: these failed:")
+    names = ["    tests/test_it.py::test_fails", "    tests/test_it.py::test_goes_on"]
+    assert lines[first + 1 : first + 3] == names
+    assert lines[-1].endswith(" s: pytest")
+    assert none_goes_on((worker, server))
 
 
 def test_what_is_missing_is_named_and_the_run_goes_on(checkout: Path, tmp_path: Path) -> None:
@@ -229,7 +288,17 @@ def test_what_is_missing_is_named_and_the_run_goes_on(checkout: Path, tmp_path: 
 def test_a_hang_is_one_failure(checkout: Path) -> None:
     (checkout / "tests/test_it.py").write_text(HANGS)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--timeout=1", "-q", "tests"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-n2",
+            "--timeout=1",
+            "-q",
+            "tests",
+        ],
         cwd=checkout,
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
         stdin=subprocess.DEVNULL,

@@ -27,7 +27,7 @@ def keys(garage: Server, tmp_path: Path) -> dict[str, dict[str, str]]:
     """The page's commands, on a running Garage; the settings of each key, by its name."""
     place = tmp_path / "bin"
     place.mkdir()
-    real = programs.find("garage", package="garage", provider="tests/run --garage")
+    real = programs.find("garage", package="garage", provider="tests/run --all")
     (place / "garage").write_text(
         f'#!/bin/sh\nexec {real} -c {garage.directory}/garage.toml "$@"\n'
     )

@@ -5,10 +5,14 @@ flag. Neither of its ways to end a test suits these: SIGALRM is taken by `main`,
 and its thread ends the whole run. So a thread of ours sends the main thread a signal that nothing
 here takes, at the limit and then again and again, as its exception may get lost. The set-up, the
 test and the tear-down have the limit each, so that a tear-down that hangs as well does not last.
+
+All of this holds in each worker of pytest-xdist. The process that started them passes on that the
+run is to end, or they would go on for five seconds, and have no more than five to stop servers.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -32,6 +36,9 @@ _LOOK = 0.5  # seconds
 _AGAIN = 5.0  # seconds
 
 _LIMIT = pytest.StashKey[float]()
+
+_workers: set[int] = set()
+"""The ids of the processes that run tests for this one."""
 
 
 class _Watch:
@@ -75,11 +82,14 @@ class _Watch:
 _watch = _Watch()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Take the signals, and start to watch."""
     signal.signal(TIME_IS_UP, _end_test)
     for number in STOP:
         signal.signal(number, _end_run)
+    inherited = signal.getsignal(signal.SIGINT)
+    if hasattr(config, "workerinput") and inherited is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_run)  # once: a terminal's Ctrl-C comes here, too
     _watch.start()
 
 
@@ -97,6 +107,21 @@ def _end_run(_signum: int, _frame: object) -> None:
     for number in (*STOP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node: Any) -> None:
+    _workers.add(node.gateway._rinfo().pid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _workers.discard(node.gateway._rinfo().pid)
+
+
+def pytest_keyboard_interrupt() -> None:
+    for pid in _workers:
+        os.kill(pid, STOP[0])
 
 
 def _stacks() -> str:

@@ -58,7 +58,7 @@ def start() -> Iterator[Server]:
 
     As is usual there, the key may not create buckets. Raises `ProgramNotFound` and `StartFailed`.
     """
-    garage = programs.find("garage", package=_NAME, provider="tests/run --garage")
+    garage = programs.find("garage", package=_NAME, provider="tests/run --all")
     with private_directory(_NAME) as directory:
         owner = Credentials.new()
         s3_port, rpc_port, admin_port = process.free_ports(3)

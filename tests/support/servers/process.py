@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -15,8 +16,13 @@ from pathlib import Path
 LOOPBACK = "127.0.0.1"
 
 # Below the ports that Linux (32768) and others (49152) give to outgoing connections, so that no
-# client takes one between our choice and the server's start.
-_PORTS = range(20000, 32000)
+# client takes one between our choice and the server's start. Each worker of pytest-xdist has its
+# share, so that no other's server does.
+_PORTS = range(
+    20000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")),
+    32000,
+    int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+)
 
 # Seconds from SIGTERM to SIGKILL. Garage waits for idle clients to go; the data is thrown away.
 _GRACE = 2.0
