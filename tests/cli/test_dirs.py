@@ -34,6 +34,12 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def place(bucket: BucketPlace) -> BucketPlace:
+    """A bucket, whose unfinished uploads would be left over: one kind of store is enough here."""
+    return bucket
+
+
+@pytest.fixture
 def tree() -> Path:
     plant(Path("tree"))
     return Path("tree")
@@ -58,7 +64,11 @@ def tar(*flags: str, directory: str = "tree", name: str = ".") -> bytes:
 
 
 class TestRoundTrip:
-    def test_everything_is_kept(self, cacher: Run, place: Place, tree: Path) -> None:
+    @pytest.mark.parametrize("kind", ["local", "bucket"])
+    def test_everything_is_kept(
+        self, cacher: Run, request: pytest.FixtureRequest, kind: str, tree: Path
+    ) -> None:
+        place: Place = request.getfixturevalue(kind)
         stored = cacher("dir", "upload", "deps/k", tree)
         assert stored.status == 0, stored.err
         paths = list(tree.rglob("*"))
@@ -382,10 +392,9 @@ class TestDownload:
         assert Path("f").read_text() == "kept"
         assert sorted(os.listdir()) == before
 
-    @pytest.mark.parametrize("key", ["k", "absent"])
-    def test_dir_is_empty(self, cacher: Run, place: Place, tree: Path, key: str) -> None:
+    def test_dir_is_empty(self, cacher: Run, place: Place, tree: Path) -> None:
         assert cacher("dir", "upload", "k", tree).status == 0
-        err = cacher("dir", "download", key, "", "--clean").failed(2)
+        err = cacher("dir", "download", "k", "", "--clean").failed(2)
         assert err == "cacher: error: DIR is an empty string\ncacher: hint: is the variable set?\n"
         assert os.listdir() == ["tree"]
 
@@ -561,7 +570,6 @@ class TestSharedWithTheShell:
         assert said in cacher("dir", "download", "k", tree).failed(5)
         assert look(tree) == before
 
-    @pytest.mark.parametrize("size", [1, 9 * MIB], ids=["small", "large"])
     @pytest.mark.parametrize(
         ("head", "said", "hint"),
         [
@@ -574,9 +582,9 @@ class TestSharedWithTheShell:
         ids=["gzip", "xz", "bzip2", "zip", "none"],
     )
     def test_what_is_not_zstd(
-        self, cacher: Run, place: Place, head: bytes, said: str, hint: str, size: int
+        self, cacher: Run, place: Place, head: bytes, said: str, hint: str
     ) -> None:
-        place.put("k", head + bytes(size), "")
+        place.put("k", head + bytes(9 * MIB), "")
         err = cacher("dir", "download", "k", "d").failed(5)
         assert f"error: k: {said}\n" in err
         assert hint in err
@@ -614,9 +622,7 @@ class TestDamage:
     """Whatever happens to an entry, DIR stays as it was."""
 
     @pytest.mark.parametrize("there", [False, True], ids=["missing", "there"])
-    @pytest.mark.parametrize(
-        "cut", [1, 100, 511, 512, 513, 2000, -1], ids=lambda cut: f"less {cut}"
-    )
+    @pytest.mark.parametrize("cut", [1, 512, 513, 2000, -1], ids=lambda cut: f"less {cut}")
     def test_cut_off(self, cacher: Run, place: Place, tree: Path, cut: int, there: bool) -> None:
         assert cacher("dir", "upload", "k", tree).status == 0
         whole = place.get("k") or b""

@@ -16,7 +16,7 @@ import zstandard
 
 from cacher.commands import open_sealed_entry
 from tests.cli.conftest import Run, Spawn
-from tests.cli.test_signals import SIGNALS, stop, until
+from tests.cli.test_signals import stop, until
 from tests.fakes.docker_scenes import FakeDocker
 from tests.fakes.faults import Fault, Respond, Stall
 from tests.fakes.origin import Origin, Reply
@@ -29,6 +29,12 @@ BIG = 12 * MIB
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CACHER_PART_SIZE", "5MiB")
+
+
+@pytest.fixture
+def place(bucket: BucketPlace) -> BucketPlace:
+    """A bucket, whose unfinished uploads would be left over: one kind of store is enough here."""
+    return bucket
 
 
 def quiet(fake_docker: FakeDocker) -> bool:
@@ -59,7 +65,11 @@ def saved(fake_docker: FakeDocker, *names: str) -> bytes:
 
 
 class TestUpload:
-    def test_an_image_and_back(self, cacher: Run, place: Place, fake_docker: FakeDocker) -> None:
+    @pytest.mark.parametrize("kind", ["local", "bucket"])
+    def test_an_image_and_back(
+        self, cacher: Run, request: pytest.FixtureRequest, kind: str, fake_docker: FakeDocker
+    ) -> None:
+        place: Place = request.getfixturevalue(kind)
         id_ = fake_docker.add("app:1", size=BIG)
         stored = cacher("docker", "upload", "img/k", "app:1")
         assert stored.status == 0, stored.err
@@ -154,16 +164,15 @@ class TestUpload:
             ("exit 0", "not an archive of images"),
         ],
     )
-    @pytest.mark.parametrize("size", [600, 5 * MIB])
     def test_what_a_save_says_is_told_and_not_its_garbage(
-        self, cacher: Run, place: Place, ending: str, says: str, size: int
+        self, cacher: Run, place: Place, ending: str, says: str
     ) -> None:
         image = f'[{{"Id":"sha256:{"1" * 64}"}}]'
         engine = Path("engine")
         engine.write_text(
             "#!/bin/sh\n"
             f"case $1 in image) echo '{image}'; exit;; save) ;; *) exit;; esac\n"
-            f"yes '<b>garbage</b>' | head -c {size}\n{ending}\n"
+            f"yes '<b>garbage</b>' | head -c 600\n{ending}\n"
         )
         engine.chmod(0o755)
         err = cacher("docker", "upload", "k", "app:1", "--docker", "./engine").failed(6)
@@ -329,7 +338,7 @@ class TestDownload:
         fake_docker.well()
         assert cacher("docker", "download", "k", "app:1").status == 0
 
-    @pytest.mark.parametrize("at", [1000, -600, -513, -100, -1])
+    @pytest.mark.parametrize("at", [1000, -513, -1])
     def test_an_entry_that_is_cut_off_is_not_loaded(
         self, cacher: Run, id_: str, place: Place, fake_docker: FakeDocker, at: int
     ) -> None:
@@ -382,7 +391,7 @@ class TestDownload:
         assert quiet(fake_docker)
         assert fake_docker.images == {}
 
-    @pytest.mark.parametrize("wrap", [zstandard.compress, gzip.compress, bytes])
+    @pytest.mark.parametrize("wrap", [zstandard.compress, bytes])
     def test_what_a_shell_has_stored(
         self, cacher: Run, place: Place, fake_docker: FakeDocker, wrap: object
     ) -> None:
@@ -607,7 +616,7 @@ class TestFallback:
         assert cacher("docker", "download", "k", "app:1").status == 0
         assert fake_docker.images == {"app:1": id_}
 
-    @pytest.mark.parametrize("wrap", [bytes, gzip.compress, zstandard.compress])
+    @pytest.mark.parametrize("wrap", [bytes, gzip.compress])
     def test_a_url_on_a_miss(
         self, cacher: Run, place: Place, fake_docker: FakeDocker, origin: Origin, wrap: object
     ) -> None:
@@ -729,9 +738,8 @@ class TestFallback:
         assert "warning: " in pulled.err
         assert fake_docker.images == {"app:1": id_}
 
-    @SIGNALS
     def test_a_signal_while_it_is_fetched(
-        self, spawn: Spawn, place: Place, fake_docker: FakeDocker, origin: Origin, number: int
+        self, spawn: Spawn, place: Place, fake_docker: FakeDocker, origin: Origin
     ) -> None:
         fake_docker.add("app:1", size=BIG)
         data = saved(fake_docker, "app:1")
@@ -740,7 +748,7 @@ class TestFallback:
         process = spawn("docker", "download", "k", "app:1", "--url", url)
         until(lambda: fake_docker.calls("load"))
         time.sleep(0.3)
-        stop(process, number)
+        stop(process, signal.SIGTERM)
         assert fake_docker.images == {}
         assert quiet(fake_docker)
 

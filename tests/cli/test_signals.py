@@ -60,62 +60,58 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestUpload:
-    @SIGNALS
     @pytest.mark.parametrize(
         ("operation", "nth"),
         [("HeadObject", 1), ("UploadPart", 1), ("UploadPart", 3)],
     )
     def test_of_a_big_file(
-        self, spawn: Spawn, bucket: BucketPlace, operation: str, nth: int, number: int
+        self, spawn: Spawn, bucket: BucketPlace, operation: str, nth: int
     ) -> None:
         hang = bucket.server.inject(Fault(Stall(LONG), operation=operation, nth=nth))
         process = spawn("upload", "k", "f")
         until(lambda: hang.hits)
-        stop(process, number)
+        stop(process, signal.SIGTERM)
         assert bucket.keys() == bucket.leftovers() == []
 
-    @SIGNALS
     def test_while_the_id_of_the_upload_is_on_its_way(
-        self, spawn: Spawn, bucket: BucketPlace, number: int
+        self, spawn: Spawn, bucket: BucketPlace
     ) -> None:
         # Without the id nobody could abort what the store has begun.
         slow = bucket.server.inject(Fault(Stall(1.0), operation="CreateMultipartUpload"))
         process = spawn("upload", "k", "f")
         until(lambda: slow.hits and bucket.leftovers())
-        stop(process, number)
+        stop(process, signal.SIGTERM)
         assert bucket.keys() == bucket.leftovers() == []
 
-    @SIGNALS
     @pytest.mark.parametrize(
         ("operation", "size"), [("CompleteMultipartUpload", 18 * MIB), ("PutObject", 3)]
     )
     def test_too_late_it_is_there_and_whole(
-        self, spawn: Spawn, bucket: BucketPlace, operation: str, size: int, number: int
+        self, spawn: Spawn, bucket: BucketPlace, operation: str, size: int
     ) -> None:
         # The store has done as it was told; only its answer has not come.
         Path("f").write_bytes(blob(size))
         hang = bucket.server.inject(Fault(Stall(LONG), operation=operation))
         process = spawn("upload", "k", "f")
         until(lambda: hang.hits and bucket.keys())
-        stop(process, number)
+        stop(process, signal.SIGTERM)
         assert bucket.get("k") == blob(size)
         assert bucket.digest("k") == sha256(blob(size))
         assert bucket.leftovers() == []
 
-    @SIGNALS
-    def test_the_older_entry_stays(self, spawn: Spawn, bucket: BucketPlace, number: int) -> None:
+    def test_the_older_entry_stays(self, spawn: Spawn, bucket: BucketPlace) -> None:
         bucket.put("k", b"old")
         hang = bucket.server.inject(Fault(Stall(LONG), operation="UploadPart", nth=2))
         process = spawn("upload", "k", "f", "--force")
         until(lambda: hang.hits)
-        stop(process, number)
+        stop(process, signal.SIGTERM)
         assert bucket.get("k") == b"old"
         assert bucket.leftovers() == []
 
     @SIGNALS
     @pytest.mark.parametrize("told", [True, False])
     def test_while_it_waits_for_stdin(
-        self, spawn: Spawn, place: Place, number: int, told: bool
+        self, spawn: Spawn, bucket: BucketPlace, number: int, told: bool
     ) -> None:
         digest = ("--sha256", sha256(blob(18 * MIB))) if told else ()
         process = spawn("upload", "k", "-", *digest, stdin=subprocess.PIPE)
@@ -123,9 +119,9 @@ class TestUpload:
         process.stdin.write(blob(12 * MIB))
         process.stdin.flush()
         # Unless the digest is told, the stream must end before anything of it is sent.
-        until(lambda: bool(place.leftovers()) or not told)
+        until(lambda: bool(bucket.leftovers()) or not told)
         stop(process, number)
-        assert place.keys() == place.leftovers() == []
+        assert bucket.keys() == bucket.leftovers() == []
 
     def test_while_it_waits_before_it_tries_again(self, spawn: Spawn, bucket: BucketPlace) -> None:
         busy = Respond(503, "SlowDown", headers={"Retry-After": "20"})
@@ -147,46 +143,35 @@ def old() -> Iterator[Path]:
 
 
 class TestDownload:
-    @SIGNALS
     @pytest.mark.parametrize("action", [Stall(LONG), Stall(LONG, after=MIB), Trickle(MIB)], ids=str)
     @pytest.mark.parametrize("nth", [1, 2])
     def test_of_a_big_entry(
-        self,
-        spawn: Spawn,
-        bucket: BucketPlace,
-        old: Path,
-        action: Stall | Trickle,
-        nth: int,
-        number: int,
+        self, spawn: Spawn, bucket: BucketPlace, old: Path, action: Stall | Trickle, nth: int
     ) -> None:
         bucket.put("k", blob(18 * MIB))
         hang = bucket.server.inject(Fault(action, operation="GetObject", nth=nth))
         process = spawn("download", "k", old)
         until(lambda: hang.hits)
-        stop(process, number)
+        stop(process, signal.SIGTERM)
         assert temporary_names(Path()) == []
 
-    @SIGNALS
     @pytest.mark.parametrize("dest", ["new/g", "-"])
-    def test_from_an_origin(
-        self, spawn: Spawn, place: Place, origin: Origin, dest: str, number: int
-    ) -> None:
+    def test_from_an_origin(self, spawn: Spawn, place: Place, origin: Origin, dest: str) -> None:
         url = origin.script("/f", Reply(body=blob(MIB), stall=LONG, stall_after=1000))
         process = spawn("download", "k", dest, "--url", url)
         origin.wait_for()
-        assert stop(process, number) == ""
+        assert stop(process, signal.SIGTERM) == ""
         assert os.listdir() == ["f"]
         assert place.keys() == place.leftovers() == []
 
-    @SIGNALS
     def test_while_the_origins_file_is_stored(
-        self, spawn: Spawn, bucket: BucketPlace, origin: Origin, number: int
+        self, spawn: Spawn, bucket: BucketPlace, origin: Origin
     ) -> None:
         url = origin.script("/f", Reply(body=blob(18 * MIB)))
         hang = bucket.server.inject(Fault(Stall(LONG), operation="UploadPart", nth=2))
         process = spawn("download", "k", "g", "--url", url)
         until(lambda: hang.hits)
-        stop(process, number)
+        stop(process, signal.SIGTERM)
         assert Path("g").read_bytes() == blob(18 * MIB)  # it was delivered before
         assert bucket.keys() == bucket.leftovers() == []
 
