@@ -26,6 +26,7 @@ def without_numbers(text: str) -> str:
     return re.sub(r"\d+ B/s\S*|\d+\.\d+ \S+", "N", text)
 
 
+@pytest.mark.release
 def test_the_first_command(tmp_path: Path) -> None:
     """Twice, since who likes it shows it to somebody."""
     command = next(block for block in blocks(ROOT / "README.md", "sh") if "venv" in block)

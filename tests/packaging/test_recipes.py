@@ -44,6 +44,17 @@ READERS: dict[str, tuple[str, Callable[[str], list[Job]]]] = {
 
 every_system = pytest.mark.parametrize("system", READERS)
 
+AT_ONCE = ("Plain shell", "GitLab CI")
+"""Whose recipes are run on every change; the others when all is tested."""
+
+run_of_every_system = pytest.mark.parametrize(
+    "system",
+    [
+        pytest.param(system, marks=() if system in AT_ONCE else pytest.mark.release)
+        for system in READERS
+    ],
+)
+
 
 def blocks(system: str) -> list[tuple[str, str]]:
     """Language and text of the blocks in a system's section."""
@@ -163,7 +174,7 @@ def test_every_system_has_its_recipe() -> None:
     assert re.findall(r"^## (.*)$", TEXT, re.MULTILINE) == list(READERS)
 
 
-@every_system
+@run_of_every_system
 def test_a_miss_and_then_a_hit(system: str, farm: Farm, fake_docker: FakeDocker) -> None:
     tool = b"a tool" * 1000
     with Origin() as origin:
@@ -211,18 +222,26 @@ def nothing_may_be_written(farm: Farm) -> None:
         farm.place.server.inject(fault)
 
 
-@pytest.mark.parametrize(
-    ("system", "die", "errors"),
-    [
-        *((system, nobody_listens, 2) for system in READERS),
-        ("Plain shell", all_is_refused, 2),
-        ("Plain shell", all_fails, 2),
-        ("Plain shell", nothing_may_be_written, 1),
-    ],
-)
+@run_of_every_system
 def test_a_dead_store_costs_a_build_nothing_but_time(
+    system: str, farm: Farm, fake_docker: FakeDocker
+) -> None:
+    builds_all_the_same(system, nobody_listens, 2, farm, fake_docker)
+
+
+@pytest.mark.parametrize(
+    ("die", "errors"), [(all_is_refused, 2), (all_fails, 2), (nothing_may_be_written, 1)]
+)
+def test_nor_does_one_that_refuses_or_fails(
+    die: Callable[[Farm], None], errors: int, farm: Farm, fake_docker: FakeDocker
+) -> None:
+    builds_all_the_same("Plain shell", die, errors, farm, fake_docker)
+
+
+def builds_all_the_same(
     system: str, die: Callable[[Farm], None], errors: int, farm: Farm, fake_docker: FakeDocker
 ) -> None:
+    """Run a recipe with a store that has died, and so many errors of cacher's."""
     farm.install(NO_WAITING)
     die(farm)
     tool = b"a tool" * 1000
@@ -370,7 +389,7 @@ def test_what_could_not_be_built_is_not_stored(
     assert farm.place.keys() == []
 
 
-@every_system
+@run_of_every_system
 def test_another_cacher_is_not_run(system: str, farm: Farm) -> None:
     farm.environment["PYZ_SHA256"] = "0" * 64
     with pytest.raises(AssertionError):
