@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,15 +19,15 @@ from cacher.http.minimum_speed import MinimumSpeed
 from cacher.http.transport import Transport
 from cacher.s3.signing import Keys
 from cacher.time_limits import LIMITS, Limits
-from tests.cli.conftest import ROOT, Run, Spawn
+from tests.cli.conftest import ROOT, Run
 from tests.fakes.faults import Fault, Stall
 from tests.support.cli_helpers import BucketPlace, blob
 from tests.support.hanging_servers import BIG, ROWS, Row
 from tests.support.stores import endpoint_of, open_store
 
-FACTOR = 1 / 20
+FACTOR = 1 / 40
 
-SCALED = LIMITS.scaled(FACTOR)._replace(write=3.0, commit=3.0, undo=1.0)
+SCALED = LIMITS.scaled(FACTOR)._replace(write=1.5, commit=1.5, undo=0.5)
 """Two that would take long even so."""
 
 FOREVER = 600.0
@@ -91,20 +92,25 @@ def test_a_session_by_itself(row: Row) -> None:
         store.close()
 
 
-def test_a_signal_while_nothing_answers_any_more(spawn: Spawn, bucket: BucketPlace) -> None:
-    """Undoing has its own time from the signal on, with the limits as they are."""
+def test_a_signal_while_nothing_answers_any_more(cacher: Run, bucket: BucketPlace) -> None:
+    """Undoing has its own time from the signal on, here less than that of a part."""
     for operation in ("UploadPart", "AbortMultipartUpload"):
         bucket.server.inject(Fault(Stall(60.0), operation=operation, times=None))
-    process = spawn("--part-size", "5MiB", "upload", "k", "big")
-    end = time.monotonic() + 30
-    while not bucket.server.count(operation="UploadPart"):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    began = time.monotonic()
-    process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert time.monotonic() - began < LIMITS.undo + SLACK
+    began: list[float] = []
+
+    def stop() -> None:
+        while not bucket.server.count(operation="UploadPart"):
+            time.sleep(0.01)
+        began.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stopping = threading.Thread(target=stop, daemon=True)
+    stopping.start()
+    limits = SCALED._replace(write=60.0)
+    ended = cacher("--part-size", "5MiB", "upload", "k", "big", limits=limits)
+    assert time.monotonic() - began[0] < limits.undo + SLACK
+    assert ended.status == 128 + signal.SIGTERM
+    stopping.join()
 
 
 def test_the_manual_says_so() -> None:
