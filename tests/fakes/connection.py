@@ -111,7 +111,7 @@ class Connection:
         return self._receive(record, action, refusal)
 
     def _admit(self, request: Request, violations: list[str]) -> S3Error | None:
-        if violations and self._back.service.profile.refuse_violations:
+        if violations:
             return _forbidden(violations)
         try:
             self._back.service.admit(request)
@@ -133,7 +133,7 @@ class Connection:
             return self._reset()
         violations = body_violations(request, body)
         self._back.journal.blame(record, violations)
-        if violations and service.profile.refuse_violations:
+        if violations:
             refusal = refusal or _forbidden(violations)
         if _reset_at(action, "before-answer"):
             return self._reset()

@@ -96,7 +96,7 @@ def _listed_parts(body: bytes) -> list[tuple[int, str]]:
 def abort_upload(bucket: Bucket, request: Request, _body: bytes) -> Answer:
     """`AbortMultipartUpload`; the second time it is 404."""
     bucket.abort(request.key, request.query["uploadId"])
-    return Answer(bucket.profile.abort_status)
+    return Answer(204)
 
 
 def list_parts(bucket: Bucket, request: Request, _body: bytes) -> Answer:

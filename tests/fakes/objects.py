@@ -225,7 +225,7 @@ class Bucket:
 
     def _etag(self, body: bytes) -> tuple[str, bytes]:
         md5 = hashlib.md5(body, usedforsecurity=False).digest()
-        return (md5.hex() if self.profile.etag_is_md5 else secrets.token_hex(16)), md5
+        return md5.hex(), md5
 
     def _check_quota(self, key: str, added: int) -> None:
         quota = self.profile.quota_bytes
@@ -260,8 +260,6 @@ def _listed_parts(upload: Upload, listed: Sequence[tuple[int, str]]) -> list[Att
 def _check_sizes(sizes: Sequence[int], profile: Profile) -> None:
     if any(size < profile.min_part_size for size in sizes[:-1]):
         raise S3Error(400, "EntityTooSmall", "A part is smaller than the minimum allowed size")
-    if profile.equal_parts and (len(set(sizes[:-1])) > 1 or sizes[-1] > sizes[0]):
-        raise S3Error(400, "InvalidPart", "All parts but the last must have the same length")
 
 
 def check_part_number(value: str, profile: Profile) -> int:

@@ -10,8 +10,8 @@ import re
 from email.utils import formatdate
 from xml.etree import ElementTree
 
-from tests.fakes.answers import Answer, S3Error, document, invalid, node, text, timestamp, xml
-from tests.fakes.listing import list_objects, list_uploads
+from tests.fakes.answers import Answer, S3Error, document, invalid, node, text, xml
+from tests.fakes.listing import list_objects
 from tests.fakes.objects import Bucket, Condition, StoredObject, matches
 from tests.fakes.profile import Profile
 from tests.fakes.request import Request
@@ -188,12 +188,6 @@ def list_objects_v2(bucket: Bucket, request: Request, _body: bytes) -> Answer:
     return xml(list_objects(bucket.name, keys, objects, request.query, bucket.profile))
 
 
-def list_multipart_uploads(bucket: Bucket, request: Request, _body: bytes) -> Answer:
-    """`ListMultipartUploads`."""
-    uploads = list(bucket.uploads().values())
-    return xml(list_uploads(bucket.name, uploads, request.query, bucket.profile))
-
-
 def head_bucket(_bucket: Bucket, _request: Request, _body: bytes) -> Answer:
     """`HeadBucket`."""
     return Answer(200)
@@ -209,10 +203,3 @@ def create_bucket(bucket: Bucket, request: Request, _body: bytes) -> Answer:
 def get_location(bucket: Bucket, _request: Request, _body: bytes) -> Answer:
     """`GetBucketLocation`: the region's name as it is configured."""
     return xml(document("LocationConstraint", bucket.profile.region))
-
-
-def list_buckets(bucket: Bucket, _request: Request, _body: bytes) -> Answer:
-    """`ListBuckets`; a valid key is enough."""
-    owner = node("Owner", text("ID", "owner"), text("DisplayName", "owner"))
-    entry = node("Bucket", text("CreationDate", timestamp(0)), text("Name", bucket.name))
-    return xml(document("ListAllMyBucketsResult", node("Buckets", entry), owner))

@@ -33,16 +33,9 @@ class Profile:
     require_region: bool = True
     """Whether another region in the credential scope is refused (Ceph, SeaweedFS: False)."""
 
-    verify_signature: bool = True
-    """Whether signatures are computed and compared (moto: False)."""
-
     aws_style_auth_codes: bool = False
     """`InvalidAccessKeyId`, `SignatureDoesNotMatch`, `XAmzContentSHA256Mismatch` and `BadDigest`
     in place of Garage's `AccessDenied` and `InvalidDigest`."""
-
-    refuse_violations: bool = True
-    """Whether a request outside the request profile is answered 400. It is recorded either way;
-    False is for foreign clients (`aws s3 cp` sends `Expect`)."""
 
     clock_offset: float = 0.0
     """How far the server's clock is ahead of this machine's."""
@@ -63,23 +56,14 @@ class Profile:
     conditional_put: Literal["ignored", "enforced", "unsupported"] = "ignored"
     """`If-None-Match` and `If-Match` on PUT and Complete; unsupported is 501 (B2)."""
 
-    etag_is_md5: bool = True
-    """False: ETags look like an MD5 and are not (AWS with KMS, SeaweedFS multipart)."""
-
     max_parts: int | None = None
     """The highest part number (AWS 10000, Swift 1000); Garage has none."""
 
     min_part_size: int = 0
     """What every part but the last must have, checked at Complete (AWS 5 MiB)."""
 
-    equal_parts: bool = False
-    """Whether all parts but the last must be of one size, checked at Complete (R2)."""
-
     complete_manner: Literal["plain", "keepalive-whitespace"] = "plain"
     """The second: 200, an XML declaration, blanks, then the result or `<Error>` (Swift)."""
-
-    abort_status: int = 204
-    """200 on Garage before 2.1."""
 
     bulk_delete: Literal["missing-is-error", "ok", "unsupported"] = "missing-is-error"
     """`DeleteObjects`: a missing key is a `NoSuchKey` error up to Garage 2.3.0; GCS has none."""
@@ -109,9 +93,6 @@ class Profile:
 
     list_space_as_plus: bool = False
     """With `encoding-type=url` a space is `+` (MinIO), not `%20`."""
-
-    encode_common_prefixes: bool = True
-    """False: `CommonPrefixes` of objects stay raw (old Ceph); those of uploads always do."""
 
 
 GARAGE = Profile()

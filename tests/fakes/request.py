@@ -59,9 +59,7 @@ class Route(NamedTuple):
 
 # The first that fits counts. Permissions as in Garage's router: listing parts is reading.
 ROUTES = (
-    Route("GET", "service", (), "ListBuckets", ""),
     Route("GET", "bucket", ("location",), "GetBucketLocation", "read"),
-    Route("GET", "bucket", ("uploads",), "ListMultipartUploads", "read"),
     Route("GET", "bucket", ("list-type",), "ListObjectsV2", "read"),
     Route("HEAD", "bucket", (), "HeadBucket", "read"),
     Route("POST", "bucket", ("delete",), "DeleteObjects", "write"),

@@ -30,8 +30,6 @@ OPERATIONS: Mapping[str, Operation] = {
     "GetObject": operations.get_object,
     "HeadBucket": operations.head_bucket,
     "HeadObject": operations.head_object,
-    "ListBuckets": operations.list_buckets,
-    "ListMultipartUploads": operations.list_multipart_uploads,
     "ListObjectsV2": operations.list_objects_v2,
     "ListParts": multipart.list_parts,
     "PutObject": operations.put_object,
@@ -57,21 +55,19 @@ class Service:
         """Signature, operation, bucket, permission, in this order; raises `S3Error`."""
         if request.malformed:
             raise invalid(f"Bad request: {request.malformed}")
-        key = None
-        if self.profile.verify_signature:
-            key = verify(request, self._keys, self.profile, self.clock())
+        key = verify(request, self._keys, self.profile, self.clock())
         if request.operation == "Unknown":
             raise S3Error(501, "NotImplemented", "Unimplemented: this operation")
-        if request.operation in {"ListBuckets", "CreateBucket"}:
+        if request.operation == "CreateBucket":
             return
         if request.bucket != self.bucket.name:
             raise S3Error(404, "NoSuchBucket", f"Bucket not found: {request.bucket}")
         self._check_permission(request, key)
 
-    def _check_permission(self, request: Request, key: AccessKey | None) -> None:
+    def _check_permission(self, request: Request, key: AccessKey) -> None:
         allowed = {
-            "read": self.profile.read and (key is None or key.read),
-            "write": self.profile.write and (key is None or key.write),
+            "read": self.profile.read and key.read,
+            "write": self.profile.write and key.write,
         }
         if not allowed[request.route.permission]:
             message = "Forbidden: Operation is not allowed for this key."
