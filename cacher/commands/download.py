@@ -14,7 +14,8 @@ from cacher.commands.requests import DownloadRequest
 from cacher.errors import AccessError, IntegrityError, Miss, StoreError
 from cacher.fileio import BUFFER_SIZE
 from cacher.report import Progress, transfer_text
-from cacher.store.interface import Entry, Reader
+from cacher.store.interface import Entry
+from cacher.store.verified_reader import VerifiedReader
 
 
 def download(context: Context, request: DownloadRequest) -> CommandResult:
@@ -95,7 +96,7 @@ def _write_to_stream(context: Context, request: DownloadRequest) -> CommandResul
     return _hit(context, request, reader.entry, sha256, progress)
 
 
-def _copy(reader: Reader, dest: str) -> str:
+def _copy(reader: VerifiedReader, dest: str) -> str:
     """Write the entry to a stream; return its hex SHA-256."""
     digest = hashlib.sha256(usedforsecurity=False)
     buffer = memoryview(bytearray(BUFFER_SIZE))

@@ -13,7 +13,8 @@ from cacher.commands.context import Context
 from cacher.errors import IntegrityError, NewerFormat, UsageError
 from cacher.fileio import read_full
 from cacher.report import Report
-from cacher.store.interface import Entry, Reader
+from cacher.store.interface import Entry
+from cacher.store.verified_reader import VerifiedReader
 
 DIR, IMAGE = "dir", "image"
 """The kinds of entries that are sealed streams."""
@@ -61,7 +62,7 @@ def check_kind(entry: Entry, kind: str) -> None:
         )
 
 
-def open_entry(reader: Reader, kind: str) -> OpenedEntry:
+def open_entry(reader: VerifiedReader, kind: str) -> OpenedEntry:
     """Read the seal at the end of an entry first: it has the sizes of what comes before."""
     entry = reader.entry
     check_kind(entry, kind)
@@ -130,7 +131,7 @@ def _require(key: str, kind: str, found: str) -> None:
         raise UsageError(f"{key} is an entry of another kind: {found}", _COMMANDS.get(found, ""))
 
 
-def _load(reader: Reader, size: int) -> bytes:
+def _load(reader: VerifiedReader, size: int) -> bytes:
     """Return all bytes of a small entry."""
     data = bytearray(size + 1)  # one more, so that the end is read, too
     view = memoryview(data)

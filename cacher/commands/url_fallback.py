@@ -59,7 +59,7 @@ def _fetch(
         progress.add(-progress.count)
         os.ftruncate(output.fd, 0)
         try:
-            return url, fetch.fetch(
+            return url, fetch.Fetch(
                 url,
                 FileSink(output.fd),
                 context.transport,
@@ -68,7 +68,7 @@ def _fetch(
                 sha256=request.sha256,
                 on_progress=progress.add,
                 on_size=partial(_on_size, output, progress, url),
-            )
+            ).run()
         except (SourceError, IntegrityError, _TooLarge) as error:
             failures.append(error)
             if len(request.urls) > 1:

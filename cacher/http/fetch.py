@@ -91,35 +91,12 @@ def _is_fetchable(url: str) -> bool:
         return False
 
 
-def fetch(
-    url: str,
-    sink: Sink,
-    transport: Transport,
-    clocks: Clocks,
-    limits: Limits,
-    *,
-    sha256: str = "",
-    on_progress: OnProgress,
-    on_size: Callable[[int], None],
-) -> Fetched:
-    """Fetch `url` into `sink`, resuming where the origin allows it.
+class Fetch:
+    """The fetch of one URL into `sink`, resumed where the origin allows it.
 
     `on_size` is called with the whole size once it is known, and may raise. `sha256` is the
-    expected digest, if any. Raises `SourceError`, `IntegrityError` for another digest, and what
-    `sink` raises.
+    expected digest, if any.
     """
-    fetching = _Fetch(url, sink, transport, clocks, limits, bool(sha256), on_progress, on_size)
-    fetched = fetching.run()
-    if sha256 and fetched.sha256 != sha256:
-        raise IntegrityError(
-            f"{redacted(url)} has digest {fetched.sha256}, expected {sha256}",
-            "the file was replaced at its origin, or --sha256 is of another one",
-        )
-    return fetched
-
-
-class _Fetch:
-    """The fetch of one URL."""
 
     def __init__(
         self,
@@ -128,7 +105,8 @@ class _Fetch:
         transport: Transport,
         clocks: Clocks,
         limits: Limits,
-        proved: bool,
+        *,
+        sha256: str = "",
         on_progress: OnProgress,
         on_size: Callable[[int], None],
     ) -> None:
@@ -137,7 +115,7 @@ class _Fetch:
         self._transport = transport
         self._clocks = clocks
         self._limits = limits
-        self._has_digest = proved
+        self._sha256 = sha256
         self._on_progress = on_progress
         self._on_size = on_size
         self._digest = hashlib.sha256(usedforsecurity=False)
@@ -145,9 +123,13 @@ class _Fetch:
         self._validator = ""
         self._resumes = True
         self._size: int | None = None
-        self._is_complete = proved
+        self._is_complete = bool(sha256)
 
     def run(self) -> Fetched:
+        """Fetch the URL.
+
+        Raises `SourceError`, `IntegrityError` for another digest, and what `sink` raises.
+        """
         limits = self._limits
         attempts = Attempts(limits, self._clocks.random, self._clocks.monotonic)
         while True:
@@ -155,8 +137,7 @@ class _Fetch:
                 with self._open(attempts) as answer:
                     if answer.status in (200, 206) or (answer.status == 416 and self._resuming):
                         self._receive(answer, attempts)
-                        self._sink.end(self._position)
-                        return Fetched(self._position, self._digest.hexdigest(), self._is_complete)
+                        return self._finish()
                     reason, hint = status_text(answer.status), _HINTS.get(answer.status, "")
                     asked = retry_after(answer.headers, self._clocks.clock)
                     lasting = answer.status not in RETRY_STATUSES
@@ -173,6 +154,16 @@ class _Fetch:
             if wait is None:
                 raise self._failure(reason, hint)
             self._clocks.pause(wait)
+
+    def _finish(self) -> Fetched:
+        self._sink.end(self._position)
+        found = self._digest.hexdigest()
+        if self._sha256 and found != self._sha256:
+            raise IntegrityError(
+                f"{redacted(self._asked)} has digest {found}, expected {self._sha256}",
+                "the file was replaced at its origin, or --sha256 is of another one",
+            )
+        return Fetched(self._position, found, self._is_complete)
 
     def _failure(self, reason: str, hint: str = "") -> SourceError:
         redirected = f" (redirected to {redacted(self._url)})" if self._url != self._asked else ""
@@ -202,7 +193,7 @@ class _Fetch:
         if not _is_fetchable(target):
             raise self._failure("it redirects to something that is not an http(s) URL")
         here, there = urlsplit(self._url), urlsplit(target)
-        if here.scheme == "https" and there.scheme == "http" and not self._has_digest:
+        if here.scheme == "https" and there.scheme == "http" and not self._sha256:
             raise self._failure(
                 "it redirects from https to http", "with --sha256 that would be followed"
             )
@@ -272,7 +263,7 @@ class _Fetch:
         length = answer.headers.get("content-length", "")
         self._size = int(length) if length.isascii() and length.isdigit() else None
         chunked = "chunked" in answer.headers.get("transfer-encoding", "").lower()
-        self._is_complete = self._has_digest or chunked or self._size is not None
+        self._is_complete = bool(self._sha256) or chunked or self._size is not None
         if self._size is not None:
             self._on_size(self._size)
 

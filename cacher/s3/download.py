@@ -10,7 +10,7 @@ from cacher.errors import LocalError, os_reason
 from cacher.fileio import BUFFER_SIZE, OnProgress, write_all_at
 from cacher.http.transport import Answer
 from cacher.s3.client import Client
-from cacher.s3.ranges import ByteRanges, PinnedObject, RangeReader, open_first
+from cacher.s3.ranges import PinnedObject, RangeReader, open_first, range_at
 from cacher.s3.thread_pool import ThreadPool
 
 
@@ -22,8 +22,8 @@ class Download:
         self.size = pinned.head.size
         self._pinned = pinned
         self._first: Answer | None = answer
-        self._ranges = pinned.ranges()
-        self._jobs = min(jobs, len(self._ranges))
+        self._starts = pinned.starts()
+        self._jobs = min(jobs, len(self._starts))
         self._stream: _Stream | None = None
 
     @classmethod
@@ -40,11 +40,11 @@ class Download:
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer` with the next bytes; 0 at the end."""
         if self._stream is None:
-            serial = _Serial(self._ranges, self._range_reader, self._pool())
+            serial = _Serial(self._starts, self._range_reader, self._pool())
             self._stream = (
                 serial
                 if self._jobs < 2
-                else _Parallel(self._ranges, self._range_reader, self._pool(), self._jobs)
+                else _Parallel(self._starts, self._range_reader, self._pool(), self._jobs)
             )
         return self._stream.readinto(buffer)
 
@@ -69,10 +69,10 @@ class Download:
         """
         if self._jobs < 2:
             buffer = memoryview(bytearray(BUFFER_SIZE))
-            for number in range(len(self._ranges)):
+            for number in range(len(self._starts)):
                 self._write_range(fd, number, buffer, None, on_written)
             return self.size
-        todo = iter(range(len(self._ranges)))
+        todo = iter(range(len(self._starts)))
         done: set[int] = set()
         """Ranges that were written while an earlier one is missing."""
         with self._pool() as pool:
@@ -90,10 +90,10 @@ class Download:
                         pool.changed.notify_all()
 
             pool.start(self._jobs, work)
-            for number in range(len(self._ranges)):
+            for number in range(len(self._starts)):
                 pool.wait_for(lambda number=number: number in done)  # type: ignore[misc]
                 done.discard(number)
-                on_written(self._ranges[number][1])
+                on_written(range_at(self._starts, number)[1])
         return self.size
 
     def cancel(self) -> None:
@@ -118,7 +118,7 @@ class Download:
         answer = None
         if number == 0:
             answer, self._first = self._first, None
-        return RangeReader(self._pinned, self._ranges[number], answer, pool)
+        return RangeReader(self._pinned, range_at(self._starts, number), answer, pool)
 
     def _pool(self) -> ThreadPool:
         return ThreadPool(self._interrupt)
@@ -135,7 +135,7 @@ class Download:
         on_written: Callable[[int], None] = lambda _end: None,
     ) -> None:
         reader = self._range_reader(number, pool)
-        position = self._ranges[number][0]
+        position = range_at(self._starts, number)[0]
         try:
             while count := reader.readinto(buffer):
                 _write(fd, buffer[:count], position)
@@ -151,9 +151,9 @@ _Opener = Callable[[int, ThreadPool | None], RangeReader]
 class _Serial:
     """Ranges one after the other."""
 
-    def __init__(self, ranges: ByteRanges, opener: _Opener, pool: ThreadPool) -> None:
+    def __init__(self, starts: range, opener: _Opener, pool: ThreadPool) -> None:
         self._pool = pool
-        self._left = range(len(ranges))
+        self._left = range(len(starts))
         self._open_range = opener
         self._open: RangeReader | None = None
 
@@ -179,21 +179,21 @@ class _Serial:
 class _Parallel:
     """Ranges fetched in parallel and returned in order, through reused buffers."""
 
-    def __init__(self, ranges: ByteRanges, opener: _Opener, pool: ThreadPool, jobs: int) -> None:
-        self._ranges = ranges
+    def __init__(self, starts: range, opener: _Opener, pool: ThreadPool, jobs: int) -> None:
+        self._starts = starts
         self._open_range = opener
         self._pool = pool
-        self._left = range(len(ranges))
+        self._left = range(len(starts))
         # One buffer more than threads, so that one can be emptied while all the others fill.
-        self._free = deque(bytearray(ranges.step) for _ in range(jobs + 1))
+        self._free = deque(bytearray(starts.step) for _ in range(jobs + 1))
         self._filled: dict[int, bytearray] = {}
         self._current = self._offset = 0
         pool.start(jobs, self._work)
 
     def readinto(self, buffer: memoryview) -> int:
-        if self._current == len(self._ranges):
+        if self._current == len(self._starts):
             return 0
-        start, end = self._ranges[self._current]
+        start, end = range_at(self._starts, self._current)
         self._pool.wait_for(lambda: self._current in self._filled)
         source = memoryview(self._filled[self._current])
         count = min(len(buffer), end - start - self._offset)

@@ -223,10 +223,8 @@ def unanswered_error(
     error_class = (
         Unanswered if error.kind in (FailureKind.BROKEN, FailureKind.MALFORMED) else Silent
     )
-    hint = failure_hint(error.kind)
-    if error.kind is FailureKind.PROXY and " 407" in error.detail:
-        hint = login_hint(where.partition(":")[0])
-    return error_class(f"{doing}: {where}: {describe_failure(error, attempts)}", hint)
+    text = f"{doing}: {where}: {describe_failure(error, attempts)}"
+    return error_class(text, failure_hint(error.kind))
 
 
 def unknown_size_error(doing: str, host: str) -> StoreError:

@@ -47,7 +47,8 @@ class Multipart:
         self._previous: ObjectHead | None = None
         """The object that was there before."""
         self._superseded = False
-        self._pool = ThreadPool(client.session.transport.interrupt)
+        self.pool = ThreadPool(client.session.transport.interrupt)
+        """The sending threads; `pool.changed` guards the state shared with them."""
         self._queue: deque[tuple[int, SignedBody, Callable[[], None]]] = deque()
         self._etags: dict[int, str] = {}
         self._repeated: set[int] = set()
@@ -55,39 +56,34 @@ class Multipart:
         self._count = 0
         self._closed = False
 
-    @property
-    def pool(self) -> ThreadPool:
-        """The sending threads; `pool.changed` guards the state shared with them."""
-        return self._pool
-
     def send(self, body: SignedBody, on_stored: Callable[[], None] = lambda: None) -> None:
         """Queue the next part. Call `on_stored`, holding `pool.changed`, once it is stored."""
         if not self._upload:
-            self._pool.start(1, self._create)
-            self._pool.wait_for(lambda: bool(self._upload))
+            self.pool.start(1, self._create)
+            self.pool.wait_for(lambda: bool(self._upload))
         if self._count == MAX_PARTS:
             raise StoreError(
                 f"storing {self._key}: more than {MAX_PARTS} parts",
                 "a larger --part-size allows a larger entry",
             )
-        with self._pool.changed:
+        with self.pool.changed:
             self._count += 1
             self._size += body.size
             self._queue.append((self._count, body, on_stored))
-            self._pool.changed.notify_all()
+            self.pool.changed.notify_all()
         if self._count <= self._jobs:
             try:
-                self._pool.start(1, self._work)
+                self.pool.start(1, self._work)
             except OutOfThreads:
                 if self._count == 1:
                     raise
 
     def finish(self) -> None:
         """Wait until the store has every part."""
-        with self._pool.changed:
+        with self.pool.changed:
             self._closed = True
-            self._pool.changed.notify_all()
-        self._pool.join()
+            self.pool.changed.notify_all()
+        self.pool.join()
 
     def complete(self) -> str | None:
         """Make the parts the object and return its ETag; None if the store misses some."""
@@ -124,8 +120,8 @@ class Multipart:
     def abort(self) -> None:
         """Stop and leave nothing in the store. Does nothing after `complete`."""
         left = self._client.session.undo_time_left()
-        self._pool.wait_briefly(lambda: bool(self._upload), left() * CREATE_SHARE)
-        self._pool.stop(left() / 2)
+        self.pool.wait_briefly(lambda: bool(self._upload), left() * CREATE_SHARE)
+        self.pool.stop(left() / 2)
         if self._upload:
             upload, self._upload = self._upload, ""
             # If this fails, report the failure that led here; the store is likely down.
@@ -143,7 +139,7 @@ class Multipart:
         later one win: so this upload counts as stored and then replaced.
         """
         try:
-            head = self._client.head(self._key, verify_bucket=False, pause=self._pool.pause)
+            head = self._client.head(self._key, verify_bucket=False, pause=self.pool.pause)
         except AccessError:
             raise gone from None  # a key that may only write cannot know
         if head is None or _identity(head) == _identity(self._previous):
@@ -158,7 +154,7 @@ class Multipart:
         else:
             try:
                 self._previous = self._client.head(
-                    self._key, verify_bucket=False, pause=self._pool.pause
+                    self._key, verify_bucket=False, pause=self.pool.pause
                 )
             except AccessError:
                 pass  # a key that may only write
@@ -174,7 +170,7 @@ class Multipart:
         return head.etag
 
     def _work(self) -> None:
-        pool = self._pool
+        pool = self.pool
         while True:
             with pool.changed:
                 pool.wait_in_thread(lambda: bool(self._queue) or self._closed)
@@ -192,17 +188,15 @@ class Multipart:
     def _create(self) -> None:
         """Begin the upload. Runs in a thread, so that no signal can lose its id."""
         self._note_previous()
-        upload = self._client.create_upload(self._key, self._metadata, self._pool.pause)
-        with self._pool.changed:
+        upload = self._client.create_upload(self._key, self._metadata, self.pool.pause)
+        with self.pool.changed:
             self._upload = upload
 
     def _put(self, number: int, body: SignedBody) -> str:
         """Send a part, unless the upload was superseded; return its ETag."""
         if not self._superseded:
             try:
-                return self._client.put_part(
-                    self._key, self._upload, number, body, self._pool.pause
-                )
+                return self._client.put_part(self._key, self._upload, number, body, self.pool.pause)
             except UploadGone as gone:
                 self._accept_newer_object(gone)
         return ""

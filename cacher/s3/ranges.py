@@ -34,26 +34,10 @@ _PARTS_HINT = (
 )
 
 
-class ByteRanges:
-    """The ranges [start, end) of `size` bytes, each of `step` bytes but the last; numbered from 0.
-
-    Not a list, whose length would depend on the size that a store claims.
-    """
-
-    __slots__ = ("size", "step")
-
-    def __init__(self, size: int, step: int) -> None:
-        self.size = size
-        self.step = step
-
-    def __len__(self) -> int:
-        return -(-self.size // self.step)
-
-    def __getitem__(self, number: int) -> tuple[int, int]:
-        start = number * self.step
-        if not 0 <= start < self.size:
-            raise IndexError(number)
-        return start, min(start + self.step, self.size)
+def range_at(starts: range, number: int) -> tuple[int, int]:
+    """Return a range [start, end), by where ranges of equal size start in [0, `starts.stop`)."""
+    start = starts[number]
+    return start, min(start + starts.step, starts.stop)
 
 
 class PinnedObject(NamedTuple):
@@ -74,9 +58,9 @@ class PinnedObject(NamedTuple):
         """Return the same object for bytes that are read a second time."""
         return self._replace(on_progress=ignore_progress)
 
-    def ranges(self) -> ByteRanges:
-        """Return the ranges to fetch; one, if they could not be pinned."""
-        return ByteRanges(self.head.size, RANGE if self.in_parts else max(self.head.size, 1))
+    def starts(self) -> range:
+        """Return where the ranges to fetch start: one, if they could not be pinned."""
+        return range(0, self.head.size, RANGE if self.in_parts else max(self.head.size, 1))
 
     def open_range(
         self, start: int, end: int, pause: Callable[[float], None] | None, attempts: Attempts

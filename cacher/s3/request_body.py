@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from cacher.errors import LocalError, os_reason
 from cacher.fileio import OnProgress, ignore_progress
 
-PIECE = 128 * 1024
+SEND_SIZE = 128 * 1024
 """Bytes in one send."""
 
 
@@ -100,8 +100,8 @@ class MemoryBody(SignedBody):
         super().__init__(len(self._data), on_progress, check)
 
     def _pieces(self) -> Iterator[memoryview]:
-        for start in range(0, self.size, PIECE):
-            yield self._data[start : start + PIECE]
+        for start in range(0, self.size, SEND_SIZE):
+            yield self._data[start : start + SEND_SIZE]
 
 
 class FileBody(SignedBody):
@@ -136,7 +136,7 @@ class FileBody(SignedBody):
 
     def _pieces(self) -> Iterator[memoryview]:
         """Yield views of one buffer, each valid until the next."""
-        buffer = memoryview(bytearray(min(PIECE, self.size)))
+        buffer = memoryview(bytearray(min(SEND_SIZE, self.size)))
         position, end = self._start, self._start + self.size
         while position < end:
             try:

@@ -1,6 +1,7 @@
 """The interface of a store: entries under keys, read through readers, written through writers.
 
-Protocols and values only; `s3_store.py` and `local/store.py` are the stores. Keys are relative to
+Protocols and values only; `s3_store.py` and `local/store.py` are the stores, and
+`verified_reader.py` reads from both. Keys are relative to
 the store's prefix; sizes are bytes; times are POSIX seconds. Methods raise `StoreError` (the store
 failed), `AccessError` (it refused access), `IntegrityError` (what arrived is not what was stored)
 and `LocalError` (this machine failed).
@@ -10,11 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from cacher.errors import CacherError
 from cacher.fileio import OnProgress, ignore_progress
 from cacher.store.source_file import SourceFile
+
+if TYPE_CHECKING:
+    from cacher.store.verified_reader import VerifiedReader
 
 SHA256 = "cacher-sha256"
 """The metadata name (on S3: `x-amz-meta-cacher-sha256`) of the hex SHA-256 of an entry's bytes."""
@@ -48,48 +52,6 @@ class Deletion(NamedTuple):
     error: CacherError | None = None
 
 
-class Reader(Protocol):
-    """An open entry. Its bytes are checked against the recorded digest as they flow."""
-
-    @property
-    def entry(self) -> Entry:
-        """The entry that is read."""
-        ...
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` with the next bytes, in order; return 0 at the proved end.
-
-        Raises `IntegrityError` instead of returning 0 where the digest differs.
-        """
-        ...
-
-    def tail(self, count: int) -> bytes:
-        """Return the last `count` bytes, or all if there are fewer; at any time, not proved yet."""
-        ...
-
-    def save(self, fd: int) -> str:
-        """Write the whole entry at offset 0 of the regular file `fd`; return its hex SHA-256.
-
-        Raises `IntegrityError` if that is not the recorded one. Not to be mixed with `readinto`.
-        """
-        ...
-
-    def cancel(self) -> None:
-        """Make a `readinto` that waits in another thread fail soon; then only `close` is left.
-
-        To be called again and again until it has failed.
-        """
-        ...
-
-    def close(self) -> None:
-        """Close the entry, read to its end or not. Safe to call twice."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *exc: object) -> None: ...
-
-
 class Writer(Protocol):
     """An entry in the making: nothing exists until `commit`, and nothing stays without it."""
 
@@ -105,9 +67,11 @@ class Writer(Protocol):
         """Without a `commit` before: undo everything. Safe to call twice."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, *exc: object) -> None: ...
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
 
 
 class Store(Protocol):
@@ -126,8 +90,8 @@ class Store(Protocol):
         """
         ...
 
-    def open(self, key: str, on_progress: OnProgress = ignore_progress) -> Reader | None:
-        """Return a reader of the entry, or None if there is none."""
+    def open(self, key: str, on_progress: OnProgress = ignore_progress) -> VerifiedReader | None:
+        """Return a reader of the entry as it is now, or None if there is none."""
         ...
 
     def create(

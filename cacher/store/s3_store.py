@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Self
 
 from cacher.errors import UsageError
 from cacher.fileio import OnProgress, ignore_progress
@@ -12,7 +11,7 @@ from cacher.s3.client import Client
 from cacher.s3.download import Download
 from cacher.s3.object_head import ObjectHead
 from cacher.s3.upload import FileParts, Upload, put_file
-from cacher.store.interface import SHA256, Data, Deletion, Entry
+from cacher.store.interface import SHA256, Data, Deletion, Entry, Writer
 from cacher.store.source_file import SourceFile
 from cacher.store.verified_reader import VerifiedReader
 
@@ -134,7 +133,7 @@ class S3Store:
         return name
 
 
-class S3Writer:
+class S3Writer(Writer):
     """The `Writer` of an entry on a bucket, over an `Upload`."""
 
     def __init__(self, upload: Upload, key: str, metadata: Mapping[str, str]) -> None:
@@ -156,12 +155,6 @@ class S3Writer:
     def close(self) -> None:
         """Abort the upload, unless it was committed."""
         self._upload.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
 
 
 def _may_begin_a_key(prefix: str) -> bool:

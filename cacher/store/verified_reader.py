@@ -1,4 +1,4 @@
-"""The one `Reader` of every store: raw bytes in, proved bytes out.
+"""The reader of every store: raw bytes in, proved bytes out.
 
 Knows digests, counts and `Entry`; must not know where the bytes come from. A store hands over an
 `UnverifiedSource`, which may be wrong in any way; the bytes that leave here are those that the
@@ -57,32 +57,18 @@ class UnverifiedSource(Protocol):
 
 
 class VerifiedReader:
-    """A `Reader` that computes the SHA-256 of the bytes as they flow and compares it at the end.
+    """An open entry. The SHA-256 of its bytes is computed as they flow, and compared at the end.
 
     It owns `source` and closes it. Count and digest are compared with `entry.size` and, where one
     is recorded, `entry.sha256`.
     """
 
     def __init__(self, source: UnverifiedSource, entry: Entry) -> None:
+        self.entry = entry
         self._source = source
-        self._entry = entry
         self._digest = hashlib.sha256(usedforsecurity=False)
         self._count = 0
-        self._sha256 = ""
         self._proved = False
-
-    @property
-    def entry(self) -> Entry:
-        """The entry as it was when it was opened."""
-        return self._entry
-
-    @property
-    def sha256(self) -> str:
-        """The hex SHA-256 of the bytes once their end is proved; an empty string before.
-
-        It stays empty after `readinto` of an entry without a recorded digest: nothing needs it.
-        """
-        return self._sha256
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer`, which must not be empty; return 0 at the proved end.
@@ -90,42 +76,37 @@ class VerifiedReader:
         Raises `IntegrityError` instead of returning 0 if bytes are missing or their digest is not
         the recorded one, and the errors of the source.
         """
-        if not buffer.nbytes:
-            raise ValueError("an empty buffer has no room for the end")
         if self._proved:
             return 0
         self._refuse_other_size()
         count = self._source.readinto(buffer)
         if not count:
             self._prove()
-        elif self._entry.sha256:
-            self._take(buffer[:count])
         else:
+            if self.entry.sha256:
+                self._digest.update(buffer[:count])
             self._add(count)
         return count
 
     def tail(self, count: int) -> bytes:
-        """Return the last `count` bytes, or all if there are fewer, not proved."""
+        """Return the last `count` bytes, or all if there are fewer; at any time, not proved yet."""
         self._refuse_other_size()
         return self._source.tail(count)
 
     def save(self, fd: int) -> str:
         """Write the whole entry at offset 0 of the regular file `fd`; return its hex SHA-256.
 
-        `fd` must be readable too: the digest is computed from the bytes in the file, out of
-        the page cache, while the source goes on fetching in other threads. The file is not cut
-        to the entry's size. Raises `IntegrityError`, `LocalError` if the file cannot be read
-        back, and the errors of the source.
+        Not to be mixed with `readinto`. `fd` must be readable too: the digest is computed from the
+        bytes in the file, out of the page cache, while the source goes on fetching in other
+        threads. The file is not cut to the entry's size. Raises `IntegrityError`, `LocalError` if
+        the file cannot be read back, and the errors of the source.
         """
-        if self._count or self._proved:
-            raise ValueError("this reader has been read from already")
         self._refuse_other_size()
         window = memoryview(bytearray(BUFFER_SIZE))
         total = self._source.save(fd, lambda end: self._hash_written(fd, end, window))
         self._hash_written(fd, total, window)
         self._prove()
-        self._sha256 = self._digest.hexdigest()
-        return self._sha256
+        return self._digest.hexdigest()
 
     def cancel(self) -> None:
         """Make a `readinto` that waits in another thread fail soon; then only `close` is left.
@@ -135,7 +116,7 @@ class VerifiedReader:
         self._source.cancel()
 
     def close(self) -> None:
-        """Close the source, read to its end or not."""
+        """Close the source, read to its end or not. Safe to call twice."""
         self._source.close()
 
     def __enter__(self) -> Self:
@@ -146,7 +127,7 @@ class VerifiedReader:
 
     def _refuse_other_size(self) -> None:
         """Refuse a source of another length before gigabytes have moved."""
-        offered, recorded = self._source.size, self._entry.size
+        offered, recorded = self._source.size, self.entry.size
         if offered is not None and offered != recorded:
             self._refuse_count(offered)
 
@@ -157,35 +138,29 @@ class VerifiedReader:
                 count = os.preadv(fd, [piece], self._count)
             except OSError as error:
                 reason = os_reason(error)
-                raise LocalError(f"could not read back {self._entry.key}: {reason}") from error
+                raise LocalError(f"could not read back {self.entry.key}: {reason}") from error
             if not count:
-                raise LocalError(f"the file that {self._entry.key} was saved to became shorter")
-            self._take(piece[:count])
-
-    def _take(self, data: memoryview) -> None:
-        self._digest.update(data)
-        self._add(data.nbytes)
+                raise LocalError(f"the file that {self.entry.key} was saved to became shorter")
+            self._digest.update(piece[:count])
+            self._add(count)
 
     def _add(self, count: int) -> None:
         self._count += count
-        if self._count > self._entry.size:
+        if self._count > self.entry.size:
             self._refuse_count(self._count)
 
     def _prove(self) -> None:
-        entry = self._entry
+        entry, found = self.entry, self._digest.hexdigest()
         if self._count != entry.size:
             self._refuse_count(self._count)
-        if entry.sha256:
-            found = self._digest.hexdigest()
-            if found != entry.sha256.lower():
-                raise IntegrityError(
-                    f"{entry.key} has digest {found[:SHORT]}…, recorded {entry.sha256[:SHORT]}…"
-                )
-            self._sha256 = found
+        if entry.sha256 and found != entry.sha256.lower():
+            raise IntegrityError(
+                f"{entry.key} has digest {found[:SHORT]}…, recorded {entry.sha256[:SHORT]}…"
+            )
         self._proved = True
 
     def _refuse_count(self, count: int) -> None:
-        key, size = self._entry.key, self._entry.size
+        key, size = self.entry.key, self.entry.size
         if count < size:
             raise IntegrityError(f"{key} is truncated: {count} of {size} bytes")
         raise IntegrityError(f"{key} is too long: at least {count} bytes, recorded {size}")

@@ -12,7 +12,7 @@ import pytest
 from cacher.errors import EntryChanged, IntegrityError, StoreError
 from cacher.s3 import diagnosis
 from cacher.s3.object_head import MAX_OBJECT
-from cacher.s3.ranges import RANGE, ByteRanges
+from cacher.s3.ranges import RANGE, range_at
 from tests.contract.conftest import FixtureMaker
 from tests.fakes.faults import CutAnswer, Replace, Reset, Respond
 from tests.fakes.profile import GARAGE
@@ -178,12 +178,8 @@ class TestWildSizes:
 class TestSpans:
     @pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 20, 99])
     def test_they_cover_all_bytes_once(self, size: int) -> None:
-        spans = [ByteRanges(size, 10)[number] for number in range(len(ByteRanges(size, 10)))]
+        starts = range(0, size, 10)
+        spans = [range_at(starts, number) for number in range(len(starts))]
         covered = [byte for start, end in spans for byte in range(start, end)]
         assert covered == list(range(size))
         assert all(end - start == 10 for start, end in spans[:-1])
-
-    @pytest.mark.parametrize("number", [-1, 2, 100])
-    def test_there_are_no_others(self, number: int) -> None:
-        with pytest.raises(IndexError):
-            ByteRanges(20, 10)[number]

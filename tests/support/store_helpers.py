@@ -8,8 +8,9 @@ import threading
 from pathlib import Path
 
 from cacher.fileio import OnProgress, ignore_progress
-from cacher.store.interface import SHA256, Entry, Reader, Store
+from cacher.store.interface import SHA256, Entry, Store
 from cacher.store.source_file import SourceFile
+from cacher.store.verified_reader import VerifiedReader
 
 
 def blob(size: int, seed: int = 0) -> bytes:
@@ -20,7 +21,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def drain(reader: Reader, step: int = 1 << 20) -> bytes:
+def drain(reader: VerifiedReader, step: int = 1 << 20) -> bytes:
     buffer = memoryview(bytearray(step))
     data = bytearray()
     while count := reader.readinto(buffer):
@@ -63,7 +64,7 @@ class StoreHelper:
             writer.write(data)
             return writer.commit()
 
-    def opened(self, key: str, on_progress: OnProgress = ignore_progress) -> Reader:
+    def opened(self, key: str, on_progress: OnProgress = ignore_progress) -> VerifiedReader:
         reader = self.store.open(key, on_progress)
         assert reader is not None
         return reader

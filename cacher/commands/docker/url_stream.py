@@ -78,7 +78,7 @@ class UrlStream:
 
     def _work(self) -> None:
         try:
-            fetch.fetch(
+            fetch.Fetch(
                 self._url,
                 PipeSink(self._writing, redacted(self._url)),
                 self._transport,
@@ -87,7 +87,7 @@ class UrlStream:
                 sha256=self._sha256,
                 on_progress=self._on_progress,
                 on_size=self._on_size,
-            )
+            ).run()
         except BaseException as error:
             self._error = error
         finally:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from cacher.errors import AccessError, CacherError, LocalError, StoreError, os_reason
 from cacher.fileio import write_all_at
 
-PIECE = 1 << 20
+COPY_SIZE = 1 << 20
 """Bytes copied at once: a few hundred microseconds of work between two reports of progress."""
 
 STALE = 3600
@@ -117,6 +117,15 @@ def _not_a_lock(path: bytes) -> StoreError:
     return StoreError(
         f"{os.fsdecode(path)} is not a regular file", "remove it: cacher makes a new lock file"
     )
+
+
+def regular_status(path: bytes) -> os.stat_result | None:
+    """Return the status of a regular file; None for anything else, or nothing."""
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def make_directories(path: bytes) -> None:
@@ -223,7 +232,7 @@ def copy(source: CopySide, target: CopySide, size: int) -> Iterator[int]:
         yield count
     if done == size:
         return
-    buffer = memoryview(bytearray(min(PIECE, size - done)))
+    buffer = memoryview(bytearray(min(COPY_SIZE, size - done)))
     while done < size:
         try:
             count = os.preadv(source.fd, [buffer[: size - done]], done)
@@ -252,7 +261,7 @@ def _copy_in_kernel(source: int, target: int, size: int) -> Iterator[int]:
     done = 0
     while done < size:
         try:
-            count: int = copy_file_range(source, target, min(PIECE, size - done), done, done)
+            count: int = copy_file_range(source, target, min(COPY_SIZE, size - done), done, done)
         except OSError:
             return
         if not count:

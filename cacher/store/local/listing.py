@@ -6,9 +6,9 @@ Knows file names, and nothing of metadata, locks or writing. Raises `OSError`.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterator
 
+from cacher.store.local.files import regular_status
 from cacher.store.local.paths import RESERVED, is_segment, meta_directory
 
 _LOST_AND_FOUND = b"lost+found/"
@@ -41,7 +41,7 @@ def walk(
         try:
             if path.endswith(b"/"):
                 stack.append((path, _children(root, path)))
-            elif (status := _regular(os.path.join(root, path))) is not None:
+            elif (status := regular_status(os.path.join(root, path))) is not None:
                 yield path, status
         except PermissionError:
             directory = path if path.endswith(b"/") else above
@@ -81,11 +81,3 @@ def _children(root: bytes, above: bytes) -> list[bytes]:
         return []
     names.sort(reverse=True)
     return names
-
-
-def _regular(path: bytes) -> os.stat_result | None:
-    try:
-        status = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return status if stat.S_ISREG(status.st_mode) else None

@@ -23,6 +23,7 @@ from cacher.store.local.files import (
     copy,
     exclusive,
     local_error,
+    regular_status,
     remove_empty_parents,
     shared,
     store_error,
@@ -30,7 +31,7 @@ from cacher.store.local.files import (
 )
 from cacher.store.local.listing import walk
 from cacher.store.local.paths import StorePaths
-from cacher.store.local.writer import FORMAT, LocalWriter, entry_of
+from cacher.store.local.writer import METADATA_FORMAT, LocalWriter, entry_of
 from cacher.store.source_file import SourceFile
 from cacher.store.verified_reader import VerifiedReader
 
@@ -146,7 +147,8 @@ class LocalStore:
                 try:
                     status = os.fstat(fd)
                     metadata = _read_metadata(meta_path, key)
-                    if _has_name(status, data_path):
+                    now = regular_status(data_path)
+                    if now is not None and os.path.samestat(status, now):
                         return fd, entry_of(key, status, metadata)
                 except BaseException:
                     os.close(fd)
@@ -161,11 +163,12 @@ class LocalStore:
         data_path, meta_path = paths.data(key), paths.meta(key)
         with translate_store_errors(f"delete {key} in {self.name}"):
             # To delete a missing entry must not need the right to write, nor make a directory.
-            if not _is_regular(data_path) and not _is_regular(meta_path):
+            if not regular_status(data_path) and not regular_status(meta_path):
                 return
             with exclusive(paths.lock):
-                _unlink_regular(meta_path)
-                _unlink_regular(data_path)
+                for path in (meta_path, data_path):
+                    if regular_status(path):
+                        os.unlink(path)
                 remove_empty_parents(data_path, paths.data_top)
                 remove_empty_parents(meta_path, paths.meta_top)
 
@@ -243,26 +246,7 @@ def _read_metadata(path: bytes, key: str) -> dict[str, str]:
         content = file.read()
     with contextlib.suppress(ValueError, RecursionError):
         match json.loads(content):
-            case {"format": int(form), "metadata": dict(metadata)} if form == FORMAT:
+            case {"format": int(form), "metadata": dict(metadata)} if form == METADATA_FORMAT:
                 if all(isinstance(value, str) for value in metadata.values()):
                     return metadata
     raise IntegrityError(f"the metadata of {key} is damaged", "delete the entry, or store it again")
-
-
-def _has_name(status: os.stat_result, path: bytes) -> bool:
-    try:
-        return os.path.samestat(status, os.lstat(path))
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
-def _is_regular(path: bytes) -> bool:
-    try:
-        return stat.S_ISREG(os.lstat(path).st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
-def _unlink_regular(path: bytes) -> None:
-    if _is_regular(path):
-        os.unlink(path)

@@ -10,11 +10,10 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from typing import Self
 
 from cacher.errors import UsageError
 from cacher.fileio import OnProgress, ignore_progress, write_all_at
-from cacher.store.interface import Data, Entry
+from cacher.store.interface import Data, Entry, Writer
 from cacher.store.local.files import (
     TemporaryFile,
     exclusive,
@@ -26,11 +25,11 @@ from cacher.store.local.files import (
 from cacher.store.local.listing import walk
 from cacher.store.local.paths import StorePaths
 
-FORMAT = 1
+METADATA_FORMAT = 1
 """The version of the format of the metadata file."""
 
 
-class LocalWriter:
+class LocalWriter(Writer):
     """A `Writer` to a temporary file, which `commit` moves into place.
 
     Raises `UsageError` at once for a key that cannot be stored beside those that exist.
@@ -100,18 +99,12 @@ class LocalWriter:
         self._is_open = False
         self._temporary.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
     def _require_open(self) -> None:
         if not self._is_open:
             raise ValueError("this writer is closed")
 
     def _metadata_file(self) -> memoryview:
-        content = {"format": FORMAT, "size": self._size, "metadata": self._metadata}
+        content = {"format": METADATA_FORMAT, "size": self._size, "metadata": self._metadata}
         return memoryview(json.dumps(content, separators=(",", ":")).encode())
 
     def _publish(self, meta: TemporaryFile) -> Entry:

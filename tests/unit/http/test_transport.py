@@ -11,7 +11,7 @@ import pytest
 
 from cacher.http.exceptions import FailureKind, TransportError
 from cacher.http.transport import Host, Transport
-from cacher.s3.request_body import PIECE, MemoryBody
+from cacher.s3.request_body import SEND_SIZE, MemoryBody
 from cacher.s3.signing import encode_path
 from tests.support.tcp_servers import OK, Recorder, failure_kind, get, listening
 
@@ -82,7 +82,7 @@ def test_who_sends_is_told_unless_the_caller_tells_it(recorder: Recorder, host: 
     assert [seen.all("user-agent") for seen in recorder.seen] == [["cacher/1"], ["another"]]
 
 
-@pytest.mark.parametrize("size", [0, 1, PIECE, 3 * PIECE + 1])
+@pytest.mark.parametrize("size", [0, 1, SEND_SIZE, 3 * SEND_SIZE + 1])
 def test_bodies_have_a_length_and_are_not_chunked(
     recorder: Recorder, host: Host, transport: Transport, size: int
 ) -> None:
@@ -104,7 +104,7 @@ def test_a_connection_is_used_again_once_its_answer_was_read(
 ) -> None:
     for _ in range(3):
         get(transport, host)
-    with transport.send(host, "PUT", "/k", {}, MemoryBody(b"x" * PIECE * 3)) as answer:
+    with transport.send(host, "PUT", "/k", {}, MemoryBody(b"x" * SEND_SIZE * 3)) as answer:
         answer.read_all(10)
     get(transport, host)
     assert {seen.connection for seen in recorder.seen} == {1}
@@ -253,7 +253,7 @@ def test_a_refusal_that_comes_before_the_body_was_read_is_an_answer(transport: T
             pass
 
     with listening(refuse) as host:
-        body = MemoryBody(bytes(40 * PIECE))
+        body = MemoryBody(bytes(40 * SEND_SIZE))
         with transport.send(host, "PUT", "/k", {}, body) as answer:
             assert (answer.status, answer.read_all(10)) == (403, b"no")
 

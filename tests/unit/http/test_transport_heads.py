@@ -18,7 +18,7 @@ from urllib3.exceptions import ProtocolError
 from cacher.http.exceptions import FailureKind, TransportError, translate_exception
 from cacher.http.response_parser import MIN_READ, MalformedHead, read_fields
 from cacher.http.transport import Answer, Host, Transport
-from cacher.s3.request_body import PIECE, MemoryBody
+from cacher.s3.request_body import SEND_SIZE, MemoryBody
 from tests.support.tcp_servers import LONG, OK, Recorder, SeenRequest, get, listening
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: t\r\n\r\n"
@@ -238,7 +238,7 @@ def test_informational_answers_are_skipped(
 ) -> None:
     rest = b"ETag: e\r\nContent-Length: 2\r\n\r\n" + (b"" if method == "HEAD" else b"ok")
     recorder.answer = lambda _seen: before + b"HTTP/1.1 206 Partial Content\r\n" + rest
-    body = MemoryBody(b"x" * 3 * PIECE) if method == "PUT" else None
+    body = MemoryBody(b"x" * 3 * SEND_SIZE) if method == "PUT" else None
     for _ in range(2):
         with transport.send(host, method, "/", {}, body) as answer:
             assert (answer.status, answer.headers["etag"]) == (206, "e")

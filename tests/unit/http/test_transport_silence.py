@@ -13,13 +13,13 @@ import pytest
 
 from cacher.http.exceptions import FailureKind, TransportError
 from cacher.http.transport import Answer, Host, Transport
-from cacher.s3.request_body import PIECE, MemoryBody
+from cacher.s3.request_body import SEND_SIZE, MemoryBody
 from tests.support.tcp_servers import LONG, OK, get, listening, read_request
 
 SHORT = 0.2
 """Seconds of a time-out that is to pass."""
 
-BIG = bytes(256 * PIECE)
+BIG = bytes(256 * SEND_SIZE)
 """32 MiB: more than the buffers of a loopback connection take."""
 
 Serve = Callable[[socket.socket], None]

@@ -218,16 +218,6 @@ def test_what_is_too_large_for_a_proxy(sent: int, hint: str) -> None:
     assert hint in error.hint
 
 
-@pytest.mark.parametrize(
-    ("where", "name"), [("https://h:1", "HTTPS_PROXY"), ("http://h:1", "HTTP_PROXY")]
-)
-def test_a_proxy_that_wants_credentials(where: str, name: str) -> None:
-    detail = "the proxy failed: Tunnel connection failed: 407 Proxy Authentication Required"
-    attempts = cast(Attempts, Spent(1, 0.0))
-    error = unanswered_error(TransportError(FailureKind.PROXY, detail), "listing", where, attempts)
-    assert error.hint == f"the proxy needs credentials: {name}=http://USER:PASSWORD@HOST:PORT"
-
-
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_login_before_the_store(status: int) -> None:
     for body in (b"", b"<html>", b"<Error><Code>Acc", b"<Error/>"):

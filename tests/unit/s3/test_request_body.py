@@ -12,10 +12,10 @@ import pytest
 
 from cacher.errors import LocalError
 from cacher.http.exceptions import Cancelled
-from cacher.s3.request_body import PIECE, FileBody, MemoryBody, SignedBody
+from cacher.s3.request_body import SEND_SIZE, FileBody, MemoryBody, SignedBody
 
-DATA = random.Random(2).randbytes(3 * PIECE + 17)
-SIZES = [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 17]
+DATA = random.Random(2).randbytes(3 * SEND_SIZE + 17)
+SIZES = [0, 1, SEND_SIZE - 1, SEND_SIZE, SEND_SIZE + 1, 3 * SEND_SIZE + 17]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def sent(body: SignedBody) -> bytes:
     """What a socket gets: each piece is used before the next is asked for."""
     data = bytearray()
     for piece in body:
-        assert 0 < len(piece) <= PIECE
+        assert 0 < len(piece) <= SEND_SIZE
         data += piece
     return bytes(data)
 
@@ -73,10 +73,10 @@ def test_the_meter_takes_back_what_is_sent_again(fd: int) -> None:
         pieces = iter(body)
         next(pieces)
         next(pieces)  # the first is known to be sent only now
-        assert sum(reported) == PIECE
+        assert sum(reported) == SEND_SIZE
         assert sent(body) == DATA
         assert sum(reported) == len(DATA)
-        assert min(reported) == -PIECE
+        assert min(reported) == -SEND_SIZE
 
 
 def test_digesting_is_not_sending(fd: int) -> None:
@@ -97,15 +97,15 @@ def test_a_job_that_is_given_up_stops_the_sending() -> None:
             raise Cancelled
 
     pieces = iter(MemoryBody(DATA, check=check))
-    assert next(pieces) == DATA[:PIECE]
+    assert next(pieces) == DATA[:SEND_SIZE]
     with pytest.raises(Cancelled):
         next(pieces)
 
 
 def test_a_file_that_became_shorter(fd: int) -> None:
-    body = FileBody(fd, PIECE, 2 * PIECE)
+    body = FileBody(fd, SEND_SIZE, 2 * SEND_SIZE)
     assert body.sha256
-    os.ftruncate(fd, 2 * PIECE)
+    os.ftruncate(fd, 2 * SEND_SIZE)
     with pytest.raises(LocalError, match="shorter"):
         sent(body)
     with pytest.raises(LocalError, match="shorter"):

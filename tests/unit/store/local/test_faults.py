@@ -59,7 +59,7 @@ class TestCopying:
             monkeypatch.delattr(os, "copy_file_range")
         else:
             monkeypatch.setattr(os, "copy_file_range", fake)
-        data = random.Random(1).randbytes(3 * files.PIECE + 1)
+        data = random.Random(1).randbytes(3 * files.COPY_SIZE + 1)
         moved: list[int] = []
         (tmp_path / "source").write_bytes(data)
         with open(tmp_path / "source", "rb") as file:
