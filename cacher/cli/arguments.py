@@ -127,13 +127,11 @@ def build() -> Parser:
     download = command("download", "write the entry to DEST; on a miss, use --url")
     _add_key(download)
     download.add_argument("dest", metavar="DEST", help="write to this file; - is stdout")
-    _add_list(download, "--url", "URL", "fetch the file from URL on a miss; repeatable, in order")
+    _add_urls(download, "fetch the file from URL on a miss; repeatable, in order")
     download.add_argument(
         "--sha256", metavar="HEX", help="require this SHA-256, of a hit and of a URL's file"
     )
-    download.add_argument(
-        "--no-store", action="store_true", help="do not store what was fetched from a URL"
-    )
+    _add_no_store(download, "do not store what was fetched from a URL")
 
     upload = command("upload", "store FILE, unless KEY is stored already")
     _add_key(upload)
@@ -186,7 +184,9 @@ def build() -> Parser:
     _add_key(key, "TEMPLATE", "resolve this template")
 
     init = command("init", "write the config file, once the store works")
-    init.add_argument("--no-check", action="store_true", help="write it without the check")
+    init.add_argument(
+        "--no-check", dest="check", action="store_false", help="write it without the check"
+    )
     command("doctor", "check the settings and the store")
     completion = command("completion", "print a completion script for a shell")
     completion.add_argument(
@@ -237,9 +237,7 @@ def _add_dir(command: Callable[..., Parser], shared: Parser) -> None:
     )
     _add_list(download, "--only", "GLOB", "restore only paths that match GLOB; repeatable")
     _add_number(download, "--strip", 0, "drop N leading directories of each path (default 0)")
-    download.add_argument(
-        "--owner", action="store_true", help="restore the stored users and groups (needs root)"
-    )
+    _add_owner(download, "restore the stored users and groups (needs root)")
     download.add_argument(
         "--max-unpacked",
         metavar="SIZE",
@@ -266,7 +264,7 @@ def _add_dir(command: Callable[..., Parser], shared: Parser) -> None:
         default="error",
         help="treat a file that changes while it is packed as this (default error)",
     )
-    upload.add_argument("--owner", action="store_true", help="store users and groups, as numbers")
+    _add_owner(upload, "store users and groups, as numbers")
     _add_packing(upload)
 
 
@@ -277,17 +275,13 @@ def _add_docker(command: Callable[..., Parser], shared: Parser) -> None:
     download = verb("download", "load the entry; on a miss, use --url or --pull")
     _add_image(download, "expect this image, by its name or id")
     download.add_argument("--pull", action="store_true", help="pull IMAGE on a miss, and store it")
-    _add_list(
+    _add_urls(
         download,
-        "--url",
-        "URL",
         "fetch an archive (tar, gzip or zstd) from URL on a miss, before --pull; repeatable, "
         "in order",
     )
     download.add_argument("--sha256", metavar="HEX", help="require this SHA-256 of a URL's archive")
-    download.add_argument(
-        "--no-store", action="store_true", help="do not store what was pulled or fetched"
-    )
+    _add_no_store(download, "do not store what was pulled or fetched")
     _add_engine(download)
 
     upload = verb("upload", "store images, unless KEY is stored already")
@@ -308,6 +302,7 @@ def _add_image(parser: Parser, text: str) -> None:
 def _add_engine(parser: Parser) -> None:
     parser.add_argument(
         "--docker",
+        dest="program",
         metavar="PROGRAM",
         help="use docker, podman or nerdctl, by name or path (CACHER_DOCKER; default: the first "
         "on PATH)",
@@ -321,6 +316,18 @@ def _add_packing(parser: Parser) -> None:
 
 def _add_force(parser: Parser) -> None:
     parser.add_argument("--force", action="store_true", help="replace an entry that is stored")
+
+
+def _add_urls(parser: Parser, text: str) -> None:
+    parser.add_argument("--url", dest="urls", metavar="URL", action="append", default=[], help=text)
+
+
+def _add_no_store(parser: Parser, text: str) -> None:
+    parser.add_argument("--no-store", dest="store_it", action="store_false", help=text)
+
+
+def _add_owner(parser: Parser, text: str) -> None:
+    parser.add_argument("--owner", dest="keep_owner", action="store_true", help=text)
 
 
 def _add_key(

@@ -155,12 +155,12 @@ def _run_with_store(
     options: Namespace, environ: Mapping[str, str], report: Report, limits: Limits | None
 ) -> int:
     """Run a command that needs settings, report its result and return its exit status."""
-    from cacher.cli.dispatch import COMMANDS
+    from cacher.cli.dispatch import run_command
 
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     context = _make_context(options, environ, report, limits)
     try:
-        result = COMMANDS[options.command](context, options)
+        result = run_command(context, options)
     finally:
         signals.cancel_timeout()
         context.close()

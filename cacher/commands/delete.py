@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
+from typing import NamedTuple
 
 from cacher.commands.command_result import CommandResult
 from cacher.commands.context import Context
-from cacher.commands.requests import DeleteRequest
 from cacher.errors import (
     AccessError,
     CacherError,
@@ -30,25 +31,58 @@ _CHUNK = 65536
 """Bytes read from stdin at once."""
 
 
-def delete(
-    context: Context, request: DeleteRequest, ask: Callable[[str], bool] | None
-) -> CommandResult:
-    """Remove entries; report every failure, and raise an error of the first one's kind.
+class DeleteRequest(NamedTuple):
+    """The arguments of `delete`: `keys`, or the prefix `below` of them, or keys on `stdin`."""
 
-    `ask` puts a question to the user at the terminal; None where there is no terminal.
-    """
+    keys: Sequence[str] = ()
+    below: str | None = None
+    stdin: bool = False
+    null: bool = False
+    """Keys on stdin end in a NUL byte."""
+
+    hash_from: Sequence[str] = ()
+    literal: bool = False
+    dry_run: bool = False
+    yes: bool = False
+
+
+def delete(context: Context, request: DeleteRequest) -> CommandResult:
+    """Remove entries; report every failure, and raise an error of the first one's kind."""
+    _check_request(request)
     if request.below is not None:
-        listed = _keys_below(context, request, request.below, ask)
+        listed = _keys_below(context, request, request.below)
         if listed is None:
             return CommandResult("kept", "nothing was deleted", {"deleted": [], "missing": []})
         if request.dry_run:
             return _rehearse(context, listed, listed=True)
         return _delete(context, listed, frozenset())
-    keys = _once(request.keys)
+    keys = _given_keys(context, request)
     if request.dry_run:
         return _rehearse(context, keys, listed=False)
     first = list(islice(keys, LOOKED_FOR + 1))
     return _delete(context, chain(first, keys), _absent(context, first))
+
+
+def _check_request(request: DeleteRequest) -> None:
+    if bool(request.keys) + (request.below is not None) + request.stdin != 1:
+        raise UsageError(
+            "delete takes one of KEY..., --prefix P and --stdin", "`cacher delete --help` shows how"
+        )
+    if request.null and not request.stdin:
+        raise UsageError("-0 says how keys end on stdin", "add --stdin")
+    if request.stdin and request.hash_from:
+        raise UsageError("--hash-from and --stdin exclude each other", "stdin has literal keys")
+
+
+def _given_keys(context: Context, request: DeleteRequest) -> Iterator[str]:
+    """Return each key of stdin or of the command line once."""
+    keys: Iterable[str]
+    if request.stdin:
+        keys = read_keys(0, b"\0" if request.null else b"\n", context.settings.prefix)
+    else:
+        once = dict.fromkeys(request.keys)
+        keys = [context.key(text, request.hash_from, literal=request.literal) for text in once]
+    return _once(keys)
 
 
 def _delete(context: Context, keys: Iterable[str], absent: frozenset[str] | None) -> CommandResult:
@@ -161,12 +195,11 @@ def _once(keys: Iterable[str]) -> Iterator[str]:
             yield key
 
 
-def _keys_below(
-    context: Context, request: DeleteRequest, prefix: str, ask: Callable[[str], bool] | None
-) -> Iterable[str] | None:
+def _keys_below(context: Context, request: DeleteRequest, prefix: str) -> Iterable[str] | None:
     """Return the keys to delete; None if the answer at the terminal was no."""
     context.warn_of_prefix(prefix)
-    if not prefix and ask is None and not request.dry_run:
+    at_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+    if not prefix and not at_terminal and not request.dry_run:
         raise UsageError(
             "delete --prefix '' would delete everything",
             "is the variable that holds the prefix set? if everything is meant, run "
@@ -174,16 +207,22 @@ def _keys_below(
         )
     if request.dry_run or (request.yes and prefix):
         return (entry.key for entry in context.store.list(prefix))
-    if ask is None:
+    if not at_terminal:
         raise UsageError(
             f"delete --prefix {prefix!r} needs --yes without a terminal to ask on",
             "--dry-run shows what would be deleted",
         )
     keys = [entry.key for entry in context.store.list(prefix)]
     what = keys[0] if len(keys) == 1 else _counted(len(keys))
-    if keys and not ask(f"delete {what} from {context.store.name}?"):
+    if keys and not _ask(f"delete {what} from {context.store.name}?"):
         return None
     return keys
+
+
+def _ask(question: str) -> bool:
+    sys.stderr.write(f"cacher: {question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _rehearse(context: Context, keys: Iterable[str], *, listed: bool) -> CommandResult:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from cacher.archive.detect_format import HEAD_SIZE, require_zstd
 from cacher.archive.read_ahead import ReadAhead
@@ -16,7 +17,6 @@ from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
 from cacher.commands.open_sealed_entry import OpenedEntry
 from cacher.commands.read_again import read_again
-from cacher.commands.requests import DirDownloadRequest
 from cacher.errors import IntegrityError, Miss, UsageError
 from cacher.fileio import read_full
 from cacher.replace.staging import Staging
@@ -38,8 +38,22 @@ DAMAGED = (
 """The hint for an entry that cannot be restored. It may be somebody else's object."""
 
 
+class DirDownloadRequest(NamedTuple):
+    """The arguments of `dir download`; `max_unpacked` is bytes, or None for the default."""
+
+    key: str
+    directory: str
+    clean: bool = False
+    strip: int = 0
+    only: Sequence[str] = ()
+    keep_owner: bool = False
+    max_unpacked: int | None = None
+
+
 def dir_download(context: Context, request: DirDownloadRequest) -> CommandResult:
     """Restore the entry in DIR. Raises `Miss`; DIR stays as it was after any error."""
+    if request.strip < 0:
+        raise UsageError(f"--strip {request.strip}: less than 0")
     _check_directory(request.directory)
     check_paths.refuse_local_store_directory(context, request.directory)
     with open_sealed_entry.naming_entry(request.key, DAMAGED):

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from cacher.archive.sealed_stream import SealedWriter
 from cacher.archive.zstd import Compressor
 from cacher.commands import check_paths, open_sealed_entry
 from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
-from cacher.commands.requests import DirUploadRequest
 from cacher.errors import UsageError
 from cacher.report import counted, packed_text
 from cacher.store.interface import Entry
 from cacher.tree.pack import Packed, Selection, pack
+
+
+class DirUploadRequest(NamedTuple):
+    """The arguments of `dir upload`."""
+
+    key: str
+    directory: str
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    exclude_caches: bool = False
+    allow_missing: bool = False
+    level: int = 3
+    keep_owner: bool = False
+    changed: str = "error"
+    force: bool = False
 
 
 def dir_upload(context: Context, request: DirUploadRequest) -> CommandResult:
@@ -89,7 +105,7 @@ def _pack(
         stream.write,
         selection,
         keep_owner=request.keep_owner,
-        tolerate_changes=request.tolerate_changes,
+        tolerate_changes=request.changed == "warn",
         packed=packed,
     )
 

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from cacher.commands import check_paths, output_file
 from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
 from cacher.commands.output_file import Destination, FileDestination, SpooledDestination
 from cacher.commands.read_again import read_again
-from cacher.commands.requests import DownloadRequest
-from cacher.errors import AccessError, IntegrityError, Miss, StoreError
+from cacher.errors import AccessError, IntegrityError, Miss, StoreError, UsageError
 from cacher.fileio import BUFFER_SIZE
 from cacher.report import Progress, transfer_text
 from cacher.store.interface import Entry
 from cacher.store.verified_reader import VerifiedReader
+
+_STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+
+class DownloadRequest(NamedTuple):
+    """The arguments of `download`; `sha256` is lower case or empty."""
+
+    key: str
+    dest: str
+    urls: Sequence[str] = ()
+    sha256: str = ""
+    store_it: bool = True
 
 
 def download(context: Context, request: DownloadRequest) -> CommandResult:
@@ -23,6 +36,8 @@ def download(context: Context, request: DownloadRequest) -> CommandResult:
 
     Raises `Miss`; DEST stays as it was after any error, unless it is a stream.
     """
+    if request.dest in _STDOUT and context.report.as_json:
+        raise UsageError(f"--json and DEST {request.dest} both want stdout", "give DEST a name")
     to_stream = output_file.is_stream(request.dest)
     if not to_stream:
         output_file.check(request.dest)

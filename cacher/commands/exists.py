@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from cacher.commands.command_result import CommandResult, listed_fields
 from cacher.commands.context import Context
 from cacher.errors import Miss
 from cacher.report import size_text
 
 
-def exists(context: Context, key: str) -> CommandResult:
+class ExistsRequest(NamedTuple):
+    """The arguments of `exists`."""
+
+    key: str
+
+
+def exists(context: Context, request: ExistsRequest) -> CommandResult:
     """Look for an entry. Raises `Miss` if there is certainly none."""
+    key = request.key
     with context.report.wait(f"looking for {key}"):
         entry = context.store.head(key)
     if entry is None:

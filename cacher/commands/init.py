@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from cacher.commands.command_result import CommandResult
 from cacher.commands.context import Context
@@ -20,7 +21,13 @@ _UNWRITTEN = ("default", "SSL_CERT_FILE")
 """Sources of settings that are not written. SSL_CERT_FILE belongs to the machine."""
 
 
-def init(context: Context, *, check: bool) -> CommandResult:
+class InitRequest(NamedTuple):
+    """The arguments of `init`."""
+
+    check: bool = True
+
+
+def init(context: Context, request: InitRequest) -> CommandResult:
     """Write the settings in force to the config file, if the check of the store succeeds.
 
     Without an endpoint, that of the local store is written. Raises the errors of the check.
@@ -31,18 +38,18 @@ def init(context: Context, *, check: bool) -> CommandResult:
     file = config.read_file(path, required=False)
     settings = context.use(config.make_settings(context.flags, context.environ, file, path))
     written = _written(context, file, path)
-    if check:
+    if request.check:
         region = _check(context, settings)
         if region:
             if settings.sources["region"] not in (path, "default"):
                 context.report.warn(f"the store's region is {region}, not {settings.region}")
             written["region"] = region
     config.write_file(path, written)
-    where = settings.directory if settings.is_local else context.store.name if check else ""
+    where = settings.directory if settings.is_local else context.store.name if request.check else ""
     return CommandResult(
         "written",
-        f"wrote {path}" + (f"; {where} works" if check else ", unchecked"),
-        {"config": path, "settings": written, "checked": check},
+        f"wrote {path}" + (f"; {where} works" if request.check else ", unchecked"),
+        {"config": path, "settings": written, "checked": request.check},
     )
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from cacher.commands.command_result import CommandResult, listed_fields, utc_text
 from cacher.commands.context import Context
-from cacher.commands.requests import ListRequest
 from cacher.report import printable, size_text
 from cacher.store.interface import Entry
 
@@ -16,6 +15,21 @@ _SORTS: dict[str, Callable[[Entry], Any]] = {
     "age": lambda entry: -(entry.modified or 0.0),  # the youngest first, like `ls -t`
     "size": lambda entry: -entry.size,  # the largest first, like `ls -S`
 }
+
+
+class ListRequest(NamedTuple):
+    """The arguments of `list`; without `sort` entries come in the store's order."""
+
+    below: str = ""
+    """The prefix of the keys to list."""
+
+    sort: str = ""
+    reverse: bool = False
+    root: bool = False
+    """Ignore the configured prefix."""
+
+    delimiter: bool = False
+    """Show keys with a slash behind `below` as the group that ends at the slash."""
 
 
 def list_entries(context: Context, request: ListRequest) -> CommandResult:

@@ -8,12 +8,11 @@ import itertools
 import os
 import stat
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, NamedTuple
 
 from cacher.commands import check_paths, output_file
 from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
-from cacher.commands.requests import UploadRequest
 from cacher.errors import IntegrityError, LocalError, UsageError, os_reason
 from cacher.fileio import BUFFER_SIZE, write_all_at
 from cacher.report import transfer_text
@@ -24,6 +23,15 @@ IN_MEMORY = 16 * 1024 * 1024
 """Bytes of a stream that are kept in memory; a longer one goes to a temporary file."""
 
 _MORE_SPACE = "set TMPDIR to a disk with more space; with --sha256 no temporary file is needed"
+
+
+class UploadRequest(NamedTuple):
+    """The arguments of `upload`; `sha256` is lower case or empty."""
+
+    key: str
+    file: str
+    sha256: str = ""
+    force: bool = False
 
 
 def upload(context: Context, request: UploadRequest) -> CommandResult:

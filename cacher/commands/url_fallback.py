@@ -7,8 +7,8 @@ from functools import partial
 
 from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
+from cacher.commands.download import DownloadRequest
 from cacher.commands.output_file import Destination
-from cacher.commands.requests import DownloadRequest
 from cacher.errors import CacherError, IntegrityError, LocalError, SourceError, TimedOut
 from cacher.http import fetch
 from cacher.http.redact_url import redacted

@@ -1,1 +1,1 @@
-"""`docker download` and `docker upload`."""
+"""The commands of `docker`."""

@@ -1,8 +1,9 @@
-"""`docker download`: load an entry's images unless the engine has them. And `docker exists`."""
+"""`docker download`: load an entry's images unless the engine has them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from cacher.archive.decompress import open_decompressed
 from cacher.archive.read_ahead import ReadAhead
@@ -10,11 +11,10 @@ from cacher.archive.sealed_stream import SealedReader
 from cacher.commands import open_sealed_entry
 from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
-from cacher.commands.docker.image_record import ImageRecord
+from cacher.commands.docker.image_record import ImageRecord, read_record
 from cacher.commands.docker.verify_loaded import AnotherImage, load, verify
 from cacher.commands.open_sealed_entry import OpenedEntry
 from cacher.commands.read_again import read_again
-from cacher.commands.requests import DockerDownloadRequest
 from cacher.docker import engine as docker
 from cacher.docker.engine import Engine
 from cacher.docker.image_archive import WITHHELD_BUFFERS, ArchiveStats, copy_to_engine
@@ -33,6 +33,18 @@ from cacher.store.interface import Entry
 
 _DAMAGED = "run it again; if it fails again, use another KEY"
 """The hint for an entry that cannot be loaded."""
+
+
+class DockerDownloadRequest(NamedTuple):
+    """The arguments of `docker download`; `sha256` is of what a URL gives, or empty."""
+
+    key: str
+    image: str | None = None
+    program: str | None = None
+    pull: bool = False
+    urls: Sequence[str] = ()
+    sha256: str = ""
+    store_it: bool = True
 
 
 def docker_download(context: Context, request: DockerDownloadRequest) -> CommandResult:
@@ -75,28 +87,6 @@ def docker_download(context: Context, request: DockerDownloadRequest) -> Command
     )
 
 
-def docker_exists(context: Context, key: str, image: str | None) -> CommandResult:
-    """Look for an entry, and for `image` in it. Raises `Miss` if it is certainly not there."""
-    if image is not None:
-        check_name(image)
-    entry = context.store.head(key)
-    if entry is None:
-        raise Miss(f"miss {key}")
-    open_sealed_entry.check_kind(entry, open_sealed_entry.IMAGE)
-    recorded = _record(entry)
-    if image is not None and recorded is None:
-        context.report.note(f"{key} does not record which images are in it")
-    if image is not None and recorded and not recorded.more and recorded.find(image) is None:
-        raise Miss(f"miss {key}: it holds {names_text(recorded.images)}, not {image}")
-    images = {name: f"sha256:{one.id}" for name, one in recorded.images.items()} if recorded else {}
-    inside = f"{names_text(images)}; " if images else ""
-    return CommandResult(
-        "hit",
-        f"hit {key} ({inside}{size_text(entry.size)})",
-        {"store": context.store.name, "key": key, "size": entry.size, "images": images},
-    )
-
-
 def _hit(context: Context, request: DockerDownloadRequest, engine: Engine) -> CommandResult | None:
     """Load the entry unless the engine has its images; None where there is no entry."""
     if request.image is None:
@@ -134,7 +124,7 @@ def _look_up(
     if entry is None:
         return None, None
     open_sealed_entry.check_kind(entry, open_sealed_entry.IMAGE)
-    recorded = _record(entry)
+    recorded = read_record(entry)
     _require_inside(request, recorded)
     return entry, recorded
 
@@ -158,7 +148,7 @@ def _load_entry_once(
         with reader:
             progress.total = reader.entry.size
             opened = open_sealed_entry.open_entry(reader, open_sealed_entry.IMAGE)
-            recorded = _record(opened.entry)
+            recorded = read_record(opened.entry)
             _require_inside(request, recorded)
             stats, loaded = _load(context, engine, opened)
     names = _names(request, recorded)
@@ -202,13 +192,6 @@ def _names(request: DockerDownloadRequest, recorded: ImageRecord | None) -> list
     if request.image is not None:
         return [request.image]
     return list(recorded.images) if recorded else []
-
-
-def _record(entry: Entry) -> ImageRecord | None:
-    try:
-        return ImageRecord.of(entry.metadata)
-    except IntegrityError as error:
-        raise open_sealed_entry.with_subject(entry.key, error, "") from error
 
 
 def _require_inside(request: DockerDownloadRequest, recorded: ImageRecord | None) -> None:

@@ -8,10 +8,10 @@ from cacher.archive.decompress import open_decompressed
 from cacher.commands import open_sealed_entry
 from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
+from cacher.commands.docker.download import DockerDownloadRequest
 from cacher.commands.docker.upload import save
 from cacher.commands.docker.url_stream import UrlStream
 from cacher.commands.docker.verify_loaded import load, verify
-from cacher.commands.requests import DockerDownloadRequest
 from cacher.docker.engine import Engine
 from cacher.docker.image_names import names_text
 from cacher.errors import CacherError, IntegrityError, SourceError, TimedOut

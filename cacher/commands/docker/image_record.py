@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from cacher.docker.image_names import Image, check_name, exact_name, is_id, normalize
 from cacher.errors import IntegrityError, UsageError
+from cacher.store.interface import Entry
 
 IMAGES, MORE = "cacher-images", "cacher-images-more"
 """Names of the metadata: the images, and the number of those that did not fit."""
@@ -26,26 +27,8 @@ class ImageRecord(NamedTuple):
     images: Mapping[str, Image]
     more: int = 0
 
-    @classmethod
-    def of(cls, metadata: Mapping[str, str]) -> ImageRecord | None:
-        """What an entry's metadata tells; None where it tells nothing, as after a shell's upload.
-
-        Raises `IntegrityError` for what was not written by us.
-        """
-        text = metadata.get(IMAGES)
-        if text is None:
-            return None
-        try:
-            recorded = [line.split(" ") for line in text.split(";") if line]
-            images = {name: _image(id_, layers) for name, id_, layers in recorded}
-            for name in images:
-                check_name(name)
-            return cls(images, int(metadata.get(MORE, "0")))
-        except (ValueError, UsageError):
-            raise IntegrityError("its record of images is damaged") from None
-
     def metadata(self) -> dict[str, str]:
-        """The record as an entry keeps it: as many images as there is room for."""
+        """Return the metadata for an entry, with as many images as there is room for."""
         lines: list[str] = []
         for name, image in self.images.items():
             line = f"{name} {image.id} {image.layers}"
@@ -56,22 +39,38 @@ class ImageRecord(NamedTuple):
         return {IMAGES: ";".join(lines)} | ({MORE: str(more)} if more else {})
 
     def find(self, name: str) -> Image | None:
-        """The image of that name, or of what another engine makes of it, or with such an id."""
+        """Return the image with that id or name, or with the name that another engine gives it."""
         for one, image in self.images.items():
             if name == one or is_id(name, image):
                 return image
-        request = normalize(name)
-        exactly = [image for one, image in self.images.items() if one == request]
-        alike = [image for one, image in self.images.items() if normalize(one) == request]
+        wanted = normalize(name)
+        exactly = [image for one, image in self.images.items() if one == wanted]
+        alike = [image for one, image in self.images.items() if normalize(one) == wanted]
         return next(iter(exactly + alike), None)
 
 
-def record(names: Sequence[str], images: Sequence[Image]) -> ImageRecord:
-    """A record of images that were asked for by these names."""
-    recorded = {}
-    for name, image in zip(names, images, strict=True):
-        recorded[exact_name(name, image)] = image
-    return ImageRecord(recorded)
+def read_record(entry: Entry) -> ImageRecord | None:
+    """Return the record of an entry; None if it has none, as after a shell's upload.
+
+    Raises `IntegrityError` for a record that cannot be read.
+    """
+    text = entry.metadata.get(IMAGES)
+    if text is None:
+        return None
+    try:
+        recorded = [line.split(" ") for line in text.split(";") if line]
+        images = {name: _image(id_, layers) for name, id_, layers in recorded}
+        for name in images:
+            check_name(name)
+        return ImageRecord(images, int(entry.metadata.get(MORE, "0")))
+    except (ValueError, UsageError):
+        raise IntegrityError(f"{entry.key}: its record of images is damaged") from None
+
+
+def make_record(names: Sequence[str], images: Sequence[Image]) -> ImageRecord:
+    """Return the record of images that are stored by these names."""
+    pairs = zip(names, images, strict=True)
+    return ImageRecord({exact_name(name, image): image for name, image in pairs})
 
 
 def _image(id_: str, layers: str) -> Image:

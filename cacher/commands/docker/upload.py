@@ -10,9 +10,7 @@ from cacher.archive.zstd import Compressor
 from cacher.commands import open_sealed_entry
 from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
-from cacher.commands.docker import image_record
-from cacher.commands.docker.image_record import ImageRecord
-from cacher.commands.requests import DockerUploadRequest
+from cacher.commands.docker.image_record import make_record, read_record
 from cacher.docker import engine as docker
 from cacher.docker.engine import Engine
 from cacher.docker.image_archive import ArchiveStats, copy_from_engine
@@ -20,6 +18,16 @@ from cacher.docker.image_names import Image, check_name, exact_name, names_text
 from cacher.errors import IntegrityError, SourceError, UsageError
 from cacher.report import size_text, transfer_text
 from cacher.store.interface import Entry
+
+
+class DockerUploadRequest(NamedTuple):
+    """The arguments of `docker upload`; `program` is that of the engine, None for the first."""
+
+    key: str
+    images: Sequence[str]
+    program: str | None = None
+    level: int = 3
+    force: bool = False
 
 
 class Stored(NamedTuple):
@@ -73,8 +81,7 @@ def store_images(
 ) -> Stored:
     """Save images and store the archive. Nothing is stored unless all of it went well."""
     recorded = (
-        open_sealed_entry.metadata(open_sealed_entry.IMAGE)
-        | image_record.record(names, images).metadata()
+        open_sealed_entry.metadata(open_sealed_entry.IMAGE) | make_record(names, images).metadata()
     )
     saved = [exact_name(*pair) for pair in zip(names, images, strict=True)]
     with (
@@ -132,9 +139,9 @@ def _compare(
         context.report.warn(f"{request.key} is stored already, in format {version}, which is newer")
         return
     try:
-        recorded = ImageRecord.of(existing.metadata)
+        recorded = read_record(existing)
     except IntegrityError as error:
-        context.report.warn(f"{request.key}: {error.message}", error.hint)
+        context.report.warn(error.message, error.hint)
         return
     for name, image in zip(request.images, images, strict=True):
         found = recorded.find(name) if recorded else image
