@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from argparse import Action
     from collections.abc import Iterable, Iterator
 
-    from cacher.cli.argument_parser import Parser
+    from cacher.cli.arguments import Parser
 
 WIDEST = 80
 """Columns: longer lines are harder to read, on any terminal."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from cacher.cli.argument_parser import Parser
+    from cacher.cli.arguments import Parser
     from cacher.commands.command_result import CommandResult
     from cacher.commands.context import Context
     from cacher.time_limits import Limits

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from argparse import Action
     from collections.abc import Iterable, Sequence
 
-    from cacher.cli.argument_parser import Parser
+    from cacher.cli.arguments import Parser
 
 COMMAND_ALIASES = {
     # Words of other tools; also for the verbs of `dir` and `docker`.

@@ -51,9 +51,11 @@ def download(context: Context, request: DownloadRequest) -> CommandResult:
             raise Miss(f"miss {request.key}")
         return result
     # Loaded here, since a hit in a local store needs no HTTP.
-    from cacher.commands import url_fallback
+    from cacher.commands import download_from_url
+    from cacher.http.fetch import check_url
 
-    url_fallback.check(request)
+    for url in request.urls:
+        check_url(url)
     # A stream cannot be taken back, so it gets nothing before all of it is there and proved.
     with SpooledDestination(request.dest) if to_stream else FileDestination(request.dest) as output:
         is_usable = True
@@ -67,7 +69,7 @@ def download(context: Context, request: DownloadRequest) -> CommandResult:
             context.report.warn(f"{error.message}; continuing without the cache", error.hint)
             is_usable = False
         store_it = request.store_it and is_usable
-        return url_fallback.fetch_and_store(context, request, output, store_it=store_it)
+        return download_from_url.fetch_and_store(context, request, output, store_it=store_it)
 
 
 def _write_to_file(

@@ -62,9 +62,11 @@ def docker_download(context: Context, request: DockerDownloadRequest) -> Command
         if result is None:
             raise Miss(f"miss {request.key}")
         return result
-    from cacher.commands.docker import fallback
+    from cacher.commands.docker.fetch_or_pull import fetch_or_pull
+    from cacher.http.fetch import check_url
 
-    fallback.check(request)
+    for url in request.urls:
+        check_url(url)
     is_usable, is_miss = True, False
     try:
         result = _hit(context, request, engine)
@@ -82,9 +84,7 @@ def docker_download(context: Context, request: DockerDownloadRequest) -> Command
         is_usable = False
     engine.require()
     lead = f"miss {request.key}, " if is_miss else f"{request.key}: "
-    return fallback.fetch_or_pull(
-        context, request, engine, lead, store_it=request.store_it and is_usable
-    )
+    return fetch_or_pull(context, request, engine, lead, store_it=request.store_it and is_usable)
 
 
 def _hit(context: Context, request: DockerDownloadRequest, engine: Engine) -> CommandResult | None:

@@ -22,12 +22,6 @@ class _TooLarge(LocalError):
     """An origin announces a file that this machine has no room for."""
 
 
-def check(request: DownloadRequest) -> None:
-    """Raise `UsageError` for URLs that cannot be fetched, before anything else happens."""
-    for url in request.urls:
-        fetch.check_url(url)
-
-
 def fetch_and_store(
     context: Context, request: DownloadRequest, output: Destination, *, store_it: bool
 ) -> CommandResult:

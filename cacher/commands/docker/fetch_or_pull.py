@@ -15,15 +15,8 @@ from cacher.commands.docker.verify_loaded import load, verify
 from cacher.docker.engine import Engine
 from cacher.docker.image_names import names_text
 from cacher.errors import CacherError, IntegrityError, SourceError, TimedOut
-from cacher.http import fetch
 from cacher.http.redact_url import redacted
 from cacher.report import Progress, transfer_text
-
-
-def check(request: DockerDownloadRequest) -> None:
-    """Raise `UsageError` for URLs that cannot be fetched, before anything else happens."""
-    for url in request.urls:
-        fetch.check_url(url)
 
 
 def fetch_or_pull(
