@@ -21,6 +21,8 @@ from cacher.time_limits import LIMITS, Limits
 from tests.fakes.origin import Origin
 from tests.fakes.s3server import FakeS3Server
 from tests.support.cli_helpers import BucketPlace, Ended, LocalPlace, Place, temporary_names
+from tests.support.configs import config_below, unnamed_servers
+from tests.support.doctor_helpers import Serve, servers
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,6 +80,26 @@ def place(request: pytest.FixtureRequest) -> Place:
     """Each kind of store: the test runs on both."""
     found: Place = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Start a store of any manners, which the environment names."""
+    with servers(monkeypatch) as start:
+        yield start
+
+
+@pytest.fixture
+def unnamed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Start a store of which the environment names the credentials alone."""
+    with unnamed_servers(monkeypatch) as start:
+        yield start
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Where the config file is looked for."""
+    return config_below(tmp_path)
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from tests.cli.conftest import Run
 from tests.fakes.certificates import CERTIFICATE, EARLY, EXPIRED, write_certificate
 from tests.fakes.origin import Origin, Reply
-from tests.fakes.s3server import FakeS3Server
-from tests.support.cli_helpers import BucketPlace, LocalPlace
+from tests.support.cli_helpers import LocalPlace
+from tests.support.doctor_helpers import Serve
 
 NAME = "store.test"
 CLOCK = "set this machine's clock"
@@ -85,21 +85,20 @@ def trust(case: Case, pair: tuple[Path, Path]) -> list[str]:
 def test_of_a_store(
     cacher: Run,
     monkeypatch: pytest.MonkeyPatch,
+    serve: Serve,
     case: Case,
     pair: tuple[Path, Path],
     trust: list[str],
 ) -> None:
-    with FakeS3Server(tls=pair) as server:
-        for variable, value in BucketPlace(server).environment.items():
-            monkeypatch.setenv(variable, value)
-        monkeypatch.setenv("CACHER_ENDPOINT", f"https://{case.name}:{server.port}")
-        for command in (("exists", "k"), ("download", "k", "f"), ("list",), ("doctor",)):
-            err = cacher(*command, *trust).failed(3)
-            assert case.says in err
-            assert f"cacher: hint: {case.of_stores}" in err
-            assert "later run" not in err
-        assert server.requests == []
-        assert os.listdir() == []
+    server = serve(tls=pair).server
+    monkeypatch.setenv("CACHER_ENDPOINT", f"https://{case.name}:{server.port}")
+    for command in (("exists", "k"), ("download", "k", "f"), ("list",), ("doctor",)):
+        err = cacher(*command, *trust).failed(3)
+        assert case.says in err
+        assert f"cacher: hint: {case.of_stores}" in err
+        assert "later run" not in err
+    assert server.requests == []
+    assert os.listdir() == []
 
 
 def test_of_an_origin(
@@ -117,13 +116,15 @@ def test_of_an_origin(
 
 @pytest.mark.parametrize("command", [("exists", "k"), ("doctor",), ("download", "k", "f")])
 def test_a_log_of_keys_that_cannot_be_written(
-    cacher: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: tuple[str, ...]
+    cacher: Run,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    command: tuple[str, ...],
 ) -> None:
     pair = write_certificate(tmp_path)
+    serve(tls=pair)
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "none" / "keys.log"))
-    with FakeS3Server(tls=pair) as server:
-        for variable, value in BucketPlace(server).environment.items():
-            monkeypatch.setenv(variable, value)
-        err = cacher(*command, "--ca-file", str(pair[0])).failed(2)
+    err = cacher(*command, "--ca-file", str(pair[0])).failed(2)
     assert "SSLKEYLOGFILE names a file that cannot be written: no such file or directory" in err
     assert "cacher: hint: unset SSLKEYLOGFILE" in err

@@ -18,7 +18,7 @@ from tests.fakes.faults import Fault, Reset, Respond, Stall
 from tests.fakes.profile import DEFAULT_KEY
 from tests.support.cli_helpers import BucketPlace, LocalPlace, Place
 from tests.support.configs import new_bucket
-from tests.support.doctor_helpers import servers
+from tests.support.doctor_helpers import Serve
 from tests.support.servers.base import Server
 
 BRACES = ["a{b}", "{hash}", "}{", "{{x}}", "ä {date}"]
@@ -106,19 +106,16 @@ class TestMissing:
         assert (told["deleted"], told["missing"]) == (["a"], [])
         assert bucket.server.count(operation="HeadObject") == 0
 
-    def test_a_key_that_may_not_read_deletes(
-        self, cacher: Run, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with servers(monkeypatch) as serve:
-            place = serve(keys=[replace(DEFAULT_KEY, read=False)])
-            place.put("a", b"abc")
-            told = cacher("delete", "a", "b", "--json").json
-            assert (told["outcome"], told["status"], told["gone"]) == ("gone", 0, ["a", "b"])
-            assert (told["deleted"], told["missing"]) == (None, None)
-            assert place.keys() == []
-            ended = cacher("delete", "a")
-            says = "cacher: a is not in the store now; it was not looked up before\n"
-            assert (ended.status, ended.err) == (0, says)
+    def test_a_key_that_may_not_read_deletes(self, cacher: Run, serve: Serve) -> None:
+        place = serve(keys=[replace(DEFAULT_KEY, read=False)])
+        place.put("a", b"abc")
+        told = cacher("delete", "a", "b", "--json").json
+        assert (told["outcome"], told["status"], told["gone"]) == ("gone", 0, ["a", "b"])
+        assert (told["deleted"], told["missing"]) == (None, None)
+        assert place.keys() == []
+        ended = cacher("delete", "a")
+        says = "cacher: a is not in the store now; it was not looked up before\n"
+        assert (ended.status, ended.err) == (0, says)
 
     def test_an_entry_whose_metadata_is_damaged_is_there(
         self, cacher: Run, local: LocalPlace

@@ -54,6 +54,8 @@ class TestLocal:
         assert chart["config"].text.startswith("no config file")
         assert chart["endpoint"].text == f"no endpoint is set: using the local store {store}"
         assert chart["directory"].text == f"{store} would be created"
+        assert chart.names("warn") == ["endpoint"]
+        assert ended.last == "cacher: everything works, 1 warning"
         assert not (tmp_path / "home/.cache").exists()
 
     def test_a_store_that_is_not_there_is_not_made(self, cacher: Run, local: LocalPlace) -> None:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Run
 from tests.fakes.profile import AWS, GARAGE, AccessKey, Profile
-from tests.support.doctor_helpers import Chart, Serve, servers
+from tests.support.doctor_helpers import Chart, Serve
 
 MARK = "MARKED"
 MARKED = AccessKey("GKmarked", f"{MARK}-0123456789abcdef0123456789abcdef")
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    with servers(monkeypatch) as start:
-        yield start
 
 
 class TestCredentials:

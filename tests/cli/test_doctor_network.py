@@ -10,9 +10,8 @@ import pytest
 from tests.cli.conftest import Run
 from tests.fakes.certificates import write_certificate
 from tests.fakes.origin import Origin
-from tests.fakes.s3server import FakeS3Server
 from tests.support.cli_helpers import BucketPlace, Ended
-from tests.support.doctor_helpers import Chart
+from tests.support.doctor_helpers import Chart, Serve
 
 MARK = "MARKED"
 
@@ -53,20 +52,15 @@ class TestNetwork:
         assert "cacher: hint: check --endpoint" in err
 
     def test_a_certificate_of_a_private_authority(
-        self, cacher: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+        self, cacher: Run, serve: Serve, tmp_path: Path
     ) -> None:
-        certificate, key = write_certificate(tmp_path)
-        with FakeS3Server(tls=(certificate, key)) as server:
-            for name, value in BucketPlace(server).environment.items():
-                monkeypatch.setenv(name, value)
-            err = only_to(cacher("doctor"), "tls")
-            assert "the certificate is not accepted: self-signed certificate" in err
-            assert "cacher: hint: --ca-file FILE adds" in err
-            assert server.requests == []
-            ended = cacher("doctor", "--ca-file", certificate)
-            assert not server.objects
-            assert not server.uploads
-            assert server.violations == []
+        pair = write_certificate(tmp_path)
+        server = serve(tls=pair).server
+        err = only_to(cacher("doctor"), "tls")
+        assert "the certificate is not accepted: self-signed certificate" in err
+        assert "cacher: hint: --ca-file FILE adds" in err
+        assert server.requests == []
+        ended = cacher("doctor", "--ca-file", pair[0])
         assert ended.status == 0
         chart = Chart(ended)
         assert chart.names("fail", "warn", "skip") == []

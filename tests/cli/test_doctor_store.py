@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +9,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.fakes.profile import AWS, DEFAULT_KEY, GARAGE, MINIO_2021, SWIFT, Profile
-from tests.support.doctor_helpers import Chart, Serve, servers
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    with servers(monkeypatch) as start:
-        yield start
+from tests.support.doctor_helpers import Chart, Serve
 
 
 class TestPermissions:

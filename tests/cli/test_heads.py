@@ -34,57 +34,20 @@ def ok(head: bytes, body: bytes = BODY) -> Callable[[object], bytes]:
 
 
 class TestOrigins:
-    @pytest.mark.parametrize(
-        ("head", "body"),
-        [
-            pytest.param(ODD + b"Transfer-Encoding: chunked\r\n", CHUNKS, id="odd-line"),
-            pytest.param(b"Transfer-Encoding: chunked \r\n", CHUNKS, id="space"),
-            pytest.param(
-                b"Content-Length: 7\r\nTransfer-Encoding: chunked\r\n", CHUNKS, id="length-and-te"
-            ),
-            pytest.param(b"Content-Length: 1600\r\nContent-Length: 1600\r\n", BODY, id="twice"),
-            pytest.param(b"Content-Length: 1600, 1600\r\n", BODY, id="a-list"),
-        ],
-    )
     def test_the_file_is_what_was_meant(
-        self,
-        cacher: Run,
-        local: LocalPlace,
-        recorder: Recorder,
-        url: str,
-        head: bytes,
-        body: bytes,
+        self, cacher: Run, local: LocalPlace, recorder: Recorder, url: str
     ) -> None:
-        recorder.answer = ok(head, body)
+        recorder.answer = ok(ODD + b"Transfer-Encoding: chunked\r\n", CHUNKS)
         ended = cacher("download", "k", "f", "--url", f"{url}/f")
         assert (ended.status, ended.warnings) == (0, [])
         assert Path("f").read_bytes() == local.get("k") == BODY
 
-    def test_hints_before_the_answer(
+    def test_what_cannot_be_read_is_refused_and_the_next_url_is_tried(
         self, cacher: Run, local: LocalPlace, recorder: Recorder, url: str
     ) -> None:
-        hints = b"HTTP/1.1 103 Early Hints\r\nLink: </f>\r\n\r\n" * 2
-        answer = ok(b"Content-Length: 1600\r\n")
-        recorder.answer = lambda seen: hints + answer(seen)
-        assert cacher("download", "k", "f", "--url", f"{url}/f").status == 0
-        assert Path("f").read_bytes() == local.get("k") == BODY
-
-    @pytest.mark.parametrize(
-        ("head", "says"),
-        [
-            (b"cache hit\r\nTransfer-Encoding: chunked\r\n", "a header line has no colon"),
-            (b"Content-Length: " + b"1" * 5000 + b"\r\n", "its Content-Length is not one number"),
-            (b"Content-Length: 1600\r\nContent-Length: 3\r\n", "is not one number"),
-            (b"Transfer-Encoding: gzip, chunked\r\n", "its transfer encoding is not chunked"),
-        ],
-    )
-    def test_what_cannot_be_read_is_refused_and_the_next_url_is_tried(
-        self, cacher: Run, local: LocalPlace, recorder: Recorder, url: str, head: bytes, says: str
-    ) -> None:
-        recorder.answer = ok(head, CHUNKS)
+        recorder.answer = ok(b"cache hit\r\nTransfer-Encoding: chunked\r\n", CHUNKS)
         err = cacher("download", "k", "f", "--url", f"{url}/f").failed(6)
-        assert "the answer is not proper HTTP: " in err
-        assert says in err
+        assert "the answer is not proper HTTP: a header line has no colon" in err
         assert len(recorder.seen) == 1
         assert local.keys() == os.listdir() == []
         good = Recorder(ok(b"Content-Length: 1600\r\n"))
@@ -117,20 +80,11 @@ class TestOrigins:
         assert ranges == [[], ["bytes=600-"], []]
         assert Path("f").read_bytes() == local.get("k") == BODY
 
-    @pytest.mark.parametrize("chunks", [CHUNKS.replace(b"\r\n0", b"XX0"), b"0x" + CHUNKS])
-    def test_damaged_chunks(
-        self, cacher: Run, local: LocalPlace, recorder: Recorder, url: str, chunks: bytes
-    ) -> None:
-        recorder.answer = ok(b"Transfer-Encoding: chunked\r\n", chunks)
-        err = cacher("download", "k", "f", "--url", f"{url}/f").failed(6)
-        assert "the chunks of the answer are damaged" in err
-        assert local.keys() == os.listdir() == []
-
-    @pytest.mark.parametrize("header", [b"Retry-After", b"Date", b"Last-Modified", b"Age"])
     def test_numbers_that_are_too_long_mean_nothing(
-        self, cacher: Run, local: LocalPlace, recorder: Recorder, url: str, header: bytes
+        self, cacher: Run, local: LocalPlace, recorder: Recorder, url: str
     ) -> None:
-        long = b"%b: %b\r\n" % (header, b"9" * 5000)
+        headers = (b"Retry-After", b"Date", b"Last-Modified", b"Age")
+        long = b"".join(b"%b: %b\r\n" % (header, b"9" * 5000) for header in headers)
         recorder.answer = lambda _seen: (
             b"HTTP/1.1 404 Not Found\r\n" + long + b"Content-Length: 0\r\n\r\n"
         )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import resource
 import stat
 import tempfile
 import time
@@ -20,23 +18,12 @@ from tests.cli.test_signals import LONG, SIGNALS, stop, until
 from tests.fakes.faults import Fault, Respond, Stall
 from tests.fakes.profile import DEFAULT_KEY
 from tests.support.cli_helpers import BucketPlace, LocalPlace, Unprivileged
-from tests.support.configs import config_below, flags_of, read, unnamed_servers
+from tests.support.configs import flags_of, read
 from tests.support.doctor_helpers import Serve
 
 SECRET = "MARKED-s3cret-0123456789abcdef"
 
 OLD = 'endpoint = "file:///old"\njobs = "2"\n'
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    with unnamed_servers(monkeypatch) as start:
-        yield start
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    return config_below(tmp_path)
 
 
 @pytest.fixture
@@ -61,12 +48,12 @@ class TestFailure:
         self,
         cacher: Run,
         old: Path,
-        serve: Serve,
+        unnamed: Serve,
         monkeypatch: pytest.MonkeyPatch,
         name: str,
         says: str,
     ) -> None:
-        place = serve()
+        place = unnamed()
         monkeypatch.setenv(name, "wrong")
         ended = cacher("init", *flags_of(place))
         err = ended.failed(4)
@@ -75,24 +62,24 @@ class TestFailure:
         assert "--no-check writes the config without the check" in err
 
     def test_no_credentials(
-        self, cacher: Run, old: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+        self, cacher: Run, old: Path, unnamed: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        place = serve()
+        place = unnamed()
         for name in ("CACHER_S3_KEY_ID", "CACHER_S3_SECRET"):
             monkeypatch.delenv(name)
         assert "no credentials for" in cacher("init", *flags_of(place)).failed(2)
 
-    def test_no_bucket(self, cacher: Run, old: Path, serve: Serve) -> None:
-        place = serve()
+    def test_no_bucket(self, cacher: Run, old: Path, unnamed: Serve) -> None:
+        place = unnamed()
         err = cacher("init", "--endpoint", place.server.endpoint).failed(2)
         assert "no bucket for" in err
 
-    def test_a_bucket_that_is_not_there(self, cacher: Run, old: Path, serve: Serve) -> None:
-        err = cacher("init", *flags_of(serve()), "--bucket", "nowhere").failed(4)
+    def test_a_bucket_that_is_not_there(self, cacher: Run, old: Path, unnamed: Serve) -> None:
+        err = cacher("init", *flags_of(unnamed()), "--bucket", "nowhere").failed(4)
         assert "the bucket 'nowhere' does not exist" in err
 
-    def test_a_store_that_is_not_there(self, cacher: Run, old: Path, serve: Serve) -> None:
-        place = serve()
+    def test_a_store_that_is_not_there(self, cacher: Run, old: Path, unnamed: Serve) -> None:
+        place = unnamed()
         ended = cacher("init", *flags_of(place), "--endpoint", "http://127.0.0.1:1", "--json")
         assert "connection refused" in ended.failed(3)
         assert ended.json["error"]["kind"] == "store"
@@ -119,8 +106,8 @@ class TestFailure:
         assert bucket.server.count(operation="DeleteObject") == 1
         assert bucket.keys() == []
 
-    def test_no_check(self, cacher: Run, config: Path, serve: Serve) -> None:
-        place = serve()
+    def test_no_check(self, cacher: Run, config: Path, unnamed: Serve) -> None:
+        place = unnamed()
         ended = cacher("init", *flags_of(place), "--bucket", "nowhere", "--no-check")
         assert ended.status == 0
         assert ended.err == f"cacher: wrote {config}, unchecked\n"
@@ -146,14 +133,14 @@ class TestFailure:
 
     @pytest.mark.parametrize("flag", ["--key-file", "--secret-file", "--ca-file"])
     def test_a_secret_in_place_of_its_file(
-        self, cacher: Run, old: Path, serve: Serve, flag: str
+        self, cacher: Run, old: Path, unnamed: Serve, flag: str
     ) -> None:
-        err = cacher("init", *flags_of(serve()), flag, SECRET).failed(2)
+        err = cacher("init", *flags_of(unnamed()), flag, SECRET).failed(2)
         assert f"{flag} names no file" in err
         assert SECRET not in err
 
-    def test_none_will_not(self, cacher: Run, old: Path, serve: Serve) -> None:
-        place = serve(keys=[replace(DEFAULT_KEY, read=False, write=False)])
+    def test_none_will_not(self, cacher: Run, old: Path, unnamed: Serve) -> None:
+        place = unnamed(keys=[replace(DEFAULT_KEY, read=False, write=False)])
         err = cacher("init", *flags_of(place)).failed(4)
         assert "Operation is not allowed for this key" in err
 
@@ -175,33 +162,6 @@ class TestWriting:
         monkeypatch.setattr(os, "replace", watch)
         assert cacher("init").status == 0
         assert seen == [(config.read_text(), 0o600, False)]
-
-    def test_an_older_file_becomes_private(self, cacher: Run, config: Path) -> None:
-        config.parent.mkdir(parents=True)
-        config.write_text("jobs = 2\n")
-        config.chmod(0o644)
-        assert cacher("init").status == 0
-        assert read(config)["jobs"] == "2"
-
-    def test_it_cannot_be_published(
-        self, cacher: Run, old: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def fail(*_: object) -> None:
-            raise OSError(errno.EIO, "Input/output error")
-
-        with monkeypatch.context() as broken:
-            broken.setattr(os, "replace", fail)
-            ended = cacher("init", "--no-check")
-        assert f"cannot write {old}: input/output error" in ended.failed(7)
-
-    def test_there_is_room_for_half_of_it(self, spawn: Spawn, old: Path) -> None:
-        def limit() -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40))
-
-        process = spawn("init", "--no-check", "--prefix", "p" * 50, preexec_fn=limit)
-        _, err = process.communicate(timeout=LONG)
-        assert process.returncode == 7
-        assert f"cannot write {old}: file too large" in err.decode()
 
     def test_a_directory_that_may_not_be_written(
         self, cacher: Run, local: LocalPlace, monkeypatch: pytest.MonkeyPatch

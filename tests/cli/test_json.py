@@ -139,14 +139,6 @@ class TestSuccess:
         assert [(line["key"], line["size"]) for line in lines] == [("a", 3), ("b", 3)]
         assert all(set(line) == {"key", "size", "modified"} for line in lines)
 
-    def test_delete(self, cacher: Run, place: Place) -> None:
-        place.put("a", b"abc")
-        told = cacher("delete", "a", "b", "--dry-run", "--json").json
-        assert (told["outcome"], told["would_delete"]) == ("rehearsed", ["a"])
-        assert place.keys() == ["a"]
-        told = cacher("delete", "a", "b", "--json").json
-        assert (told["outcome"], told["deleted"], told["missing"]) == ("deleted", ["a"], ["b"])
-
     def test_a_variable_does_the_same(
         self, cacher: Run, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -61,16 +61,6 @@ def write_pair(secret: str, where: str = ".") -> list[str]:
 
 
 class TestSources:
-    @pytest.mark.parametrize("source", ["cacher", "aws"])
-    def test_variables(
-        self, cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch, source: str
-    ) -> None:
-        set_pair(monkeypatch, source, SECRET)
-        assert cacher("exists", "k").status == 0
-
-    def test_files(self, cacher: Run, bucket: BucketPlace) -> None:
-        assert cacher("exists", "k", *write_pair(SECRET)).status == 0
-
     def test_cachers_variables_over_files_over_awss(
         self, cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -79,19 +69,6 @@ class TestSources:
         assert cacher("exists", "k", *write_pair(SECRET)).status == 0
         set_pair(monkeypatch, "cacher", SECRET)
         assert cacher("exists", "k", *write_pair("wrong")).status == 0
-
-    def test_flags_over_the_config_file(
-        self, cacher: Run, bucket: BucketPlace, tmp_path: Path
-    ) -> None:
-        right, wrong = tmp_path / "right", tmp_path / "wrong"
-        for directory, secret in ((right, SECRET), (wrong, "wrong")):
-            directory.mkdir()
-            write_pair(secret, str(directory))
-            lines = f'key-file = "{directory}/key-id"\nsecret-file = "{directory}/secret"\n'
-            Path(f"{directory.name}.toml").write_text(lines)
-        assert cacher("exists", "k", "--config", "right.toml").status == 0
-        flags = write_pair(SECRET)
-        assert cacher("exists", "k", "--config", "wrong.toml", *flags).status == 0
 
     @pytest.mark.parametrize("source", ["cacher", "aws"])
     def test_a_session_token_goes_with_its_pair(
@@ -104,13 +81,6 @@ class TestSources:
         sent = bucket.server.requests[-1].headers["x-amz-security-token"]
         assert sent == f"{TOKEN}-{source}"
 
-    def test_files_have_no_session_token(
-        self, cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
-        assert cacher("exists", "k", *write_pair(SECRET)).status == 0
-        assert "x-amz-security-token" not in bucket.server.requests[-1].headers
-
     @pytest.mark.parametrize("name", [name for pair in VARIABLES.values() for name in pair])
     def test_half_a_pair(
         self, cacher: Run, bucket: BucketPlace, monkeypatch: pytest.MonkeyPatch, name: str
@@ -121,11 +91,6 @@ class TestSources:
         assert "half a pair of credentials" in err
         assert MARK not in err
         assert bucket.server.requests == []
-
-    @pytest.mark.parametrize("flag", ["--key-file", "--secret-file"])
-    def test_half_a_pair_of_files(self, cacher: Run, bucket: BucketPlace, flag: str) -> None:
-        write_pair(SECRET)
-        assert "half a pair" in cacher("exists", "k", flag, "secret").failed(2)
 
     def test_files_that_are_not_there_or_empty(self, cacher: Run, bucket: BucketPlace) -> None:
         flags = write_pair("")

@@ -15,9 +15,11 @@ import pytest
 from tests.cli.conftest import Run, Spawn
 from tests.fakes.faults import Fault, Respond, Stall
 from tests.fakes.origin import Origin, Reply
-from tests.fakes.profile import AWS, DEFAULT_KEY, GARAGE, AccessKey, Profile
-from tests.fakes.s3server import FakeS3Server
+from tests.fakes.profile import AWS, DEFAULT_KEY, AccessKey, Profile
 from tests.support.cli_helpers import MIB, BucketPlace, LocalPlace, Place, blob, sha256
+from tests.support.doctor_helpers import Serve
+
+ALL = [("exists", "k"), ("download", "k", "dest"), ("upload", "k", "f"), ("list",), ("delete", "k")]
 
 
 @pytest.fixture
@@ -63,13 +65,7 @@ class TestTable:
         self, cacher: Run, bucket: BucketPlace, files: None, answer: Respond
     ) -> None:
         bucket.server.inject(Fault(answer, times=None))
-        for argv in (
-            ("exists", "k"),
-            ("download", "k", "dest"),
-            ("upload", "k", "f"),
-            ("list",),
-            ("delete", "k"),
-        ):
+        for argv in ALL:
             assert f"the store failed: HTTP {answer.status}" in _without_words(
                 cacher(*argv).failed(3)
             )
@@ -85,58 +81,38 @@ class TestTable:
             assert "hint: check --endpoint" in err
 
     @pytest.mark.parametrize(
-        ("profile", "keys", "says"),
+        ("key", "says"),
         [
-            (GARAGE, (AccessKey(DEFAULT_KEY.id, "another"),), "the store refused"),
-            (GARAGE, (AccessKey("another", "another"),), "the store refused"),
-            (GARAGE, (replace(DEFAULT_KEY, write=False, read=False),), "lacks the permission"),
+            (AccessKey(DEFAULT_KEY.id, "another"), "the store refused"),
+            (AccessKey("another", "another"), "the store refused"),
+            (replace(DEFAULT_KEY, write=False, read=False), "lacks the permission"),
         ],
     )
     def test_4_the_store_refused(
         self,
         cacher: Run,
         files: None,
+        serve: Serve,
         monkeypatch: pytest.MonkeyPatch,
-        profile: Profile,
-        keys: tuple[AccessKey, ...],
+        key: AccessKey,
         says: str,
     ) -> None:
-        with FakeS3Server(profile, keys=keys) as server:
-            for name, value in BucketPlace(server).environment.items():
-                monkeypatch.setenv(name, value)
-            monkeypatch.setenv("CACHER_S3_KEY_ID", DEFAULT_KEY.id)
-            monkeypatch.setenv("CACHER_S3_SECRET", DEFAULT_KEY.secret)
-            for argv in (
-                ("exists", "k"),
-                ("download", "k", "dest"),
-                ("upload", "k", "f"),
-                ("list",),
-                ("delete", "k"),
-            ):
-                assert says in cacher(*argv).failed(4)
-            assert not server.objects
-            assert not server.uploads
+        serve(keys=[key])
+        monkeypatch.setenv("CACHER_S3_KEY_ID", DEFAULT_KEY.id)
+        monkeypatch.setenv("CACHER_S3_SECRET", DEFAULT_KEY.secret)
+        for argv in ALL:
+            assert says in cacher(*argv).failed(4)
 
-    def test_4_a_key_that_may_only_read(
-        self, cacher: Run, bucket: BucketPlace, files: None, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        reader = replace(DEFAULT_KEY, write=False)
-        with FakeS3Server(keys=(reader,)) as server:
-            monkeypatch.setenv("CACHER_ENDPOINT", server.endpoint)
-            assert cacher("exists", "k").status == 1
-            assert "lacks the permission" in cacher("upload", "k", "f").failed(4)
-            assert not server.objects
+    def test_4_a_key_that_may_only_read(self, cacher: Run, serve: Serve, files: None) -> None:
+        serve(keys=[replace(DEFAULT_KEY, write=False)])
+        assert cacher("exists", "k").status == 1
+        assert "lacks the permission" in cacher("upload", "k", "f").failed(4)
 
-    def test_4_no_space_in_the_bucket(
-        self, cacher: Run, files: None, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with FakeS3Server(Profile(quota_bytes=2)) as server:
-            for name, value in BucketPlace(server).environment.items():
-                monkeypatch.setenv(name, value)
-            err = cacher("upload", "k", "f").failed(4)
-            assert "the store is full" in err
-            assert "cacher delete --prefix" in err
-            assert not server.objects
+    def test_4_no_space_in_the_bucket(self, cacher: Run, serve: Serve, files: None) -> None:
+        serve(Profile(quota_bytes=2))
+        err = cacher("upload", "k", "f").failed(4)
+        assert "the store is full" in err
+        assert "cacher delete --prefix" in err
 
     def test_4_a_clock_that_cannot_be_put_right(
         self, cacher: Run, bucket: BucketPlace, files: None
@@ -146,15 +122,13 @@ class TestTable:
         assert "this machine's clock" in cacher("download", "k", "dest").failed(4)
 
     def test_0_a_clock_and_a_region_that_are_wrong(
-        self, cacher: Run, monkeypatch: pytest.MonkeyPatch
+        self, cacher: Run, serve: Serve, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         Path("f").write_bytes(b"abc")
-        with FakeS3Server(replace(AWS, clock_offset=7200, region="eu-south-9")) as server:
-            for name, value in BucketPlace(server).environment.items():
-                monkeypatch.setenv(name, value)
-            monkeypatch.delenv("CACHER_REGION")
-            assert cacher("upload", "k", "f").status == 0
-            assert cacher("exists", "k").status == 0
+        serve(replace(AWS, clock_offset=7200, region="eu-south-9"))
+        monkeypatch.delenv("CACHER_REGION")
+        for argv in (("upload", "k", "f"), ("exists", "k"), ("delete", "k")):
+            assert cacher(*argv).status == 0
 
     def test_5_damaged(self, cacher: Run, place: Place, files: None) -> None:
         place.put("k", b"abc")
