@@ -51,7 +51,7 @@ def dir_upload(context: Context, request: DirUploadRequest) -> CommandResult:
         context.store.create(
             request.key, open_sealed_entry.metadata(open_sealed_entry.DIR), progress.add
         ) as writer,
-        SealedWriter(writer, compressor, context.report.monotonic) as stream,
+        SealedWriter(writer.write, compressor, context.report.monotonic) as stream,
     ):
         packed = Packed()
         progress.files, progress.passed = packed.files, lambda: stream.size

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 from cacher.docker.image_names import ID, Image
@@ -53,7 +54,7 @@ class Engine:
     ) -> None:
         self._program = program
         self._environ = environ
-        self._answer_timeout = answer_timeout
+        self.answer_timeout = answer_timeout
         self.name = os.path.basename(program)
 
     def inspect(self, names: Sequence[str]) -> list[Image | None]:
@@ -63,55 +64,44 @@ class Engine:
 
     def start_inspect(self, names: Sequence[str]) -> PendingInspect:
         """Return a started `image inspect` of these images; use it in a `with` block."""
-        return PendingInspect(self, names, self._child(["image", "inspect", *names]))
-
-    def inspected(self, names: Sequence[str], child: Child) -> list[Image] | None:
-        """Return the images that `image inspect` describes, None if any of them is missing."""
-        status = child.wait(self._answer_timeout)
-        if status == 0:
-            return _parse_images(child.output, len(names), self.name)
-        if status is not None and _MISSING.search(child.error_output):
-            return None
-        raise self._unusable(child, status)
+        return PendingInspect(self, self._child(["image", "inspect", *names]), names)
 
     def require(self) -> None:
         """Raise `LocalError` unless the program works, its daemon included."""
         # Not `info`, which succeeds without a daemon.
         with self._child(["version", "--format", "{{json .}}"]) as child:
-            status = child.wait(self._answer_timeout)
+            status = child.wait(self.answer_timeout)
             if status != 0:
-                raise self._unusable(child, status)
+                raise self.unusable(child, status)
 
     def save(self, names: Sequence[str]) -> SaveProcess:
         """Return a `docker save` of these images; use it in a `with` block."""
         # podman would save the first image alone, with the tags of all, and succeed.
         many = ["--multi-image-archive"] if names[1:] and self._is_podman() else []
-        return SaveProcess(
-            self._child(["save", *many, *names], pipe_stdout=True), f"{self.name} save"
-        )
+        return SaveProcess(self, self._child(["save", *many, *names], pipe_stdout=True))
 
     def load(self) -> LoadProcess:
         """Return a `docker load`; use it in a `with` block, which stops it."""
-        return LoadProcess(self._child(["load"], pipe_stdin=True), f"{self.name} load")
+        return LoadProcess(self, self._child(["load"], pipe_stdin=True))
 
     def pull(self, name: str) -> None:
         """Get an image from its registry. Raises `SourceError`."""
-        with self._child(["pull", "--quiet", name]) as child:
-            status = child.wait()
-            if status != 0:
-                raise _failed(f"{self.name} pull {name}", child, status)
+        self._run(f"pull {name}", ["pull", "--quiet", name])
 
     def tag(self, image: str, name: str) -> None:
         """Give an image one more name. Raises `SourceError`."""
-        with self._child(["tag", image, name]) as child:
-            status = child.wait(self._answer_timeout)
+        self._run(f"tag {image} {name}", ["tag", image, name], self.answer_timeout)
+
+    def _run(self, about: str, argv: Sequence[str], seconds: float | None = None) -> None:
+        with self._child(argv) as child:
+            status = child.wait(seconds)
             if status != 0:
-                raise _failed(f"{self.name} tag {image} {name}", child, status)
+                raise _failed(f"{self.name} {about}", child, status)
 
     def _is_podman(self) -> bool:
         """Whether it is podman, whatever its name: podman-docker installs it as `docker`."""
         with self._child(["--version"]) as child:
-            return child.wait(self._answer_timeout) == 0 and b"podman" in child.output.lower()
+            return child.wait(self.answer_timeout) == 0 and b"podman" in child.output.lower()
 
     def _child(
         self, argv: Sequence[str], *, pipe_stdin: bool = False, pipe_stdout: bool = False
@@ -120,21 +110,21 @@ class Engine:
             [self._program, *argv], self._environ, pipe_stdin=pipe_stdin, pipe_stdout=pipe_stdout
         )
 
-    def _unusable(self, child: Child, status: int | None) -> LocalError:
+    def unusable(self, child: Child, status: int | None) -> LocalError:
+        """Return the error for a command that did not answer, or failed, in that way."""
         if status is None:
-            reason = f"it has not answered for {self._answer_timeout:g} s"
+            reason = f"it has not answered for {self.answer_timeout:g} s"
         else:
             reason = _reason(child, status)
         hint = _hint(child.error_output) or "does its daemon run? DOCKER_HOST says where it listens"
         return LocalError(f"{self.name} cannot be used: {reason}", hint)
 
 
-class PendingInspect:
-    """An `image inspect` that runs while its owner does something else."""
+class _EngineProcess:
+    """A command of an engine that runs while its owner does something else."""
 
-    def __init__(self, engine: Engine, names: Sequence[str], child: Child) -> None:
+    def __init__(self, engine: Engine, child: Child) -> None:
         self._engine = engine
-        self._names = names
         self._child = child
 
     def __enter__(self) -> Self:
@@ -144,12 +134,24 @@ class PendingInspect:
     def __exit__(self, *exc: object) -> None:
         self._child.__exit__(*exc)
 
+
+class PendingInspect(_EngineProcess):
+    """An `image inspect`."""
+
+    def __init__(self, engine: Engine, child: Child, names: Sequence[str]) -> None:
+        super().__init__(engine, child)
+        self._names = names
+
     def images(self) -> list[Image | None]:
         """Wait for the images, None for one that is not there."""
-        answer = self._engine.inspected(self._names, self._child)
-        if answer is None and len(self._names) > 1:
-            return [self._engine.inspect([name])[0] for name in self._names]
-        return list(answer) if answer else [None for _ in self._names]
+        status = self._child.wait(self._engine.answer_timeout)
+        if status == 0:
+            return [*_parse_images(self._child.output, len(self._names), self._engine.name)]
+        if status is None or not _MISSING.search(self._child.error_output):
+            raise self._engine.unusable(self._child, status)
+        if len(self._names) == 1:
+            return [None]
+        return [self._engine.inspect([name])[0] for name in self._names]
 
 
 def find_engine(program: str | None, environ: Mapping[str, str]) -> Engine:
@@ -168,45 +170,23 @@ def find_engine(program: str | None, environ: Mapping[str, str]) -> Engine:
     )
 
 
-class SaveProcess:
+class SaveProcess(_EngineProcess):
     """A `docker save` and its archive."""
 
-    def __init__(self, child: Child, about: str) -> None:
-        self._child = child
-        self._about = about
+    def __init__(self, engine: Engine, child: Child) -> None:
+        super().__init__(engine, child)
         self.readinto: Callable[[memoryview], int] = child.readinto
-
-    def __enter__(self) -> Self:
-        self._child.__enter__()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._child.__exit__(*exc)
-
-    def discard_output(self) -> bool:
-        """Read and discard the rest; return whether its end came soon."""
-        return self._child.discard_output()
+        self.discard_output: Callable[[], bool] = child.discard_output
 
     def finish(self) -> None:
         """Wait for its end, once all was read. Raises `SourceError` unless it succeeded."""
         status = self._child.wait()
         if status != 0:
-            raise _failed(self._about, self._child, status)
+            raise _failed(f"{self._engine.name} save", self._child, status)
 
 
-class LoadProcess:
+class LoadProcess(_EngineProcess):
     """A `docker load`. It loads nothing of an archive whose end it does not get."""
-
-    def __init__(self, child: Child, about: str) -> None:
-        self._child = child
-        self._about = about
-
-    def __enter__(self) -> Self:
-        self._child.__enter__()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._child.__exit__(*exc)
 
     def write(self, data: memoryview) -> None:
         """Write all of `data` to it. Raises `SourceError` if it has ended."""
@@ -214,9 +194,10 @@ class LoadProcess:
             self._child.write(data)
         except InputClosed:
             status = self._child.wait(ANSWER_TIMEOUT)
+            about = f"{self._engine.name} load"
             if status == 0:
-                raise SourceError(f"{self._about} ended before the end of the archive") from None
-            raise _failed(self._about, self._child, status) from None
+                raise SourceError(f"{about} ended before the end of the archive") from None
+            raise _failed(about, self._child, status) from None
 
     def finish(self, rest: Sequence[memoryview]) -> list[str]:
         """Write the rest and wait; return the names, or ids, of the loaded images.
@@ -224,15 +205,13 @@ class LoadProcess:
         It need not read all that follows an archive's end.
         Raises `SourceError` unless it succeeded.
         """
-        try:
+        with suppress(InputClosed):
             for data in rest:
                 self._child.write(data)
-        except InputClosed:
-            pass
         self._child.end_input()
         status = self._child.wait()
         if status != 0:
-            raise _failed(self._about, self._child, status)
+            raise _failed(f"{self._engine.name} load", self._child, status)
         lines = _LOADED.findall(self._child.output.decode(errors="replace"))
         return [name.strip() for names in lines for name in names.split(",")]
 

@@ -42,22 +42,12 @@ class ImageSource(Protocol):
         ...
 
 
-class ImageSink(Protocol):
-    """A program that loads images."""
-
-    def write(self, data: memoryview) -> None:
-        """Take all of `data`."""
-        ...
-
-
 _TABLES = (b"manifest.json", b"index.json", b"repositories")
 """The lists of images in an archive: docker's, OCI's, and docker's before version 1.10."""
 
 
 class ArchiveStats:
     """The number of an archive's members, and of the bytes in its files."""
-
-    __slots__ = ("content", "has_table", "members")
 
     def __init__(self) -> None:
         self.members = 0
@@ -93,9 +83,11 @@ def copy_from_engine(source: ImageSource, write: Callable[[memoryview], None]) -
 
 
 def copy_to_engine(
-    next_piece: Callable[[], memoryview], sink: ImageSink, limit: int = ANY_SIZE
+    next_piece: Callable[[], memoryview],
+    write: Callable[[memoryview], None],
+    limit: int = ANY_SIZE,
 ) -> tuple[ArchiveStats, list[memoryview]]:
-    """Give an archive to `sink`, except for its end, which is returned for the caller to write.
+    """Give an archive to `write`, except for its end, which is returned for the caller to write.
 
     `next_piece` returns views, an empty one at the end; the last one and `WITHHELD_BUFFERS` before
     it must stay valid. Raises `IntegrityError`, and the errors of both.
@@ -107,7 +99,7 @@ def copy_to_engine(
         if piece:
             withheld.append(piece)
             if len(withheld) > WITHHELD_BUFFERS:
-                sink.write(withheld.popleft())
+                write(withheld.popleft())
         return piece
 
     return _walk(next_chunk, limit), list(withheld)

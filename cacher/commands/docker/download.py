@@ -169,7 +169,7 @@ def _load(context: Context, engine: Engine, opened: OpenedEntry) -> tuple[Archiv
         ReadAhead(stream.readinto, opened.cancel, clock, keep=WITHHELD_BUFFERS) as read_ahead,
         engine.load() as loading,
     ):
-        stats, rest = copy_to_engine(read_ahead.next, loading, opened.seal.size)
+        stats, rest = copy_to_engine(read_ahead.next, loading.write, opened.seal.size)
         open_sealed_entry.require_proof(opened, stream, stats.members, stats.content)
         loaded = loading.finish(rest)
     seconds = clock() - start

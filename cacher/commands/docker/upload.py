@@ -88,7 +88,7 @@ def store_images(
         context.report.progress(f"uploading {key}", waits_for="docker or the store") as progress,
         engine.save(saved) as saving,  # first: it takes its time before the first byte
         context.store.create(key, recorded, progress.add) as writer,
-        SealedWriter(writer, compressor, context.report.monotonic) as stream,
+        SealedWriter(writer.write, compressor, context.report.monotonic) as stream,
     ):
         progress.passed = lambda: stream.size
         stats = copy_from_engine(saving, stream.write)

@@ -28,7 +28,7 @@ def load(
         ReadAhead(read, cancel, context.report.monotonic, keep=WITHHELD_BUFFERS) as read_ahead,
         engine.load() as loading,
     ):
-        stats, rest = copy_to_engine(read_ahead.next, loading)
+        stats, rest = copy_to_engine(read_ahead.next, loading.write)
         return stats, loading.finish(rest)
 
 

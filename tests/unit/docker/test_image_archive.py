@@ -132,7 +132,7 @@ def test_bytes_that_are_not_an_archive_are_not_shown() -> None:
 )
 def test_all_of_it_is_relayed_with_its_end_last(sizes: list[int], buffer: int) -> None:
     data, sink = archive(*sizes), FakeSink()
-    passed, rest = copy_to_engine(pieces(data, buffer), sink)
+    passed, rest = copy_to_engine(pieces(data, buffer), sink.write)
     assert bytes(sink.data) + b"".join(map(bytes, rest)) == data
     assert len(rest) == min(WITHHELD_BUFFERS, -(-len(data) // buffer))
     assert (passed.members, passed.content) == (2 + len(sizes), sum(sizes))
@@ -143,13 +143,13 @@ def test_of_an_archive_that_is_cut_off_the_end_is_never_given() -> None:
     for cut in range(0, len(data.rstrip(b"\0")) + 512, 512):
         sink = FakeSink()
         with pytest.raises(IntegrityError):
-            copy_to_engine(pieces(data[:cut], 1024), sink)
+            copy_to_engine(pieces(data[:cut], 1024), sink.write)
         assert len(sink.data) <= max(0, cut - WITHHELD_BUFFERS * 1024 + 512)
 
 
 def test_more_than_the_limit_is_refused() -> None:
     with pytest.raises(IntegrityError, match="more than 5000 bytes"):
-        copy_to_engine(pieces(archive(9000), 512), FakeSink(), 5000)
+        copy_to_engine(pieces(archive(9000), 512), FakeSink().write, 5000)
 
 
 def test_an_archive_of_something_else_is_refused() -> None:
@@ -157,9 +157,9 @@ def test_an_archive_of_something_else_is_refused() -> None:
     with tarfile.open(fileobj=target, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("deep/manifest.json"))
     with pytest.raises(IntegrityError, match="has no images"):
-        copy_to_engine(pieces(target.getvalue(), 512), sink)
+        copy_to_engine(pieces(target.getvalue(), 512), sink.write)
 
 
 def test_something_behind_the_end_is_refused() -> None:
     with pytest.raises(IntegrityError, match="follows the end"):
-        copy_to_engine(pieces(archive(10) + b"x" * 512, 512), FakeSink())
+        copy_to_engine(pieces(archive(10) + b"x" * 512, 512), FakeSink().write)
