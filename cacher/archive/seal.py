@@ -39,15 +39,8 @@ class Seal(NamedTuple):
 
     def frame(self) -> bytes:
         """Return the frame that ends a stream."""
-        fields = {
-            "kind": self.kind,
-            "members": self.members,
-            "content": self.content,
-            "size": self.size,
-            "sha256": self.sha256,
-            "created": self.created,
-        }
-        text = b"%b%d %b\n" % (_SIGNATURE, SEAL_VERSION, json.dumps(fields).encode("ascii"))
+        fields = json.dumps(self._asdict()).encode("ascii")
+        text = b"%b%d %b\n" % (_SIGNATURE, SEAL_VERSION, fields)
         return _HEADER + text.ljust(SEAL_SIZE - len(_HEADER))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Protocol, Self
+from typing import Self
 
 from cacher.archive.background_hash import BackgroundSha256
 from cacher.archive.seal import SEAL_SIZE, Seal, is_seal, parse_seal
@@ -20,25 +20,20 @@ BUFFERS = 6
 """Hashing may be behind by as many buffers, less the one that is being filled."""
 
 
-class ByteWriter(Protocol):
-    """The destination of a stream."""
-
-    def write(self, data: bytes) -> None:
-        """Take all of `data`."""
-        ...
-
-
 class SealedWriter:
-    """A compressor that ends its stream with a seal. It commits nothing: `target` does.
+    """A compressor that ends its stream with a seal, and gives `store` its bytes.
 
-    `clock` gives seconds: those in compressing and in `target.write` are counted. Use it in a
-    `with` block, which ends its thread.
+    `clock` gives seconds: those in compressing and in `store` are counted. Use it in a `with`
+    block, which ends its thread.
     """
 
     def __init__(
-        self, target: ByteWriter, compressor: Compressor, clock: Callable[[], float]
+        self,
+        store: Callable[[bytes], None],
+        compressor: Compressor,
+        clock: Callable[[], float],
     ) -> None:
-        self._target = target
+        self._store = store
         self._compressor = compressor
         self._clock = clock
         self._digest = BackgroundSha256()
@@ -63,7 +58,7 @@ class SealedWriter:
         """End the stream with its seal, and return it."""
         self._write_all(self._compressor.finish())
         seal = Seal(kind, members, content, self.size, self._digest.hexdigest(), created)
-        self._target.write(seal.frame())
+        self._store(seal.frame())
         return seal
 
     def _write_all(self, outputs: Iterator[bytes]) -> None:
@@ -73,7 +68,7 @@ class SealedWriter:
             after = clock()
             self.compressing += after - before
             self._digest.update(output)
-            self._target.write(output)
+            self._store(output)
             before = clock()
             self.storing += before - after
         self.compressing += clock() - before

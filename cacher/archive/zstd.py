@@ -9,22 +9,9 @@ import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
-from cacher.archive.zstd_settings import (
-    LEVEL,
-    LEVELS,
-    MAX_WINDOW,
-    OUTPUT_SIZE,
-    check_level,
-    compression_error,
-    decompression_error,
-    default_threads,
-    job_size,
-    out_of_memory,
-)
-from cacher.errors import CacherError, LocalError
+from cacher.archive import zstd_settings
+from cacher.errors import LocalError
 from cacher.fileio import BUFFER_SIZE
-
-__all__ = ["LEVEL", "LEVELS", "LIBRARY", "Compressor", "Decompressor"]
 
 _MISSING: ImportError | None = None
 try:
@@ -40,20 +27,20 @@ class Compressor:
     the mode for many, since the single-threaded mode gives other bytes.
     """
 
-    def __init__(self, level: int = LEVEL, workers: int | None = None) -> None:
-        check_level(level)
+    def __init__(self, level: int = zstd_settings.LEVEL, workers: int | None = None) -> None:
+        zstd_settings.check_level(level)
         try:
             parameters = zstandard.ZstdCompressionParameters.from_level(
                 level,
-                threads=workers or default_threads(),
-                job_size=job_size(level),
+                threads=workers or zstd_settings.default_threads(),
+                job_size=zstd_settings.job_size(level),
                 write_checksum=True,
                 write_content_size=False,
             )
             compressor = zstandard.ZstdCompressor(compression_params=parameters)
-            self._chunker = compressor.chunker(chunk_size=OUTPUT_SIZE)
+            self._chunker = compressor.chunker(chunk_size=zstd_settings.OUTPUT_SIZE)
         except (MemoryError, zstandard.ZstdError) as error:
-            raise _failed(error) from error
+            raise zstd_settings.compression_error(error) from error
 
     def compress(self, data: memoryview) -> Iterator[bytes]:
         """Yield the output there is; `data` may be reused once all of it was yielded.
@@ -71,13 +58,7 @@ def _translate_errors(call: Callable[[], Iterable[bytes]]) -> Iterator[bytes]:
     try:
         yield from call()
     except (MemoryError, zstandard.ZstdError) as error:
-        raise _failed(error) from error
-
-
-def _failed(error: Exception) -> CacherError:
-    if isinstance(error, MemoryError):
-        return compression_error("not enough memory")
-    return compression_error(str(error).rpartition("error: ")[2])
+        raise zstd_settings.compression_error(error) from error
 
 
 class Decompressor:
@@ -88,7 +69,7 @@ class Decompressor:
     """
 
     def __init__(self, next_data: Callable[[], memoryview]) -> None:
-        decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+        decompressor = zstandard.ZstdDecompressor(max_window_size=zstd_settings.MAX_WINDOW)
         self._reader = decompressor.stream_reader(
             _Source(next_data),  # type: ignore[arg-type]
             read_size=BUFFER_SIZE,
@@ -102,10 +83,8 @@ class Decompressor:
         """
         try:
             return self._reader.readinto(buffer)
-        except zstandard.ZstdError as error:
-            raise decompression_error(str(error).removeprefix("zstd decompress error: ")) from error
-        except MemoryError as error:
-            raise out_of_memory() from error
+        except (MemoryError, zstandard.ZstdError) as error:
+            raise zstd_settings.decompression_error(error) from error
 
 
 class _Source:

@@ -52,9 +52,11 @@ def job_size(level: int) -> int:
     return JOB_SIZE if level < SLOW_LEVEL else 0
 
 
-def decompression_error(message: str) -> CacherError:
-    """Return the error for a library's message about a stream."""
-    reason = message.lower()
+def decompression_error(error: Exception) -> CacherError:
+    """Return the error for a library's error about a stream, or `MemoryError`."""
+    if isinstance(error, MemoryError):
+        return IntegrityError("its zstd window takes more memory than there is")
+    reason = _reason(error)
     if "requires too much memory" in reason:
         return IntegrityError(
             "its zstd window is larger than 128 MiB",
@@ -63,10 +65,10 @@ def decompression_error(message: str) -> CacherError:
     return IntegrityError(f"the zstd stream is damaged: {reason}")
 
 
-def compression_error(message: str) -> CacherError:
+def compression_error(error: Exception) -> CacherError:
     """Return the error for a library that cannot compress: the data is never the reason."""
-    reason = message.lower()
-    if "not enough memory" in reason or "allocation" in reason:
+    reason = _reason(error)
+    if isinstance(error, MemoryError) or "not enough memory" in reason or "allocation" in reason:
         # zstd says the same where it cannot start its threads.
         return LocalError(
             "compressing: not enough memory, or no more threads",
@@ -75,6 +77,6 @@ def compression_error(message: str) -> CacherError:
     return LocalError(f"compressing: {reason}")
 
 
-def out_of_memory() -> CacherError:
-    """Return the error for a stream that needs more memory than there is."""
-    return IntegrityError("its zstd window takes more memory than there is")
+def _reason(error: Exception) -> str:
+    """Return zstd's own words, which follow those of a library."""
+    return str(error).rpartition(": ")[2].lower()

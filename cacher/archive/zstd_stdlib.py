@@ -10,17 +10,7 @@ from typing import TypeVar
 
 from compression import zstd  # type: ignore[import-not-found, unused-ignore]
 
-from cacher.archive.zstd_settings import (
-    LEVEL,
-    MAX_WINDOW_LOG,
-    OUTPUT_SIZE,
-    check_level,
-    compression_error,
-    decompression_error,
-    default_threads,
-    job_size,
-    out_of_memory,
-)
+from cacher.archive import zstd_settings
 
 LIBRARY = f"{zstd.zstd_version} of this Python"
 
@@ -31,8 +21,8 @@ _SLICE = 16 * 1024
 class Compressor:
     """As `zstd.Compressor`; the bytes differ between versions of zstd, as they always may."""
 
-    def __init__(self, level: int = LEVEL, workers: int | None = None) -> None:
-        check_level(level)
+    def __init__(self, level: int = zstd_settings.LEVEL, workers: int | None = None) -> None:
+        zstd_settings.check_level(level)
         parameter = zstd.CompressionParameter
         options = {
             parameter.compression_level: level,
@@ -42,8 +32,8 @@ class Compressor:
         # A zstd that was built without threads refuses the parameter.
         limit = parameter.nb_workers.bounds()[1]
         if limit:
-            options[parameter.nb_workers] = min(workers or default_threads(), limit)
-            options[parameter.job_size] = job_size(level)
+            options[parameter.nb_workers] = min(workers or zstd_settings.default_threads(), limit)
+            options[parameter.job_size] = zstd_settings.job_size(level)
         self._compressor = _translate_errors(lambda: zstd.ZstdCompressor(options=options))
 
     def compress(self, data: memoryview) -> Iterator[bytes]:
@@ -65,10 +55,8 @@ _Result = TypeVar("_Result")
 def _translate_errors(call: Callable[[], _Result]) -> _Result:
     try:
         return call()
-    except MemoryError as error:
-        raise compression_error("not enough memory") from error
-    except zstd.ZstdError as error:
-        raise compression_error(str(error).rpartition(": ")[2]) from error
+    except (MemoryError, zstd.ZstdError) as error:
+        raise zstd_settings.compression_error(error) from error
 
 
 class Decompressor:
@@ -76,7 +64,7 @@ class Decompressor:
 
     def __init__(self, next_data: Callable[[], memoryview]) -> None:
         self._next_data = next_data
-        self._options = {zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG}
+        self._options = {zstd.DecompressionParameter.window_log_max: zstd_settings.MAX_WINDOW_LOG}
         self._frame = zstd.ZstdDecompressor(options=self._options)
         self._rest = memoryview(b"")
         """The rest of the last bytes of `next_data`."""
@@ -95,10 +83,8 @@ class Decompressor:
                 return 0
             try:
                 content = self._frame.decompress(piece, len(buffer))
-            except zstd.ZstdError as error:
-                raise decompression_error(str(error).rpartition(": ")[2]) from error
-            except MemoryError as error:
-                raise out_of_memory() from error
+            except (MemoryError, zstd.ZstdError) as error:
+                raise zstd_settings.decompression_error(error) from error
             if self._frame.eof:
                 self._unused = self._frame.unused_data
                 self._frame = zstd.ZstdDecompressor(options=self._options)
@@ -118,4 +104,5 @@ class Decompressor:
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:
-    return (data[start : start + OUTPUT_SIZE] for start in range(0, len(data), OUTPUT_SIZE))
+    step = zstd_settings.OUTPUT_SIZE
+    return (data[start : start + step] for start in range(0, len(data), step))

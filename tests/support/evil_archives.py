@@ -32,7 +32,6 @@ def member(
     magic: bytes = USTAR,
     prefix: bytes = b"",
     total: bytes | None = None,
-    signed: bool = False,
 ) -> bytes:
     """A header and its content. `size`, `mtime`, `owner` and `total` are raw fields."""
     block = bytearray(512)
@@ -51,8 +50,7 @@ def member(
     put(157, link)
     put(257, magic)
     put(345, prefix)
-    summed = sum(byte - 256 if signed and byte > 127 else byte for byte in block)
-    put(148, b"%06o\0 " % summed if total is None else total)
+    put(148, b"%06o\0 " % sum(block) if total is None else total)
     return bytes(block) + content + bytes(-len(content) % 512)
 
 

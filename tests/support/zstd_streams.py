@@ -36,7 +36,7 @@ def sealed(
 ) -> bytes:
     """Return `data` compressed and sealed."""
     target = Collector()
-    with SealedWriter(target, Compressor(level, workers), no_clock) as writer:
+    with SealedWriter(target.write, Compressor(level, workers), no_clock) as writer:
         for start in range(0, len(data), step):
             writer.write(memoryview(data)[start : start + step])
         writer.finish(kind, members=1, content=len(data), created=1_700_000_000)
