@@ -91,7 +91,6 @@ class Context:
     @cached_property
     def transport(self) -> Transport:
         """The one pool of connections, for the store and for origins."""
-        from cacher.http.minimum_speed import MinimumSpeed
         from cacher.http.proxies import Proxies
         from cacher.http.transport import Transport
 
@@ -110,7 +109,7 @@ class Context:
             connections=settings.jobs + 1,
             connect_timeout=self.limits.connect,
             stall_timeout=self.limits.stall,
-            minimum_speed=MinimumSpeed(self.limits, self.clocks.monotonic),
+            speed_limits=self.limits,
             monotonic=self.clocks.monotonic,
             on_request=on_request,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import socket
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from cacher.time_limits import MIN_SPEED, Limits
 
@@ -18,46 +18,45 @@ class TooSlow(TimeoutError):
     """The answer came more slowly than `MIN_SPEED`."""
 
 
-class MinimumSpeed(NamedTuple):
-    """The lowest speed of an answer; `monotonic` gives seconds."""
+class TimedReader(io.RawIOBase):
+    """Read `raw`, which reads from `sock`, no more slowly than `MIN_SPEED`.
 
-    limits: Limits
-    monotonic: Callable[[], float]
-
-    def wrap(self, raw: io.RawIOBase, sock: socket.socket) -> io.RawIOBase:
-        """Return `raw`, which reads from `sock`, with a limit on the time that reading takes."""
-        return _TimedReader(raw, sock, self)
-
-
-class _TimedReader(io.RawIOBase):
-    """Count bytes and the time spent waiting for them, but not the time between two reads.
+    Count bytes and the time spent waiting for them, but not the time between two reads.
 
     It costs 0.05 s of CPU for a GiB in records of TLS, 16 KiB each, where all else takes 2.5 s.
     """
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, minimum_speed: MinimumSpeed) -> None:
+    def __init__(
+        self,
+        raw: io.RawIOBase,
+        sock: socket.socket,
+        limits: Limits,
+        monotonic: Callable[[], float],
+    ) -> None:
         self._raw = raw
         self._sock = sock
-        self._clock = minimum_speed.monotonic
-        self._stall = minimum_speed.limits.stall
-        self._slow = minimum_speed.limits.slow
+        self._clock = monotonic
+        self._stall = limits.stall
+        self._slow = limits.slow
         self._soon = 0.0
         """Seconds of waiting before the speed is checked: once bytes come, most reads wait less."""
-        self._enough = MIN_SPEED * minimum_speed.limits.slow
+        self._enough = MIN_SPEED * limits.slow
         self._timeout = self._set = sock.gettimeout() or 0.0
         # While a store completes an upload it may keep the connection alive by blanks, as long as
         # it has for that.
-        completes = self._timeout > minimum_speed.limits.write
-        self._window = self._timeout if completes else minimum_speed.limits.slow
+        completes = self._timeout > limits.write
+        self._window = self._timeout if completes else limits.slow
         """Seconds from the first byte in which `MIN_SPEED` counts."""
         self._has_begun = False
         self._waited = 0.0
         self._count = 0
 
     def readable(self) -> bool:
+        """Always."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        """Read as `raw` does. Raises `TooSlow`."""
         began = self._clock()
         try:
             count = self._raw.readinto(buffer)
@@ -92,5 +91,6 @@ class _TimedReader(io.RawIOBase):
         return TooSlow(f"less than {MIN_SPEED / 1024:g} KiB/s for {self._window:.3g} s")
 
     def close(self) -> None:
+        """Close `raw`, too."""
         self._raw.close()
         super().close()

@@ -109,10 +109,10 @@ def retry_after(headers: Mapping[str, str], clock: Callable[[], float]) -> float
     text = headers.get("retry-after", "").strip()
     if re.fullmatch("[0-9]+", text):
         return float(text)
-    until = _http_date(text)
+    until = http_date(text)
     if until is None:
         return None
-    now = _http_date(headers.get("date", ""))
+    now = http_date(headers.get("date", ""))
     return max(until - (clock() if now is None else now), 0.0)
 
 
@@ -121,8 +121,8 @@ def describe_wait(seconds: float) -> str:
     return f"it asks to wait {f'{seconds:.0f} s' if seconds <= _DAY else 'for more than a day'}"
 
 
-def _http_date(text: str) -> float | None:
-    """Return POSIX seconds; a date without a zone is in UTC."""
+def http_date(text: str) -> float | None:
+    """Return POSIX seconds, or None; a date without a zone is in UTC."""
     from datetime import UTC  # needed by few, and every start would load it
     from email.utils import parsedate_to_datetime
 

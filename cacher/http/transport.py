@@ -40,7 +40,7 @@ from cacher.http.exceptions import (
     innermost_cause,
     translate_exception,
 )
-from cacher.http.minimum_speed import MinimumSpeed
+from cacher.http.minimum_speed import TimedReader
 from cacher.http.proxies import DEFAULT_PORTS, Proxies, parse_proxy_url
 from cacher.http.response_parser import MIN_READ, Response, TunnelResponse
 from cacher.http.tcp import open_connection
@@ -50,7 +50,7 @@ from cacher.http.tls import (
     describe_wrong_host,
     tls_complaint,
 )
-from cacher.time_limits import LIMITS
+from cacher.time_limits import LIMITS, Limits
 
 
 class Body(Protocol):
@@ -174,7 +174,8 @@ class Transport:
     """Connections to any host, kept alive, through the proxy for that host.
 
     `ca_files` are added to the system's certificates. `on_request` is called after each request,
-    whose time `monotonic` takes. Thread-safe.
+    whose time `monotonic` takes. With `speed_limits` an answer that trickles is given up.
+    Thread-safe.
     """
 
     def __init__(
@@ -186,7 +187,7 @@ class Transport:
         connections: int = 8,
         connect_timeout: float = LIMITS.connect,
         stall_timeout: float = LIMITS.stall,
-        minimum_speed: MinimumSpeed | None = None,
+        speed_limits: Limits | None = None,
         monotonic: Callable[[], float] = lambda: 0.0,
         on_request: Callable[[SentRequest], None] | None = None,
     ) -> None:
@@ -202,12 +203,12 @@ class Transport:
         self._lock = threading.Lock()
         self._live: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._state = threading.local()
-        self._plain = _connection_class(
-            HTTPConnection, self._on_connected, stall_timeout, minimum_speed
-        )
-        self._secure = _connection_class(
-            HTTPSConnection, self._on_connected, stall_timeout, minimum_speed
-        )
+        answers = Response
+        if speed_limits:
+            answers = _timed_response_class(speed_limits, monotonic)
+        watched = self._on_connected, stall_timeout, answers
+        self._plain = _connection_class(HTTPConnection, *watched)
+        self._secure = _connection_class(HTTPSConnection, *watched)
 
     def send(
         self,
@@ -380,12 +381,9 @@ def _connection_class(
     kind: type[_ConnectionT],
     connected: Callable[[HTTPConnection], None],
     stall_timeout: float,
-    minimum_speed: MinimumSpeed | None,
+    answers: type[Response],
 ) -> type[_ConnectionT]:
-    """Return a connection class that calls `connected` once it is connected.
-
-    Its answers may not be slower than `minimum_speed`.
-    """
+    """Return a connection class that calls `connected` once it is connected."""
 
     def new_conn(self: _ConnectionT) -> socket.socket:
         try:
@@ -414,7 +412,7 @@ def _connection_class(
         "_tunnel": _tunnel(kind),
         "connect": connect,
         "request": request,
-        "response_class": _timed_response_class(minimum_speed) if minimum_speed else Response,
+        "response_class": answers,
     }
     return type(f"Watched{kind.__name__}", (kind,), members)
 
@@ -449,12 +447,12 @@ def _tunnel(kind: Any) -> Callable[[Any], None]:
     return tunnel
 
 
-def _timed_response_class(minimum_speed: MinimumSpeed) -> type[Response]:
-    """Return a class of responses that may not come more slowly than `minimum_speed`."""
+def _timed_response_class(limits: Limits, monotonic: Callable[[], float]) -> type[Response]:
+    """Return a class of responses that may not come more slowly than `MIN_SPEED`."""
 
     class PacedResponse(Response):
         def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
             super().__init__(sock, *arguments, **options)
-            self.fp = io.BufferedReader(minimum_speed.wrap(self.fp.detach(), sock))
+            self.fp = io.BufferedReader(TimedReader(self.fp.detach(), sock, limits, monotonic))
 
     return PacedResponse

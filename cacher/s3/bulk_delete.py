@@ -69,8 +69,9 @@ def _delete_batch(client: Client, keys: list[str]) -> dict[str, CacherError | No
         raise type(error)(text, error.hint) from error
     if reply.value is None:
         return None
-    answers: dict[str, CacherError | None] = dict.fromkeys(reply.value.deleted)
-    for key, refused in reply.value.errors:
+    deleted, errors = reply.value
+    answers: dict[str, CacherError | None] = dict.fromkeys(deleted)
+    for key, refused in errors.items():
         answers[key] = None if refused.code == "NoSuchKey" else _refused(key, refused)
     return answers
 

@@ -13,7 +13,7 @@ from cacher.http.exceptions import TransportError
 from cacher.http.retry import Attempts
 from cacher.http.transport import Answer
 from cacher.s3 import store_quirks, xml
-from cacher.s3.error_mapping import Refusal, refusal_error, unanswered_error, unknown_size_error
+from cacher.s3.error_mapping import Refusal, unknown_size_error
 from cacher.s3.object_head import ObjectHead, is_whole, read_head, whole_size
 from cacher.s3.request_body import MemoryBody, SignedBody
 from cacher.s3.session import (
@@ -95,7 +95,7 @@ class Client:
         if reply.status != 404:
             return reply
         if reply.refusal and reply.code not in store_quirks.MISSING_CODES:
-            raise self.refusal_error(reply.refusal, doing)
+            raise self.session.refusal_error(reply.refusal, doing)
         self.last_head = (key, None)
         return None
 
@@ -246,7 +246,7 @@ class Client:
         )
         reply = self.session.call(request, xml.read_nothing)
         if reply.refusal and reply.code not in store_quirks.MISSING_CODES:
-            raise self.refusal_error(reply.refusal, doing)
+            raise self.session.refusal_error(reply.refusal, doing)
         if reply.status == 200 and not reply.headers.get("x-amz-request-id"):
             self._require_deleted(key, doing)
 
@@ -282,8 +282,7 @@ class Client:
         try:
             return not answer.read(1)
         except TransportError as error:
-            host = str(self.session.endpoint.host)
-            raise unanswered_error(error, doing, host, self.session.attempts()) from error
+            raise self.session.unanswered_error(error, doing, self.session.attempts()) from error
 
     def _require_deleted(self, key: str, doing: str) -> None:
         """Raise `StoreError` if the object is still there: an empty 200 proves nothing."""
@@ -296,17 +295,13 @@ class Client:
                 reply.value.close()
             raise StoreError(f"{doing}: the store says that it is deleted, but it is still there")
 
-    def refusal_error(self, refusal: Refusal, doing: str) -> CacherError:
-        """Return the error for a refusal."""
-        return refusal_error(refusal, doing, self.bucket, str(self.session.endpoint.host))
-
     def _upload_error(self, refusal: Refusal, doing: str) -> CacherError:
         if refusal.error.code == "NoSuchUpload":
             return UploadGone(
                 f"{doing}: the store dropped the upload",
                 "is there another job that stores it, or a rule that ends uploads? run it again",
             )
-        return self.refusal_error(refusal, doing)
+        return self.session.refusal_error(refusal, doing)
 
 
 def _metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:

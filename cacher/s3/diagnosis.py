@@ -12,7 +12,7 @@ from cacher.errors import AccessError, CacherError, IntegrityError, StoreError
 from cacher.s3.client import Client
 from cacher.s3.error_mapping import Refusal, unknown_size_error
 from cacher.s3.multipart import CREATE_SHARE
-from cacher.s3.object_head import http_date
+from cacher.s3.object_head import store_date
 from cacher.s3.request_body import MemoryBody
 from cacher.s3.session import OK_STATUSES, Proof, Request, ignore_body
 from cacher.s3.store_quirks import MIN_PART, READ_STATUSES
@@ -27,7 +27,7 @@ def clock_skew(client: Client) -> float | None:
     """Return the seconds that this machine's clock is ahead of the store's; None if unknown."""
     request = Request("HEAD", "asking for the time", accept=range(300, 500))
     reply = client.session.call(request, ignore_body)
-    server = http_date(reply.headers.get("date", ""))
+    server = store_date(reply.headers.get("date", ""))
     return None if server is None else client.session.clocks.clock() - server
 
 
@@ -40,8 +40,8 @@ def bucket_refusal(client: Client) -> CacherError | None:
     doing = "asking for the bucket"
     reply = client.session.call(Request("HEAD", doing, accept=(403, 404)), ignore_body)
     if reply.status == 404:
-        raise client.refusal_error(Refusal(404, ErrorDocument("NoSuchBucket")), doing)
-    return client.refusal_error(reply.refusal, doing) if reply.refusal else None
+        raise client.session.refusal_error(Refusal(404, ErrorDocument("NoSuchBucket")), doing)
+    return client.session.refusal_error(reply.refusal, doing) if reply.refusal else None
 
 
 def upload_two_parts(client: Client, key: str) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
+from cacher.http.retry import http_date
 from cacher.http.transport import Answer
 from cacher.s3 import store_quirks
 
@@ -47,7 +47,7 @@ def read_head(headers: Mapping[str, str]) -> ObjectHead:
         for name, value in headers.items()
         if name.lower().startswith(store_quirks.METADATA_PREFIX)
     }
-    modified = http_date(headers.get("last-modified", ""))
+    modified = store_date(headers.get("last-modified", ""))
     length = headers.get("content-length", "")
     size = int(length) if _LENGTH.fullmatch(length) else -1
     return ObjectHead(size, headers.get("etag", ""), modified, metadata)
@@ -79,13 +79,10 @@ def _content_range(answer: Answer) -> tuple[int, int, int] | None:
     return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
-def http_date(text: str) -> float | None:
+def store_date(text: str) -> float | None:
     """Return POSIX seconds, or None for anything but a date from 1970 to 9998.
 
     No store's clock is outside of that, and calendar functions fail there.
     """
-    try:
-        seconds = parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError):
-        return None
-    return seconds if 0 <= seconds < _YEAR_9999 else None
+    seconds = http_date(text)
+    return seconds if seconds is not None and 0 <= seconds < _YEAR_9999 else None

@@ -15,7 +15,7 @@ from cacher.http.exceptions import FailureKind, TransportError, status_text
 from cacher.http.retry import Attempts
 from cacher.http.transport import Answer
 from cacher.s3.client import Client
-from cacher.s3.error_mapping import unanswered_error, unknown_size_error
+from cacher.s3.error_mapping import unknown_size_error
 from cacher.s3.object_head import (
     MAX_OBJECT,
     ObjectHead,
@@ -138,8 +138,8 @@ class RangeReader:
         limits = self._session.limits
         wait = error.delay(self._attempts, limits, limits.silent)
         if wait is None:
-            doing, host = f"reading {self._pinned.key}", str(self._session.endpoint.host)
-            raise unanswered_error(error, doing, host, self._attempts) from error
+            doing = f"reading {self._pinned.key}"
+            raise self._session.unanswered_error(error, doing, self._attempts) from error
         if wait:
             self._pause(wait)
 

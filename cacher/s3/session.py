@@ -10,20 +10,18 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
-from cacher.errors import CacherError, StoreError
+from cacher.errors import CacherError, StoreError, Unanswered
 from cacher.http.exceptions import TransportError
 from cacher.http.retry import RETRY_STATUSES, Attempts, describe_wait, retry_after
 from cacher.http.transport import Answer, Host, Transport
-from cacher.s3 import store_quirks
+from cacher.s3 import error_mapping, store_quirks
 from cacher.s3.error_mapping import (
     NotAStore,
     Refusal,
     is_not_a_store,
     not_a_store,
-    refusal_error,
-    unanswered_error,
 )
-from cacher.s3.object_head import http_date
+from cacher.s3.object_head import store_date
 from cacher.s3.request_body import SignedBody
 from cacher.s3.signing import EMPTY_SHA256, Keys, encode_path, encode_query, sign
 from cacher.s3.xml import MalformedDocument, read_error, read_list_page
@@ -162,6 +160,22 @@ class Session:
         """Return a new counter of failures, with at most `tries` unless that is 0."""
         return Attempts(self.limits, self.clocks.random, self.clocks.monotonic, tries=tries)
 
+    def refusal_error(
+        self, refusal: Refusal, doing: str, body: SignedBody | None = None
+    ) -> CacherError:
+        """Return the error for a refusal of a request, which had a `body`."""
+        bucket, host, sent = self.endpoint.bucket, str(self.endpoint.host), body.size if body else 0
+        return error_mapping.refusal_error(refusal, doing, bucket, host, sent=sent)
+
+    def unanswered_error(
+        self, failure: TransportError, doing: str, attempts: Attempts
+    ) -> Unanswered:
+        """Return the error for a request without an answer."""
+        host = str(self.endpoint.host)
+        error = error_mapping.unanswered_error(failure, doing, host, attempts)
+        error.__cause__ = failure
+        return error
+
     def undo_time_left(self) -> Callable[[], float]:
         """Return a function for the seconds left to undo, counted from the signal or from now."""
         ended_at, monotonic = self.clocks.ended_at(), self.clocks.monotonic
@@ -205,15 +219,13 @@ class Session:
         if request.body and not request.body.is_sent:
             silent = min(silent, self.limits.silent)  # the store does not even take it
         wait = failure.delay(attempts, self.limits, silent)
-        error = unanswered_error(failure, request.doing, str(self.endpoint.host), attempts)
-        error.__cause__ = failure
-        return wait, error
+        return wait, self.unanswered_error(failure, request.doing, attempts)
 
     def _after_refusal(
         self, refusal: Refusal, request: Request, attempts: Attempts | None
     ) -> tuple[float | None, CacherError]:
         """Return the same for a refusal, which is final without `attempts`."""
-        error = self._refusal_error(refusal, request)
+        error = self.refusal_error(refusal, request.doing, request.body)
         if attempts is None:
             return None, error
         asked = retry_after(refusal.headers, self.clocks.clock)
@@ -237,7 +249,7 @@ class Session:
         if answer.status >= 300:
             refusal = self._read_refusal(request, answer, attempts)
             if refusal.status == 404 and request.method != "HEAD" and is_not_a_store(refusal):
-                raise self._refusal_error(refusal, request)
+                raise self.refusal_error(refusal, request.doing)
             return refusal
         marks = (answer.headers.get(name, "").strip('"') for name in store_quirks.PROOF_HEADERS)
         if answer.status not in request.success or (
@@ -270,10 +282,6 @@ class Session:
         self._is_store = _is_listing(body) or bool(read_error(body).code)
         if not self._is_store:
             raise self._not_a_store(request, answer, _read_beginning(answer), attempts)
-
-    def _refusal_error(self, refusal: Refusal, request: Request) -> CacherError:
-        endpoint, sent = self.endpoint, request.body.size if request.body else 0
-        return refusal_error(refusal, request.doing, endpoint.bucket, str(endpoint.host), sent=sent)
 
     def _not_a_store(
         self, request: Request, answer: Answer, body: bytes, attempts: Attempts
@@ -350,7 +358,7 @@ class Session:
             self.region = region
             return "region"
         if store_quirks.is_clock_refusal(refusal.error) and "date" in refusal.headers:
-            server = http_date(refusal.headers["date"])
+            server = store_date(refusal.headers["date"])
             if server is None:
                 return ""
             self.clock_offset = server - self.clocks.clock()

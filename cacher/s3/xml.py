@@ -67,13 +67,6 @@ class ListPage(NamedTuple):
     token: str
 
 
-class DeleteResult(NamedTuple):
-    """One answer of DeleteObjects."""
-
-    deleted: Sequence[str]
-    errors: Sequence[tuple[str, ErrorDocument]]
-
-
 def read_error(body: bytes) -> ErrorDocument:
     """Parse an `<Error>`; return an empty one for anything else (a proxy's HTML, nothing)."""
     try:
@@ -135,13 +128,11 @@ def read_parts(body: bytes) -> tuple[dict[int, str], str]:
     return parts, _text(root, "NextPartNumberMarker") if more else ""
 
 
-def read_deleted(body: bytes) -> DeleteResult:
-    """Parse a DeleteObjects answer. Status 200 does not mean that all were deleted."""
+def read_deleted(body: bytes) -> tuple[list[str], dict[str, ErrorDocument]]:
+    """Parse a DeleteObjects answer: the keys that are deleted, and those that are not."""
     root = _parse(body, "DeleteResult")
-    return DeleteResult(
-        deleted=[_text(item, "Key") for item in _children(root, "Deleted")],
-        errors=[(_text(item, "Key"), _error(item)) for item in _children(root, "Error")],
-    )
+    deleted = [_text(item, "Key") for item in _children(root, "Deleted")]
+    return deleted, {_text(item, "Key"): _error(item) for item in _children(root, "Error")}
 
 
 def read_location(body: bytes) -> str:

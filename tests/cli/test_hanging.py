@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from cacher.errors import StoreError
-from cacher.http.minimum_speed import MinimumSpeed
 from cacher.http.transport import Transport
 from cacher.s3.signing import Keys
 from cacher.time_limits import LIMITS, Limits
@@ -79,7 +78,8 @@ def test_a_session_by_itself(row: Row) -> None:
     transport = Transport(
         connect_timeout=SCALED.connect,
         stall_timeout=SCALED.stall,
-        minimum_speed=MinimumSpeed(SCALED, time.monotonic),
+        speed_limits=SCALED,
+        monotonic=time.monotonic,
     )
     with row.stage(FACTOR) as environ:
         endpoint = endpoint_of(environ["CACHER_ENDPOINT"], environ["CACHER_BUCKET"])

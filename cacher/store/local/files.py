@@ -100,23 +100,34 @@ def shared(lock: bytes) -> Iterator[None]:
 
 
 def _open_lock(path: bytes, flags: int) -> int:
-    """Open the lock file; follow no link, and do not wait for the other end of a FIFO."""
+    fd = _open_if_regular(path, flags)
+    if fd is None:
+        raise StoreError(
+            f"{os.fsdecode(path)} is not a regular file", "remove it: cacher makes a new lock file"
+        )
+    return fd
+
+
+def open_regular(path: bytes) -> int | None:
+    """Open a regular file for reading; None if there is none."""
+    try:
+        return _open_if_regular(path, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _open_if_regular(path: bytes, flags: int) -> int | None:
+    """Open a file; None for anything else. Follow no link, and never wait for a FIFO."""
     try:
         fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except OSError as error:
         if error.errno in _NOT_A_FILE:
-            raise _not_a_lock(path) from error
+            return None
         raise
     if stat.S_ISREG(os.fstat(fd).st_mode):
         return fd
     os.close(fd)
-    raise _not_a_lock(path)
-
-
-def _not_a_lock(path: bytes) -> StoreError:
-    return StoreError(
-        f"{os.fsdecode(path)} is not a regular file", "remove it: cacher makes a new lock file"
-    )
+    return None
 
 
 def regular_status(path: bytes) -> os.stat_result | None:

@@ -8,10 +8,8 @@ name to another file, and never write into a file that has a name.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -23,6 +21,7 @@ from cacher.store.local.files import (
     copy,
     exclusive,
     local_error,
+    open_regular,
     regular_status,
     remove_empty_parents,
     shared,
@@ -37,9 +36,6 @@ from cacher.store.verified_reader import VerifiedReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO})
-"""The errors of opening a name that no regular file has: ELOOP is a link, ENXIO a socket."""
 
 
 class LocalStore:
@@ -143,7 +139,7 @@ class LocalStore:
         """Return an open data file and its entry, which belong together; None if there is none."""
         data_path, meta_path = self._paths.data(key), self._paths.meta(key)
         with translate_store_errors(f"read {key} in {self.name}"), shared(self._paths.lock):
-            while (fd := _open_regular(data_path)) is not None:
+            while (fd := open_regular(data_path)) is not None:
                 try:
                     status = os.fstat(fd)
                     metadata = _read_metadata(meta_path, key)
@@ -219,27 +215,13 @@ class _LocalSource:
             self._fd = -1
 
 
-def _open_regular(path: bytes) -> int | None:
-    """Open a regular file for reading; None if there is none. Never waits for a FIFO."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in _ABSENT:
-            return None
-        raise
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        return fd
-    os.close(fd)
-    return None
-
-
 def _read_metadata(path: bytes, key: str) -> dict[str, str]:
     """Return the metadata in the file `path`; an empty one if there is no such file.
 
     Raises `IntegrityError` for a damaged file (an unclean stop of the machine leaves empty files):
     then the data beside it may be damaged, too.
     """
-    fd = _open_regular(path)
+    fd = open_regular(path)
     if fd is None:
         return {}
     with open(fd, "rb") as file:

@@ -11,7 +11,6 @@ from functools import partial
 import pytest
 
 from cacher.http.exceptions import FailureKind, TransportError
-from cacher.http.minimum_speed import MinimumSpeed
 from cacher.http.transport import Answer, Transport
 from cacher.time_limits import LIMITS, MIN_SPEED, Limits
 from tests.support.tcp_servers import LONG, get, listening, read_request
@@ -26,7 +25,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def paced(limits: Limits = HASTY) -> Transport:
-    return Transport(stall_timeout=limits.stall, minimum_speed=MinimumSpeed(limits, time.monotonic))
+    return Transport(stall_timeout=limits.stall, speed_limits=limits, monotonic=time.monotonic)
 
 
 def trickle(sock: socket.socket, *, at_once: bytes, then: bytes, pause: float = 0.1) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacher.s3.object_head import http_date, read_head
+from cacher.s3.object_head import read_head, store_date
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from cacher.s3.object_head import http_date, read_head
     ],
 )
 def test_dates(text: str, seconds: float | None) -> None:
-    found = http_date(text)
+    found = store_date(text)
     assert found == seconds
 
 
@@ -35,7 +35,7 @@ def test_dates(text: str, seconds: float | None) -> None:
     )
 )
 def test_no_date_is_so_odd_that_it_fails(words: list[str]) -> None:
-    found = http_date(" ".join(words))
+    found = store_date(" ".join(words))
     assert found is None or found >= 0
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacher.s3 import xml as documents
-from cacher.s3.xml import DeleteResult, ErrorDocument, ListPage, MalformedDocument
+from cacher.s3.xml import ErrorDocument, ListPage, MalformedDocument
 
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 
@@ -282,8 +282,9 @@ def test_what_was_deleted_and_what_was_not() -> None:
         "<Error><Key>b</Key><Code>NoSuchKey</Code><Message>gone</Message></Error>"
         "<Deleted><Key> c&amp;d </Key></Deleted></DeleteResult>"
     )
-    assert documents.read_deleted(body.encode()) == DeleteResult(
-        ["a", " c&d "], [("b", ErrorDocument("NoSuchKey", "gone"))]
+    assert documents.read_deleted(body.encode()) == (
+        ["a", " c&d "],
+        {"b": ErrorDocument("NoSuchKey", "gone")},
     )
 
 
