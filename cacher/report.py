@@ -1,4 +1,4 @@
-"""All output: lines and progress for people on stderr, lines and JSON for machines on stdout.
+"""All output: lines for people on stderr, lines and JSON for machines on stdout.
 
 Knows no command and no store. Escapes every character that is not printable, since messages may
 hold keys, file names and words of a server.
@@ -11,28 +11,14 @@ import os
 import sys
 from _thread import allocate_lock
 
-from cacher.errors import CacherError, LocalError, OutOfThreads, escaped, os_reason
-from cacher.fileio import start_thread
+from cacher.errors import CacherError, LocalError, escaped, os_reason
 
 TYPE_CHECKING = False  # every start loads this module: typing, threading and json would cost more
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from threading import Thread
-    from typing import IO, Any, Self
-
-TERMINAL_INTERVAL = 0.1
-LOG_INTERVAL = 10.0
-"""Seconds between two looks at the progress: a bar that moves, a line in a log."""
-
-WAITING = 5.0
-"""Seconds without a byte after which progress says who is waited for."""
+    from typing import IO, Any
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_BAR, _SHORT_BAR = 24, 8
-"""Cells of the bar, and of one that is shortened for an estimate."""
-
-_LEAST = 20
-"""Columns that stay for the operation and its key, however long the numbers are."""
 
 _COLUMNS = 80
 
@@ -127,19 +113,6 @@ class Report:
         """Flush stdout, so that a failure to write is known before the exit status is."""
         _to_stdout(self._stdout.flush)
 
-    def progress(
-        self, doing: str, total: int | None = None, *, waits_for: str = "the store"
-    ) -> Progress:
-        """Return a meter that shows how many of `total` bytes, if known, `doing` has moved.
-
-        `waits_for` is who is named when nothing moves.
-        """
-        return Progress(self, doing, total, waits_for, shown=not self.quiet)
-
-    def wait(self, doing: str) -> Progress:
-        """Return a meter without bytes, which shows only that the store is waited for."""
-        return Progress(self, f"{doing},", None, "the store", shown=not self.quiet, counts=False)
-
     def draw(self, text: str) -> None:
         """Draw the progress bar over the one before; remove it if `text` is empty."""
         with self._lock:
@@ -188,143 +161,6 @@ def _to_stdout(operation: Callable[..., object], *text: str) -> None:
             f"writing stdout: {os_reason(error)}",
             "free some space where stdout is written to" if is_full else "",
         ) from error
-
-
-class Progress:
-    """Counts bytes from any thread, and shows them while its `with` block lasts."""
-
-    def __init__(
-        self,
-        report: Report,
-        doing: str,
-        total: int | None,
-        waits_for: str,
-        *,
-        shown: bool,
-        counts: bool = True,
-    ) -> None:
-        from threading import Event
-
-        self.total = total
-        self.count = 0
-        self.files: Callable[[], int] | None = None
-        """Returns the number of files so far, where these are counted."""
-        self.passed: Callable[[], int] | None = None
-        """Returns the bytes moved at the other end, where these are known: they count as moving."""
-        self._report = report
-        self._doing = doing
-        self._waits_for = waits_for
-        self._shown = shown
-        self._counts = counts
-        self._lock = allocate_lock()
-        self._start = self._moved = report.monotonic()
-        self._passed_before = (0, 0)
-        self._arrives = total is None
-        """Whether a total, learned later, means that all has arrived once it is reached."""
-        self._over = Event()
-        self._thread: Thread | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Return the seconds since it began."""
-        return self._report.monotonic() - self._start
-
-    def add(self, count: int) -> None:
-        """Count bytes that have moved; less than 0, if some must move again."""
-        with self._lock:
-            self.count += count
-            self._moved = self._report.monotonic()
-
-    def __enter__(self) -> Self:
-        if self._shown:
-            from threading import Thread
-
-            thread = Thread(target=self._show, daemon=True)
-            try:
-                start_thread(thread)
-            except OutOfThreads:
-                pass  # nothing is shown
-            else:
-                self._thread = thread
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _show(self) -> None:
-        terminal = self._report.stderr_is_terminal
-        drawn = False
-        while not self._over.wait(TERMINAL_INTERVAL if terminal else LOG_INTERVAL):
-            if not self._counts and not self._waited(0):
-                continue
-            if terminal:
-                self._report.draw(self._bar(self._report.columns - 1))
-                drawn = True
-            else:
-                numbers, estimate = self._numbers()
-                self._report.say(" ".join([self._doing, numbers[0], *estimate]))
-        if drawn:
-            self._report.draw("")
-
-    def _bar(self, room: int) -> str:
-        """Return a line that fits: one that wraps cannot be drawn over, and would fill the screen.
-
-        Without room, the bar shrinks, the estimate goes, the bar goes, then numbers go, and only
-        then is the key cut.
-        """
-        doing = printable(self._doing)
-        texts, estimate = self._numbers()
-        least = min(len(doing), _LEAST)
-        numbers = next((text for text in texts if least + 1 + len(text) <= room), texts[-1])
-        tail = [numbers, *estimate]
-        cells = room - len(" ".join([doing, *tail])) - len(" []")
-        if cells < _SHORT_BAR and estimate:
-            tail = [numbers]
-            cells = room - len(" ".join([doing, *tail])) - len(" []")
-        if self.total and cells > 1:
-            cells = min(cells, _BAR)
-            tail.insert(0, f"[{'#' * int(self._share * cells):<{cells}}]")
-        left = room - sum(len(text) + 1 for text in tail)
-        if len(doing) > left:
-            doing = f"{doing[: max(left - 1, 0)]}…"
-        return " ".join([doing, *tail]).rstrip()[:room]
-
-    @property
-    def _share(self) -> float:
-        return min(self.count / self.total, 1.0) if self.total else 0.0
-
-    def _numbers(self) -> tuple[list[str], list[str]]:
-        """Return texts of how far it is, the longest first; and the estimate, if there is one."""
-        count, total = self.count, self.total
-        far = f"{self._share:.0%} of {size_text(total)}" if total else size_text(count)
-        short = f"{self._share:.0%}" if total else size_text(count)
-        files = self.files() if self.files else 0
-        with_files = [f"{far}, {counted(files, 'file')}"] if self.files else []
-        if waited := self._waited(files):
-            waiting = f"waiting for {self._waits_for}, {waited}"
-            if not self._counts:
-                return [waiting, f"waiting, {waited}"], []
-            return [*(f"{text}, {waiting}" for text in (*with_files, far)), waiting, short], []
-        rate = count / max(self.seconds, 0.001)
-        texts = [f"{text}, {size_text(rate)}/s" for text in (*with_files, far)]
-        estimate = []
-        if total and rate > 0 and count < total:
-            estimate = [f"ETA {seconds_text((total - count) / rate)}"]
-        return [*texts, far, short], estimate
-
-    def _waited(self, files: int) -> str:
-        """Return for how long nothing has moved; empty if something has, or all is there."""
-        now = self._report.monotonic()
-        with self._lock:
-            passed = (files, self.passed() if self.passed else 0)
-            if passed != self._passed_before:
-                self._passed_before, self._moved = passed, now
-            idle = now - self._moved
-        if idle < WAITING or (self._arrives and self.total and self.count >= self.total):
-            return ""
-        return f"{idle:.0f} s" if idle < 60 else seconds_text(idle)
 
 
 def size_text(count: float) -> str:

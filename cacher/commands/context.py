@@ -14,6 +14,7 @@ from cacher import __version__
 from cacher.commands.key import resolve_key
 from cacher.errors import CacherError, IntegrityError, TimedOut, UsageError, os_reason
 from cacher.keys import template as keys
+from cacher.progress import Progress
 from cacher.report import Report, counted
 from cacher.settings import config, environment
 from cacher.settings.config import Settings
@@ -197,7 +198,7 @@ class Context:
         A bucket that is missing is not noticed here, but by the request that stores.
         """
         try:
-            with self.report.wait(f"looking for {key}"):
+            with Progress(self.report, f"looking for {key},", counts=False):
                 return self.store.head(key, verify_bucket=False)
         except IntegrityError as error:
             self.report.warn(f"{error.message}; replacing it")

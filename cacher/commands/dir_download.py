@@ -19,9 +19,10 @@ from cacher.commands.open_sealed_entry import OpenedEntry
 from cacher.commands.read_again import read_again
 from cacher.errors import IntegrityError, Miss, UsageError
 from cacher.fileio import read_full
+from cacher.progress import Progress
 from cacher.replace.staging import Staging
 from cacher.replace.work_dirs import remove_stale
-from cacher.report import Progress, counted, size_text, unpacked_text
+from cacher.report import counted, size_text, unpacked_text
 from cacher.store.interface import Entry
 from cacher.tree.unpack import Unpacked, UnpackOptions, unpack
 
@@ -82,7 +83,7 @@ def _check_directory(directory: str) -> None:
 
 
 def _restore(context: Context, request: DirDownloadRequest) -> CommandResult:
-    with context.report.progress(f"downloading {request.key}") as progress:
+    with Progress(context.report, f"downloading {request.key}") as progress:
         reader = context.store.open(request.key, progress.add)
         if reader is None:
             remove_stale(request.directory)

@@ -14,6 +14,7 @@ from cacher.commands import check_paths, open_sealed_entry
 from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
 from cacher.errors import UsageError
+from cacher.progress import Progress
 from cacher.report import counted, packed_text
 from cacher.store.interface import Entry
 from cacher.tree.pack import Packed, Selection, pack
@@ -47,7 +48,7 @@ def dir_upload(context: Context, request: DirUploadRequest) -> CommandResult:
             entry_fields(context.store.name, request.key, existing.size, 0.0, ""),
         )
     with (
-        context.report.progress(f"uploading {request.key}") as progress,
+        Progress(context.report, f"uploading {request.key}") as progress,
         context.store.create(
             request.key, open_sealed_entry.metadata(open_sealed_entry.DIR), progress.add
         ) as writer,

@@ -14,7 +14,8 @@ from cacher.commands.output_file import Destination, FileDestination, SpooledDes
 from cacher.commands.read_again import read_again
 from cacher.errors import AccessError, IntegrityError, Miss, StoreError, UsageError
 from cacher.fileio import BUFFER_SIZE
-from cacher.report import Progress, transfer_text
+from cacher.progress import Progress
+from cacher.report import transfer_text
 from cacher.store.interface import Entry
 from cacher.store.verified_reader import VerifiedReader
 
@@ -80,7 +81,7 @@ def _write_to_file(
     `output.fd` is empty again after an error.
     """
     try:
-        with context.report.progress(f"downloading {request.key}") as progress:
+        with Progress(context.report, f"downloading {request.key}") as progress:
             reader = context.store.open(request.key, progress.add)
             if reader is None:
                 return None
@@ -100,7 +101,7 @@ def _write_to_file(
 
 def _write_to_stream(context: Context, request: DownloadRequest) -> CommandResult:
     """Write the entry to a stream as it arrives. Raises `Miss` if there is no entry."""
-    with context.report.progress(f"downloading {request.key}") as progress:
+    with Progress(context.report, f"downloading {request.key}") as progress:
         reader = context.store.open(request.key, progress.add)
         if reader is None:
             raise Miss(f"miss {request.key}")

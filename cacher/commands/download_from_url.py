@@ -13,7 +13,8 @@ from cacher.errors import CacherError, IntegrityError, LocalError, SourceError, 
 from cacher.http import fetch
 from cacher.http.redact_url import redacted
 from cacher.http.sinks import FileSink
-from cacher.report import Progress, transfer_text
+from cacher.progress import Progress
+from cacher.report import transfer_text
 from cacher.store.interface import SHA256
 from cacher.store.source_file import SourceFile
 
@@ -29,7 +30,7 @@ def fetch_and_store(
 
     Raises `SourceError` if none has, `IntegrityError` if one has another file.
     """
-    with context.report.progress(f"fetching {request.key}", waits_for="the origin") as progress:
+    with Progress(context.report, f"fetching {request.key}", waits_for="the origin") as progress:
         url, fetched = _fetch(context, request, output, progress)
     output.publish()
     seconds = progress.seconds
@@ -110,7 +111,7 @@ def _store(context: Context, request: DownloadRequest, fd: int, fetched: fetch.F
 
     def store() -> None:
         content = SourceFile.of(fd, request.dest)
-        with context.report.progress(f"storing {request.key}", content.size) as progress:
+        with Progress(context.report, f"storing {request.key}", content.size) as progress:
             context.store.put(request.key, content, {SHA256: fetched.sha256}, progress.add)
 
     return context.store_or_warn(store)

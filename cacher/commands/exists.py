@@ -7,6 +7,7 @@ from typing import NamedTuple
 from cacher.commands.command_result import CommandResult, listed_fields
 from cacher.commands.context import Context
 from cacher.errors import Miss
+from cacher.progress import Progress
 from cacher.report import size_text
 
 
@@ -19,7 +20,7 @@ class ExistsRequest(NamedTuple):
 def exists(context: Context, request: ExistsRequest) -> CommandResult:
     """Look for an entry. Raises `Miss` if there is certainly none."""
     key = request.key
-    with context.report.wait(f"looking for {key}"):
+    with Progress(context.report, f"looking for {key},", counts=False):
         entry = context.store.head(key)
     if entry is None:
         raise Miss(f"miss {key}")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cacher.commands.command_result import CommandResult
 from cacher.commands.context import Context
 from cacher.commands.doctor.checklist import Checklist
-from cacher.commands.doctor.command import examine_directory
+from cacher.commands.doctor.directory_checks import examine_directory
 from cacher.errors import CacherError, UsageError
 from cacher.settings import config
 from cacher.settings.config import Settings
@@ -77,7 +77,7 @@ def _check(context: Context, settings: Settings) -> str:
     """Test the store; return its region if it is not the one that was assumed, or empty."""
     try:
         if settings.is_local:
-            checklist = Checklist(lambda _check: None)
+            checklist = Checklist()
             examine_directory(context, checklist)
             if checklist.first_error:
                 raise checklist.first_error

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from contextlib import suppress
-from typing import IO, Protocol, Self
+from typing import IO, Self
 
 from cacher.errors import LocalError, UsageError, os_reason, writing_hint
 from cacher.fileio import (
@@ -27,31 +27,6 @@ _ATTEMPTS = 100
 """Temporary names to try. One fails only if another run removes it as stale at once."""
 
 _OPEN_ALREADY = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
-
-
-class Destination(Protocol):
-    """An output: fill the regular file `fd`, then `publish`."""
-
-    @property
-    def fd(self) -> int:
-        """An empty, readable and writable regular file."""
-        ...
-
-    def require(self, size: int) -> None:
-        """Raise `LocalError` if there is no room for `size` bytes."""
-        ...
-
-    def publish(self) -> None:
-        """Make the bytes in `fd` the content of the destination."""
-        ...
-
-    def close(self) -> None:
-        """Remove temporary files. Without a `publish` before, everything is as it was."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *exc: object) -> None: ...
 
 
 def is_stream(dest: str) -> bool:
@@ -127,7 +102,7 @@ class FileDestination:
 
     @property
     def fd(self) -> int:
-        """The temporary file."""
+        """The temporary file: regular, readable and writable, empty at first."""
         return self._fd
 
     def require(self, size: int) -> None:
@@ -193,7 +168,7 @@ class SpooledDestination:
 
     @property
     def fd(self) -> int:
-        """The spool."""
+        """The spool, as the temporary file of a `FileDestination`."""
         return self._file.fileno()
 
     def require(self, size: int) -> None:
@@ -220,6 +195,9 @@ class SpooledDestination:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+Destination = FileDestination | SpooledDestination
 
 
 def spool() -> IO[bytes]:

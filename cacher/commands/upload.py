@@ -15,6 +15,7 @@ from cacher.commands.command_result import CommandResult, entry_fields
 from cacher.commands.context import Context
 from cacher.errors import IntegrityError, LocalError, UsageError, os_reason
 from cacher.fileio import BUFFER_SIZE, write_all_at
+from cacher.progress import Progress
 from cacher.report import transfer_text
 from cacher.store.interface import SHA256, Entry
 from cacher.store.source_file import SourceFile
@@ -81,7 +82,7 @@ def _put(context: Context, request: UploadRequest, content: SourceFile) -> Comma
     context.store.prepare(content)
     sha256 = content.sha256()
     _check_sha256(request, sha256)
-    with context.report.progress(f"uploading {request.key}", content.size) as progress:
+    with Progress(context.report, f"uploading {request.key}", content.size) as progress:
         context.store.put(request.key, content, {SHA256: sha256}, progress.add)
     return _stored(context, request, content.size, sha256, progress.seconds)
 
@@ -118,8 +119,8 @@ def _put_known_stream(
     digest = hashlib.sha256(usedforsecurity=False)
     size = 0
     with (
-        context.report.progress(
-            f"uploading {request.key}", waits_for="stdin or the store"
+        Progress(
+            context.report, f"uploading {request.key}", waits_for="stdin or the store"
         ) as progress,
         context.store.create(request.key, {SHA256: sha256}, progress.add) as writer,
     ):

@@ -121,12 +121,12 @@ def probe_conditional_put(client: Client, key: str) -> str:
     return "enforced" if reply.status in (409, 412) else "unsupported"
 
 
-def write_canary(client: Client, key: str) -> None:
+def write_test_entry(client: Client, key: str) -> None:
     """Write an object of one byte."""
     client.put(key, MemoryBody(CANARY), {})
 
 
-def read_canary(client: Client, key: str) -> None:
+def read_test_entry(client: Client, key: str) -> None:
     """Read the object of one byte back."""
     reply = client.session.call(_read(key, {}), bytes)
     if reply.refusal:

@@ -22,6 +22,7 @@ ORDER = [
     "http",
     "keys",
     "process",
+    "progress",
     "report",
     "fileio",
     "time_limits",

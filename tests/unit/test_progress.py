@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacher import report as report_module
-from cacher.report import Progress, Report
+from cacher import progress as progress_module
+from cacher.progress import Progress
+from cacher.report import Report
 from tests.support.fake_terminal import LONG_TIMEOUT, Log, ReportBench, Terminal
 from tests.support.terminal import Terminal as PseudoTerminal
 
@@ -18,8 +19,8 @@ from tests.support.terminal import Terminal as PseudoTerminal
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks follow each other without a pause."""
-    monkeypatch.setattr(report_module, "TERMINAL_INTERVAL", 0.001)
-    monkeypatch.setattr(report_module, "LOG_INTERVAL", 0.001)
+    monkeypatch.setattr(progress_module, "TERMINAL_INTERVAL", 0.001)
+    monkeypatch.setattr(progress_module, "LOG_INTERVAL", 0.001)
 
 
 def wait_for_a_look(bench: ReportBench) -> None:
@@ -32,7 +33,7 @@ def wait_for_a_look(bench: ReportBench) -> None:
 @pytest.mark.usefixtures("_impatient")
 def test_a_bar_on_a_terminal() -> None:
     bench = ReportBench(Terminal())
-    with bench.report.progress("uploading k", 4096) as progress:
+    with Progress(bench.report, "uploading k", 4096) as progress:
         bench.now += 2.0
         progress.add(1024)
         wait_for_a_look(bench)
@@ -45,7 +46,7 @@ def test_a_bar_on_a_terminal() -> None:
 @pytest.mark.usefixtures("_impatient")
 def test_lines_in_a_log() -> None:
     bench = ReportBench()
-    with bench.report.progress("uploading k", 4096) as progress:
+    with Progress(bench.report, "uploading k", 4096) as progress:
         bench.now += 2.0
         progress.add(1024)
         wait_for_a_look(bench)
@@ -56,7 +57,7 @@ def test_lines_in_a_log() -> None:
 
 def test_a_log_stays_quiet_for_a_while() -> None:
     bench = ReportBench()
-    with bench.report.progress("uploading k", 4096) as progress:
+    with Progress(bench.report, "uploading k", 4096) as progress:
         progress.add(4096)
     assert bench.shown == ""
 
@@ -64,7 +65,7 @@ def test_a_log_stays_quiet_for_a_while() -> None:
 @pytest.mark.usefixtures("_impatient")
 def test_quiet_is_without_progress() -> None:
     bench, before = ReportBench(Terminal(), quiet=True), threading.active_count()
-    with bench.report.progress("uploading k", 10) as progress:
+    with Progress(bench.report, "uploading k", 10) as progress:
         progress.add(10)
         assert threading.active_count() == before
     assert bench.shown == ""
@@ -87,7 +88,7 @@ def test_progress_that_is_hard_to_tell(
     total: int | None, added: int, seconds: float, text: str
 ) -> None:
     bench = ReportBench()
-    with bench.report.progress("k", total) as progress:
+    with Progress(bench.report, "k", total) as progress:
         bench.now += seconds
         progress.add(added)
         wait_for_a_look(bench)
@@ -100,7 +101,7 @@ def test_progress_that_is_hard_to_tell(
 def test_a_bar_fits_its_terminal(doing: str) -> None:
     """A line that wraps cannot be drawn over, and would fill the screen."""
     bench = ReportBench(Terminal())
-    with bench.report.progress(doing, 5 * 1024**3) as progress:
+    with Progress(bench.report, doing, 5 * 1024**3) as progress:
         bench.now += 1000.0
         progress.add(1024**3)
         wait_for_a_look(bench)
@@ -111,7 +112,7 @@ def test_a_bar_fits_its_terminal(doing: str) -> None:
 
 def progress_of(bench: ReportBench, key: str = "k", **counts: int) -> Progress:
     """100 s into a transfer, a fifth of which is done."""
-    progress = bench.report.progress(f"downloading {key}")
+    progress = Progress(bench.report, f"downloading {key}")
     progress.total = counts.get("total", 5 * 1024**3)
     bench.now += 100.0
     progress.add(counts.get("count", 1024**3))
@@ -142,7 +143,7 @@ def test_a_terminal_of_that_width(columns: int) -> None:
         terminal.resize(columns)
         now = [0.0]
         report = Report(stdout=io.StringIO(), stderr=stderr, monotonic=lambda: now[0])
-        with report.progress(f"downloading {KEY}") as progress:
+        with Progress(report, f"downloading {KEY}") as progress:
             now[0] = 100.0
             progress.total = 5 * 1024**3
             progress.add(1024**3)
@@ -221,7 +222,7 @@ class TestWaiting:
 
     def test_for_somebody_else(self) -> None:
         bench = ReportBench()
-        progress = bench.report.progress("fetching k", waits_for="the origin")
+        progress = Progress(bench.report, "fetching k", waits_for="the origin")
         bench.now += 12.0
         assert progress._bar(79) == "fetching k 0 B, waiting for the origin, 12 s"
         assert progress._bar(39) == "fetching k waiting for the origin, 12 s"
@@ -248,7 +249,7 @@ class TestWaiting:
 
     def test_for_the_answer_to_all_that_was_sent(self) -> None:
         bench = ReportBench()
-        progress = bench.report.progress("uploading k", 10)
+        progress = Progress(bench.report, "uploading k", 10)
         progress.add(10)
         bench.now += 60.0
         line = progress._bar(79)
@@ -260,7 +261,7 @@ class TestWaiting:
     def test_where_no_bytes_are_counted(self, stderr: type[Terminal]) -> None:
         """As for `exists`: nothing is shown but that."""
         bench = ReportBench(stderr())
-        with bench.report.wait("looking for k"):
+        with Progress(bench.report, "looking for k,", counts=False):
             assert not bench.stderr.drawn.acquire(timeout=0.05)
             assert bench.shown == ""
             bench.now += 12.0
@@ -271,7 +272,7 @@ class TestWaiting:
     @pytest.mark.usefixtures("_impatient")
     def test_in_a_log(self) -> None:
         bench = ReportBench()
-        with bench.report.progress("uploading k", 4096) as progress:
+        with Progress(bench.report, "uploading k", 4096) as progress:
             progress.add(1024)
             bench.now += 12.0
             wait_for_a_look(bench)
@@ -288,7 +289,7 @@ def test_a_line_clears_the_bar_first() -> None:
 
 
 def test_what_moves_again_is_taken_back() -> None:
-    progress = ReportBench().report.progress("k", 10)
+    progress = Progress(ReportBench().report, "k", 10)
 
     def move() -> None:
         progress.add(3)

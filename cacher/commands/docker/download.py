@@ -28,7 +28,8 @@ from cacher.errors import (
     StoreError,
     UsageError,
 )
-from cacher.report import Progress, size_text, transfer_text
+from cacher.progress import Progress
+from cacher.report import size_text, transfer_text
 from cacher.store.interface import Entry
 
 _DAMAGED = "run it again; if it fails again, use another KEY"
@@ -141,7 +142,7 @@ def _load_entry_once(
     context: Context, request: DockerDownloadRequest, engine: Engine
 ) -> CommandResult | None:
     doing = f"downloading {request.key}"
-    with context.report.progress(doing, waits_for="docker or the store") as progress:
+    with Progress(context.report, doing, waits_for="docker or the store") as progress:
         reader = context.store.open(request.key, progress.add)
         if reader is None:
             return None

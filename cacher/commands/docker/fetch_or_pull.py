@@ -16,7 +16,8 @@ from cacher.docker.engine import Engine
 from cacher.docker.image_names import names_text
 from cacher.errors import CacherError, IntegrityError, SourceError, TimedOut
 from cacher.http.redact_url import redacted
-from cacher.report import Progress, transfer_text
+from cacher.progress import Progress
+from cacher.report import transfer_text
 
 
 def fetch_or_pull(
@@ -82,7 +83,7 @@ def _fetched(
 ) -> CommandResult:
     source = redacted(url)
     doing = f"fetching {request.key}"
-    with context.report.progress(doing, waits_for="docker or the origin") as progress:
+    with Progress(context.report, doing, waits_for="docker or the origin") as progress:
         try:
             loaded = _load(context, request, engine, url, progress)
         except IntegrityError as error:

@@ -16,6 +16,7 @@ from cacher.docker.engine import Engine
 from cacher.docker.image_archive import ArchiveStats, copy_from_engine
 from cacher.docker.image_names import Image, check_name, exact_name, names_text
 from cacher.errors import IntegrityError, SourceError, UsageError
+from cacher.progress import Progress
 from cacher.report import size_text, transfer_text
 from cacher.store.interface import Entry
 
@@ -85,7 +86,7 @@ def store_images(
     )
     saved = [exact_name(*pair) for pair in zip(names, images, strict=True)]
     with (
-        context.report.progress(f"uploading {key}", waits_for="docker or the store") as progress,
+        Progress(context.report, f"uploading {key}", waits_for="docker or the store") as progress,
         engine.save(saved) as saving,  # first: it takes its time before the first byte
         context.store.create(key, recorded, progress.add) as writer,
         SealedWriter(writer.write, compressor, context.report.monotonic) as stream,

@@ -41,24 +41,22 @@ class _Forbidden(AccessError):
 
 def examine_bucket(context: Context, checklist: Checklist) -> None:
     """Run all checks; skip those that need a check that failed."""
-    named = bool(context.settings.bucket) or checklist.run(
-        "bucket name", lambda: _bucket_name(context)
-    )
-    known = checklist.run("credentials", lambda: _credentials(context, checklist))
+    named = bool(context.settings.bucket) or checklist.run("bucket name", _bucket_name, context)
+    known = checklist.run("credentials", _credentials, context, checklist)
     if not examine_network(context, checklist) or not named or not known:
         return
     client = context.bucket.client
     client.session.limits = client.session.limits.for_diagnosis()
     prefix = f"{context.settings.prefix}/" if context.settings.prefix else ""
     assumed = client.session.region
-    checklist.ask("clock", lambda: _clock(client))
-    checklist.ask("region", lambda: _region(context, client, assumed, checklist))
+    checklist.ask("clock", _clock, client)
+    checklist.ask("region", _region, context, client, assumed, checklist)
     if isinstance(checklist.checks[-1].error, NotAStore):
         return
-    checklist.ask("bucket", lambda: _bucket(client))
+    checklist.ask("bucket", _bucket, client)
     if isinstance(checklist.checks[-1].error, _NoBucket):
         return
-    checklist.ask("list", lambda: _list(client, prefix))
+    checklist.ask("list", _list, client, prefix)
     _examine_writing(checklist, client, prefix + test_entry_key())
     _diagnose_permissions(checklist)
 
@@ -94,7 +92,7 @@ def _write(context: Context, client: Client, key: str) -> None:
     """Write a test entry, and delete it in any case. Raises `AccessError` if it was refused."""
     written = False
     try:
-        diagnosis.write_canary(client, key)
+        diagnosis.write_test_entry(client, key)
         written = True
     except Silent:
         client.session.limits = client.session.limits.for_undo()
@@ -218,18 +216,17 @@ def _list(client: Client, prefix: str) -> str:
 
 
 def _examine_writing(checklist: Checklist, client: Client, key: str) -> None:
-    tried: list[str] = []
+    is_tried = not checklist.is_silent
 
     def write() -> str:
-        tried.append(key)
         with _needing("write", client):
-            diagnosis.write_canary(client, key)
+            diagnosis.write_test_entry(client, key)
         return "a test entry was written"
 
     def read() -> str:
         _need(checklist, "write")
         with _needing("read", client):
-            diagnosis.read_canary(client, key)
+            diagnosis.read_test_entry(client, key)
         return "it was read back"
 
     def conditional() -> str:
@@ -262,8 +259,8 @@ def _examine_writing(checklist: Checklist, client: Client, key: str) -> None:
         checklist.ask("abort", abort)
     finally:
         # A request without an answer may have been carried out all the same.
-        look = checklist.run if tried else checklist.ask
-        look("delete", lambda: _delete(checklist, client, key))
+        look = checklist.run if is_tried else checklist.ask
+        look("delete", _delete, checklist, client, key)
 
 
 def _delete(checklist: Checklist, client: Client, key: str) -> str:

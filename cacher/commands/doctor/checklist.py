@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, ParamSpec
 
 from cacher.errors import CacherError, LocalError, Silent, os_reason
 
 OK, WARN, FAIL, SKIP = "ok", "warn", "fail", "skip"
+
+
+_Arguments = ParamSpec("_Arguments")
 
 
 class Skipped(Exception):
@@ -31,17 +35,23 @@ class Check(NamedTuple):
 class Checklist:
     """The checks so far. `show` is called with each as it is done."""
 
-    def __init__(self, show: Callable[[Check], None]) -> None:
-        self.show = show
+    def __init__(self, show: Callable[[Check], None] | None = None) -> None:
+        self._show = show
         self.checks: list[Check] = []
 
     def note(self, name: str, text: str, state: str = OK) -> None:
         """Add a line that needs no check."""
         self._add(Check(name, state, text))
 
-    def run(self, name: str, look: Callable[[], str]) -> bool:
+    def run(
+        self,
+        name: str,
+        look: Callable[_Arguments, str],
+        *args: _Arguments.args,
+        **kwargs: _Arguments.kwargs,
+    ) -> bool:
         """Run a check: `look` returns its finding or raises. Returns whether it succeeded."""
-        check = _checked(name, look)
+        check = _checked(name, partial(look, *args, **kwargs))
         # Outside of the check: an error of showing the line is not a finding.
         self._add(check)
         return check.state in (OK, WARN)
@@ -51,15 +61,18 @@ class Checklist:
         """Whether a check got no answer; others would wait as long for none."""
         return any(isinstance(check.error, Silent) for check in self.checks)
 
-    def ask(self, name: str, look: Callable[[], str]) -> bool:
+    def ask(
+        self,
+        name: str,
+        look: Callable[_Arguments, str],
+        *args: _Arguments.args,
+        **kwargs: _Arguments.kwargs,
+    ) -> bool:
         """Run a check that needs an answer of the store."""
-
-        def asked() -> str:
-            if self.is_silent:
-                raise Skipped("needs an answer")
-            return look()
-
-        return self.run(name, asked)
+        if not self.is_silent:
+            return self.run(name, look, *args, **kwargs)
+        self.note(name, "needs an answer", SKIP)
+        return False
 
     def failed(self, name: str) -> bool:
         """Whether a check of that name failed."""
@@ -72,7 +85,8 @@ class Checklist:
 
     def _add(self, check: Check) -> None:
         self.checks.append(check)
-        self.show(check)
+        if self._show:
+            self._show(check)
 
 
 def _checked(name: str, look: Callable[[], str]) -> Check:

@@ -20,18 +20,16 @@ from cacher.store.open_store import endpoint_of
 def examine_network(context: Context, checklist: Checklist) -> bool:
     """Check DNS, TCP and TLS, until one fails; return whether requests can be sent."""
     host = endpoint_of(context.settings).host
-    if context.settings.ca_file and not checklist.run(
-        "certificates", lambda: _certificates(context, host)
-    ):
+    if context.settings.ca_file and not checklist.run("certificates", _certificates, context, host):
         return False
     proxy = Proxies(context.environ).url_for(host.scheme, host.name, host.port)
     hops: list[Host] = []
-    if proxy and not checklist.run("proxy", lambda: _proxy(proxy, hops)):
+    if proxy and not checklist.run("proxy", _proxy, proxy, hops):
         return False
     reached, hint = (hops[0], PROXY_HINT) if proxy else (host, "")
-    if not checklist.run("dns", lambda: _dns(reached, hint)):
+    if not checklist.run("dns", _dns, reached, hint):
         return False
-    if not checklist.run("tcp", lambda: _tcp(reached, hint)):
+    if not checklist.run("tcp", _tcp, reached, hint):
         return False
 
     def tls() -> str:
