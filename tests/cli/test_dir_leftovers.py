@@ -167,7 +167,7 @@ def test_a_killed_run_and_a_miss(cacher: Run, spawn: Spawn, bucket: BucketPlace)
 class TestTurns:
     """Runs that restore into the same directory do so one after the other."""
 
-    @pytest.mark.parametrize("target", ["missing", "full", "clean", "FIFO", "working directory"])
+    @pytest.mark.parametrize("target", ["missing", "full", "clean", "working directory"])
     def test_four_at_once(self, cacher: Run, spawn: Spawn, local: LocalPlace, target: str) -> None:
         for number in range(4):
             tree = Path(f"tree{number}")
@@ -182,9 +182,6 @@ class TestTurns:
         if target != "missing":
             Path("d/both").mkdir(parents=True)
             Path("d/both/kept").touch()
-        if target == "FIFO":
-            os.mkfifo("d/fifo")
-            expected.add("fifo")
         dest, place = (".", "d") if target == "working directory" else ("d", ".")
         flags = ["--clean"] if target == "clean" else []
         processes = [
@@ -231,7 +228,7 @@ class TestTurns:
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["beside", "inside"])
-@pytest.mark.parametrize("kind", ["file", "fifo", "link", "dangling link"])
+@pytest.mark.parametrize("kind", ["file", "link", "dangling link"])
 def test_a_lock_that_is_not_a_directory(
     cacher: Run, local: LocalPlace, monkeypatch: pytest.MonkeyPatch, kind: str, inside: bool
 ) -> None:
@@ -244,8 +241,6 @@ def test_a_lock_that_is_not_a_directory(
     lock = Path("d/.cacher-lock" if inside else ".d.cacher-lock")
     if kind == "file":
         lock.touch()
-    elif kind == "fifo":
-        os.mkfifo(lock)
     else:
         lock.symlink_to("none" if "dangling" in kind else Path("tree").absolute())
     error = cacher("dir", "download", "k", "d").failed(7)

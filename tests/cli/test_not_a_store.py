@@ -137,14 +137,10 @@ def test_a_url_goes_on(cacher: Run, bucket: BucketPlace, origin: Origin, kind: s
     assert bucket.keys() == []
 
 
-CONTENTS = "<Contents><Key>k</Key><Size>{}</Size></Contents>"
-
-
 @pytest.mark.parametrize(
     ("inner", "words"),
     [
-        (CONTENTS.format("x"), "Size is not a number"),
-        (CONTENTS.replace("Key>", "Name>").format(1), "an entry of the list has no Key"),
+        ("<Contents><Key>k</Key><Size>x</Size></Contents>", "Size is not a number"),
         ("<IsTruncated>maybe</IsTruncated>", "IsTruncated is neither true nor false"),
     ],
 )
@@ -215,13 +211,6 @@ def test_a_store_that_refuses_is_still_one(
         bucket.server.clear_faults()
         bucket.server.inject(Fault(refusal, times=None))
         assert "the store refused: HTTP 403" in cacher(*argv).failed(4)
-
-
-@pytest.mark.parametrize("body", [b"<Error><Code>AccessDen", b"<Failure/>", b"no", b""])
-def test_a_refusal_that_is_not_a_stores(cacher: Run, bucket: BucketPlace, body: bytes) -> None:
-    bucket.server.inject(Fault(Respond(403, body=body), times=None))
-    for argv in (("exists", "k"), ("download", "k", "dest"), ("list",)):
-        assert "answered, but not as an S3 store does: HTTP 403" in cacher(*argv).failed(3)
 
 
 @pytest.mark.parametrize(

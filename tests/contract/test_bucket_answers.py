@@ -163,18 +163,11 @@ class TestChanges:
             take(fake.helper, "k")
 
     @read_each_way
-    def test_replaced_while_broken_off(self, fake: BucketFixture, take: Take) -> None:
-        fake.server.put_object("k", BIG[:100_000])
-        fake.fault(CutAnswer(1000), "GetObject")
-        fake.fault(Replace(blob(100_000, 4)), "GetObject")
-        with pytest.raises(EntryChanged):
-            take(fake.helper, "k")
-
-    @read_each_way
-    def test_replaced_while_broken_off_where_there_are_no_ranges(
-        self, make_fake: FixtureMaker, take: Take
+    @pytest.mark.parametrize("profile", [GARAGE, WITHOUT_RANGES], ids=["ranges", "without"])
+    def test_replaced_while_broken_off(
+        self, make_fake: FixtureMaker, profile: Profile, take: Take
     ) -> None:
-        fake = make_fake(replace(GARAGE, ranges="ignored"))
+        fake = make_fake(profile)
         fake.server.put_object("k", BIG[:100_000])
         fake.fault(CutAnswer(1000), "GetObject")
         fake.fault(Replace(blob(100_000, 4)), "GetObject")
