@@ -153,10 +153,6 @@ class TunnelRefused(OSError):
         self.status = status
 
 
-class Cancelled(Exception):
-    """The work that this request belongs to was given up."""
-
-
 def translate_exception(error: Exception, *, reused: bool = False) -> TransportError:
     """Return the error to raise for an exception of urllib3, http.client or the system.
 
@@ -199,7 +195,6 @@ def _connect_failure(error: Exception, reason: str) -> TransportError | None:
 
 
 def _tunnel_failure(status: int) -> TransportError:
-    """Return the failure for a proxy's answer to CONNECT."""
     answer = status_text(status) if status else "something that is not HTTP"
     page = " and a page" if status == HTTPStatus.OK else ""
     kind = FailureKind.PROXY_TUNNEL
@@ -219,7 +214,6 @@ def status_text(status: int) -> str:
 
 
 def _timeout_failure(cause: BaseException) -> TransportError:
-    """Return the failure for an answer that did not come, or came too slowly."""
     if isinstance(cause, TooSlow):
         return TransportError(FailureKind.SLOW, str(cause))
     return TransportError(FailureKind.TIMEOUT, "no answer")

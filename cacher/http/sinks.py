@@ -18,15 +18,12 @@ class Sink(Protocol):
 
     def begin(self) -> None:
         """Start over: the next bytes begin at position 0."""
-        ...
 
     def write(self, data: memoryview, position: int) -> None:
         """Take all of `data`, which continues what came last, or begins at 0."""
-        ...
 
     def end(self, size: int) -> None:
         """Finish: all `size` bytes have come."""
-        ...
 
 
 class FileSink:

@@ -59,7 +59,6 @@ class Body(Protocol):
     @property
     def size(self) -> int:
         """Bytes in all."""
-        ...
 
     def __iter__(self) -> Iterator[memoryview]: ...
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from typing import Self
 
 from cacher.errors import LocalError, os_reason
-from cacher.fileio import BUFFER_SIZE, OnProgress, write_all_at
+from cacher.fileio import BUFFER_SIZE, OnProgress, ignore_progress, read_full, write_all_at
 from cacher.http.transport import Answer
 from cacher.s3.client import Client
 from cacher.s3.ranges import PinnedObject, RangeReader, open_first, range_at
@@ -24,7 +25,8 @@ class Download:
         self._first: Answer | None = answer
         self._starts = pinned.starts()
         self._jobs = min(jobs, len(self._starts))
-        self._stream: _Stream | None = None
+        self._pool = ThreadPool(self._interrupt)
+        self._stream: _Serial | _Parallel | None = None
 
     @classmethod
     def open(
@@ -40,12 +42,8 @@ class Download:
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer` with the next bytes; 0 at the end."""
         if self._stream is None:
-            serial = _Serial(self._starts, self._range_reader, self._pool())
-            self._stream = (
-                serial
-                if self._jobs < 2
-                else _Parallel(self._starts, self._range_reader, self._pool(), self._jobs)
-            )
+            ranges = self._starts, self._range_reader, self._pool
+            self._stream = _Parallel(*ranges, self._jobs) if self._jobs > 1 else _Serial(*ranges)
         return self._stream.readinto(buffer)
 
     def tail(self, count: int) -> bytes:
@@ -53,14 +51,11 @@ class Download:
         start = max(self.size - count, 0)
         if start == self.size:
             return b""
-        reader = RangeReader(self._pinned.without_progress(), (start, self.size))
-        try:
-            data, position = memoryview(bytearray(self.size - start)), 0
-            while count := reader.readinto(data[position:]):
-                position += count
-            return bytes(data)
-        finally:
-            reader.close()
+        data = bytearray(self.size - start)
+        pinned = self._pinned._replace(on_progress=ignore_progress)  # they are read a second time
+        with closing(RangeReader(pinned, (start, self.size))) as reader:
+            read_full(reader.readinto, memoryview(data))
+        return bytes(data)
 
     def save(self, fd: int, on_written: Callable[[int], None]) -> int:
         """Write the object at offset 0 of the regular file `fd`; return its size.
@@ -75,7 +70,7 @@ class Download:
         todo = iter(range(len(self._starts)))
         done: set[int] = set()
         """Ranges that were written while an earlier one is missing."""
-        with self._pool() as pool:
+        with self._pool as pool:
 
             def work() -> None:
                 buffer = memoryview(bytearray(BUFFER_SIZE))
@@ -102,7 +97,7 @@ class Download:
         Call it again until that has failed: it may have been about to wait on another socket.
         """
         if self._stream is not None:
-            self._stream.cancel()
+            self._pool.stop()
             self._interrupt()
 
     def close(self) -> None:
@@ -120,9 +115,6 @@ class Download:
             answer, self._first = self._first, None
         return RangeReader(self._pinned, range_at(self._starts, number), answer, pool)
 
-    def _pool(self) -> ThreadPool:
-        return ThreadPool(self._interrupt)
-
     def _interrupt(self) -> None:
         self._pinned.client.session.transport.interrupt()
 
@@ -134,15 +126,15 @@ class Download:
         pool: ThreadPool | None,
         on_written: Callable[[int], None] = lambda _end: None,
     ) -> None:
-        reader = self._range_reader(number, pool)
-        position = range_at(self._starts, number)[0]
-        try:
+        position = self._starts[number]
+        with closing(self._range_reader(number, pool)) as reader:
             while count := reader.readinto(buffer):
-                _write(fd, buffer[:count], position)
+                try:
+                    write_all_at(fd, buffer[:count], position)
+                except OSError as error:
+                    raise LocalError(f"cannot write the download: {os_reason(error)}") from error
                 position += count
                 on_written(position)
-        finally:
-            reader.close()
 
 
 _Opener = Callable[[int, ThreadPool | None], RangeReader]
@@ -171,9 +163,6 @@ class _Serial:
         if self._open is not None:
             self._open.close()
             self._open = None
-
-    def cancel(self) -> None:
-        self._pool.stop()
 
 
 class _Parallel:
@@ -209,9 +198,6 @@ class _Parallel:
     def close(self) -> None:
         self._pool.stop()
 
-    def cancel(self) -> None:
-        self._pool.stop()
-
     def _work(self) -> None:
         while True:
             with self._pool.changed:
@@ -222,23 +208,8 @@ class _Parallel:
                     return
                 number, self._left = self._left[0], self._left[1:]
                 buffer = self._free.popleft()
-            reader = self._open_range(number, self._pool)
-            position = 0
-            try:
-                while count := reader.readinto(memoryview(buffer)[position:]):
-                    position += count
-            finally:
-                reader.close()
+            with closing(self._open_range(number, self._pool)) as reader:
+                read_full(reader.readinto, memoryview(buffer))
             with self._pool.changed:
                 self._filled[number] = buffer
                 self._pool.changed.notify_all()
-
-
-_Stream = _Serial | _Parallel
-
-
-def _write(fd: int, view: memoryview, position: int) -> None:
-    try:
-        write_all_at(fd, view, position)
-    except OSError as error:
-        raise LocalError(f"cannot write the download: {os_reason(error)}") from error

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cacher.errors import EntryChanged, StoreError
-from cacher.fileio import BUFFER_SIZE, OnProgress, ignore_progress
+from cacher.fileio import BUFFER_SIZE, OnProgress
 from cacher.http.exceptions import FailureKind, TransportError, status_text
 from cacher.http.retry import Attempts
 from cacher.http.transport import Answer
@@ -53,10 +53,6 @@ class PinnedObject(NamedTuple):
     """Whether it is read in several ranges, which must share a strong ETag."""
 
     on_progress: OnProgress
-
-    def without_progress(self) -> PinnedObject:
-        """Return the same object for bytes that are read a second time."""
-        return self._replace(on_progress=ignore_progress)
 
     def starts(self) -> range:
         """Return where the ranges to fetch start: one, if they could not be pinned."""

@@ -151,10 +151,12 @@ class Session:
         A caller that resumes an answer passes its `attempts` so far.
         """
 
-        def receive(answer: Answer) -> Reply[Answer]:
-            return Reply(answer.status, answer.headers, answer)
-
-        return self._send(request, receive, pause, attempts or self.attempts(request.tries))
+        return self._send(
+            request,
+            lambda answer: Reply(answer.status, answer.headers, answer),
+            pause,
+            attempts or self.attempts(request.tries),
+        )
 
     def attempts(self, tries: int = 0) -> Attempts:
         """Return a new counter of failures, with at most `tries` unless that is 0."""
@@ -235,7 +237,6 @@ class Session:
         return wait, error
 
     def _silence_limit(self, request: Request) -> float:
-        """Return the seconds that silence may take in all tries."""
         return request.answer_within or self.limits.silent
 
     def _try(

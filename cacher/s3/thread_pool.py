@@ -9,8 +9,11 @@ from typing import Self
 
 from cacher.errors import CacherError, OutOfThreads
 from cacher.fileio import start_thread, stop_threads
-from cacher.http.exceptions import Cancelled
 from cacher.time_limits import LIMITS
+
+
+class Cancelled(Exception):
+    """The job that a thread belongs to was given up."""
 
 
 class ThreadPool:

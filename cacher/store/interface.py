@@ -57,15 +57,12 @@ class Writer(Protocol):
 
     def write(self, data: Data) -> None:
         """Write all of `data`; the caller may reuse the buffer at once."""
-        ...
 
     def commit(self) -> Entry:
         """Publish the entry, which replaces an older one at once and whole."""
-        ...
 
     def close(self) -> None:
         """Without a `commit` before: undo everything. Safe to call twice."""
-        ...
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +77,6 @@ class Store(Protocol):
     @property
     def name(self) -> str:
         """The store as messages name it, without secrets: `s3://bucket/prefix`, a directory."""
-        ...
 
     def head(self, key: str, *, verify_bucket: bool = True) -> Entry | None:
         """Return the entry, or None if there is certainly none. Any doubt is an error, never None.
@@ -88,21 +84,17 @@ class Store(Protocol):
         Without `verify_bucket`, which may be cheaper, None may also mean that the store is missing:
         enough for a caller that stores the entry next.
         """
-        ...
 
     def open(self, key: str, on_progress: OnProgress = ignore_progress) -> VerifiedReader | None:
         """Return a reader of the entry as it is now, or None if there is none."""
-        ...
 
     def create(
         self, key: str, metadata: Mapping[str, str], on_progress: OnProgress = ignore_progress
     ) -> Writer:
         """Return a writer for a stream whose length is not known."""
-        ...
 
     def prepare(self, content: SourceFile) -> None:
         """Begin in the background to compute the digests that a `put` of `content` needs."""
-        ...
 
     def put(
         self,
@@ -116,16 +108,12 @@ class Store(Protocol):
         A digest in `metadata` is trusted. `on_progress` gets the number of bytes that move, below
         zero if some must move again.
         """
-        ...
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """Yield entries whose key begins with `prefix`, in the store's order, page by page."""
-        ...
 
     def delete(self, keys: Iterable[str]) -> Iterator[Deletion]:
         """Remove entries; a missing one counts as removed. Yields one result a key."""
-        ...
 
     def close(self) -> None:
         """Close the connections."""
-        ...

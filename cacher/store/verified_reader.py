@@ -29,15 +29,12 @@ class UnverifiedSource(Protocol):
     @property
     def size(self) -> int | None:
         """How many bytes the source says it will give; None where it does not know."""
-        ...
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer` with the next bytes, in order; return 0 at the end."""
-        ...
 
     def tail(self, count: int) -> bytes:
         """Return the last `count` bytes, or all if there are fewer, at any time."""
-        ...
 
     def save(self, fd: int, on_written: Callable[[int], None]) -> int:
         """Write all the bytes at their offsets in `fd`, in any order; return how many there were.
@@ -45,15 +42,12 @@ class UnverifiedSource(Protocol):
         Calls `on_written(end)`, from the calling thread only, whenever the bytes [0, end) are
         complete in the file; `end` never shrinks.
         """
-        ...
 
     def cancel(self) -> None:
         """Make a `readinto` that waits in another thread fail soon."""
-        ...
 
     def close(self) -> None:
         """Close files and connections. Safe to call twice."""
-        ...
 
 
 class VerifiedReader:

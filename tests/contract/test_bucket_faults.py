@@ -12,9 +12,9 @@ import pytest
 
 from cacher.errors import AccessError, Stopped, StoreError
 from cacher.fileio import BUFFER_SIZE
-from cacher.http.exceptions import Cancelled
 from cacher.s3.ranges import RANGE
 from cacher.s3.request_body import SEND_SIZE as SENT
+from cacher.s3.thread_pool import Cancelled
 from cacher.time_limits import LIMITS
 from tests.contract.conftest import FixtureMaker
 from tests.fakes.faults import Action, CutAnswer, Reset, Respond, Stall

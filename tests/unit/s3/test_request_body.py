@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cacher.errors import LocalError
-from cacher.http.exceptions import Cancelled
 from cacher.s3.request_body import SEND_SIZE, FileBody, MemoryBody, SignedBody
+from cacher.s3.thread_pool import Cancelled
 
 DATA = random.Random(2).randbytes(3 * SEND_SIZE + 17)
 SIZES = [0, 1, SEND_SIZE - 1, SEND_SIZE, SEND_SIZE + 1, 3 * SEND_SIZE + 17]

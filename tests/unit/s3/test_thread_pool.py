@@ -10,8 +10,7 @@ from functools import partial
 import pytest
 
 from cacher.errors import OutOfThreads, StoreError
-from cacher.http.exceptions import Cancelled
-from cacher.s3.thread_pool import ThreadPool, run_with_timeout
+from cacher.s3.thread_pool import Cancelled, ThreadPool, run_with_timeout
 
 LONG = 300.0
 """Seconds that nothing here may take: whoever waits is woken."""
