@@ -1,16 +1,29 @@
-"""The documents in docs/ as HTML, for the project page.
+"""The documents in docs/ and the changelog as HTML, for the project page.
 
 Knows the Markdown that they are written in: headings, paragraphs, lists of one level, tables,
-fenced code, and within these code, bold and links. Reads no file.
+fenced code, and within these code, bold and links; and how https://keepachangelog.com/en/1.1.0/
+writes a version. Reads no file.
 """
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import pairwise
 
-from changes import Unfit, inline
+CHANGELOG = "docs/changelog.md"
+"""Its name in messages."""
+
+_UNRELEASED = "Unreleased"
+
+_VERSION = re.compile(r"## \[([^\[\]]+)\](?: - ([0-9]{4}-[0-9]{2}-[0-9]{2}))?")
+
+_INLINE = re.compile(
+    r"`(?P<code>[^`]+)`"
+    r"|\*\*(?P<bold>[^*]+)\*\*"
+    r"|\[(?P<text>(?:[^\[\]`]|`[^`]+`)+)\]\((?P<url>[^()\s]+)\)"
+)
 
 _MARKER = re.compile(r"(?P<bullet>[*-]|[0-9]+\.) +(?=\S)")
 
@@ -19,6 +32,10 @@ _LONG = re.compile(r"(?<!<pre tabindex=\"0\">)<code>(?=[^<]{25})")
 
 _CELLS = re.compile(r"(?<!\\)\|")
 """Between two cells; `\\|` is a bar in one."""
+
+
+class Unfit(Exception):
+    """The page cannot be made; the message says why in one line."""
 
 
 def document(name: str, text: str) -> tuple[str, str]:
@@ -30,13 +47,40 @@ def document(name: str, text: str) -> tuple[str, str]:
     return html.unescape(re.sub("<[^>]*>", "", title[1])), _LONG.sub('<code class="long">', body)
 
 
+def changelog(text: str, release: str, *, draft: bool) -> str:
+    """The changelog's versions as HTML: all of them, and what is unreleased in a draft.
+
+    Raises `Unfit`.
+    """
+    lines = text.splitlines()
+    heads = [number for number, line in enumerate(lines) if line.startswith("## ")]
+    released = any(lines[head].startswith(f"## [{release}]") for head in heads)
+    if not released and not draft:
+        raise Unfit(f"{CHANGELOG} has no [{release}]")
+    shown = []
+    for head, end in pairwise([*heads, len(lines)]):
+        version = _VERSION.fullmatch(lines[head])
+        if version is None:
+            raise Unfit(f"{CHANGELOG}:{head + 1}: not a version: {lines[head]}")
+        name, date = version.groups()
+        if name == _UNRELEASED and released:
+            continue
+        if name != _UNRELEASED and not date:
+            raise Unfit(f"{CHANGELOG} has no date for [{name}]")
+        when = f' <time datetime="{date}">{date}</time>' if date else ""
+        shown.append(f"<h3>{name}{when}</h3>")
+        blocks = _blocks(CHANGELOG, lines[:end], head + 1)
+        # One level below the version; no id, as every version has the same headings.
+        shown += [re.sub("<h3[^>]*>(.*)</h3>", r"<h4>\1</h4>", block) for block in blocks]
+    return "\n".join(shown)
+
+
 def slug(heading: str) -> str:
     """What links call a heading: as forges make it of its text."""
     return re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")
 
 
-def _blocks(place: str, lines: list[str]) -> Iterator[str]:
-    at = 0
+def _blocks(place: str, lines: list[str], at: int = 0) -> Iterator[str]:
     while at < len(lines):
         line = lines[at]
         end = at + 1
@@ -65,14 +109,14 @@ def _goes_on(first: str, line: str) -> bool:
 def _block(place: str, lines: list[str]) -> str:
     if heading := re.fullmatch(r"(#{1,4}) (.+)", lines[0]):
         level, text = len(heading[1]), heading[2]
-        return f'<h{level} id="{slug(text)}">{inline(text, _linked(place))}</h{level}>'
+        return f'<h{level} id="{slug(text)}">{_inline(text, place)}</h{level}>'
     if lines[0].startswith("|"):
         return _table(place, lines)
     if marker := _MARKER.match(lines[0]):
         return _list(place, lines, "ol" if marker["bullet"][0].isdigit() else "ul")
     if re.match(r"[ \t>#<]", lines[0]):
         raise Unfit(f"{place}: not understood: {lines[0]}")
-    return f"<p>{inline(' '.join(lines), _linked(place))}</p>"
+    return f"<p>{_inline(' '.join(lines), place)}</p>"
 
 
 def _list(place: str, lines: list[str], kind: str) -> str:
@@ -80,11 +124,11 @@ def _list(place: str, lines: list[str], kind: str) -> str:
     for line in lines:
         if marker := _MARKER.match(line):
             items.append(line[marker.end() :])
-        elif line.startswith("  "):
+        elif line.startswith("  ") and not _MARKER.match(line.strip()):
             items[-1] += f" {line.strip()}"
         else:
             raise Unfit(f"{place}: not understood: {line}")
-    shown = "\n".join(f"<li>{inline(item, _linked(place))}</li>" for item in items)
+    shown = "\n".join(f"<li>{_inline(item, place)}</li>" for item in items)
     return f"<{kind}>\n{shown}\n</{kind}>"
 
 
@@ -98,9 +142,7 @@ def _table(place: str, lines: list[str]) -> str:
     shown = []
     for part, of_part in parts.items():
         cell = '<th scope="col">{}</th>' if part == "thead" else "<td>{}</td>"
-        told = (
-            "".join(cell.format(inline(text, _linked(place))) for text in row) for row in of_part
-        )
+        told = ("".join(cell.format(_inline(text, place)) for text in row) for row in of_part)
         shown += [f"<{part}>", *(f"<tr>{row}</tr>" for row in told), f"</{part}>"]
     table = "\n".join(["<table>", *shown, "</table>"])
     return f'<div class="wide" tabindex="0">\n{table}\n</div>'
@@ -110,16 +152,28 @@ def _cells(line: str) -> list[str]:
     return [cell.strip().replace("\\|", "|") for cell in _CELLS.split(line.strip())[1:-1]]
 
 
-def _linked(place: str) -> Callable[[str], str]:
+def _inline(text: str, place: str) -> str:
+    """Code, links and bold; all else is escaped."""
+    done, end = "", 0
+    for match in _INLINE.finditer(text):
+        if match["code"]:
+            element = f"<code>{html.escape(match['code'])}</code>"
+        elif match["bold"]:
+            element = f"<strong>{_inline(match['bold'], place)}</strong>"
+        else:
+            url = html.escape(_linked(match["url"], place))
+            element = f'<a href="{url}">{_inline(match["text"], place)}</a>'
+        done += html.escape(text[end : match.start()]) + element
+        end = match.end()
+    return done + html.escape(text[end:])
+
+
+def _linked(url: str, place: str) -> str:
     """Where a link leads on the site: a document is there as HTML."""
-
-    def linked(url: str) -> str:
-        if re.match(r"https?://|#", url):
-            return url
-        if url == "changelog.md":
-            return "index.html#changelog"
-        if match := re.fullmatch(r"([a-z]+)\.md(#.*)?", url):
-            return f"{match[1]}.html{match[2] or ''}"
-        raise Unfit(f"{place}: a link that leads nowhere on the site: {url}")
-
-    return linked
+    if re.match(r"https?://|#", url):
+        return url
+    if url == "changelog.md":
+        return "index.html#changelog"
+    if match := re.fullmatch(r"([a-z]+)\.md(#.*)?", url):
+        return f"{match[1]}.html{match[2] or ''}"
+    raise Unfit(f"{place}: a link that leads nowhere on the site: {url}")

@@ -6,7 +6,6 @@ ended by a NUL, on descriptors 3 (to the browser) and 4 (from it).
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import select
@@ -73,11 +72,6 @@ class Browser:
         told = self.call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in told, told
         return told["result"].get("value")
-
-    def screenshot(self, path: Path) -> None:
-        """All of the page as PNG."""
-        picture = self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(base64.b64decode(picture["data"]))
 
     def _receive(self) -> dict[str, Any]:
         deadline = time.monotonic() + _LIMIT

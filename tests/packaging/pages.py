@@ -1,4 +1,4 @@
-"""`.builds/page` in a tree of its own, with a changelog that tests can change."""
+"""`.builds/page.py` in a tree of its own, with a changelog that tests can change."""
 
 from __future__ import annotations
 
@@ -34,14 +34,12 @@ two lines.
 ## [0.0.1] - 2026-01-02
 
 * First.
-
-[0.0.1]: https://example.org/
 """
 
 
 def make_tree(root: Path) -> Path:
     """What the page is made from, and stand-ins for the artifacts in `dist`."""
-    scripts = (".builds/page", ".builds/changes.py", ".builds/documents.py")
+    scripts = (".builds/page.py", ".builds/documents.py")
     for name in (*scripts, "cacher/__init__.py", TEMPLATE):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
@@ -51,7 +49,7 @@ def make_tree(root: Path) -> Path:
 
 
 def render(root: Path, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    script = [sys.executable, str(root / ".builds/page")]
+    script = [sys.executable, str(root / ".builds/page.py")]
     places = ["--artifacts", str(root / "dist"), "--out", str(root / "dist/index.html")]
     return subprocess.run(
         [*script, *places, *options],

@@ -47,7 +47,7 @@ def sha256(path: Path) -> str:
 def make_site(directory: Path) -> Path:
     """The artifacts, and the page with what this checkout's changelog tells, as a draft."""
     make_artifacts(directory)
-    script = [sys.executable, str(ROOT / ".builds/page"), "--draft", "--documents"]
+    script = [sys.executable, str(ROOT / ".builds/page.py"), "--draft", "--documents"]
     places = ["--artifacts", str(directory), "--out", str(directory / "index.html")]
     subprocess.run([*script, *places], check=True)
     return directory

@@ -83,7 +83,7 @@ def test_what_markdown_becomes(text: str, shown: str) -> None:
 def test_what_is_not_understood_is_refused(text: str, said: str) -> None:
     done = converted(text)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f"changes.Unfit: {said}")
+    assert done.stderr.splitlines()[-1].startswith(f"documents.Unfit: {said}")
 
 
 def test_a_document_that_is_not_understood_leaves_the_page_as_it_was(tmp_path: Path) -> None:

@@ -169,21 +169,15 @@ AA = 4.5
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 1280])
-def test_in_a_browser(
-    chromium: Browser, site: Path, tmp_path: Path, width: int, scheme: str
-) -> None:
+def test_in_a_browser(chromium: Browser, site: Path, width: int, scheme: str) -> None:
     url = (site / "index.html").as_uri()
     chromium.open(url, width=width, height=844, scheme=scheme)
-    assert chromium.evaluate(f"matchMedia('(prefers-color-scheme: {scheme})').matches")
-    assert chromium.evaluate("innerWidth") == width
     # Only what is too wide scrolls, not the page.
     assert chromium.evaluate(TOO_WIDE) == []
     assert chromium.evaluate("document.documentElement.scrollWidth <= innerWidth")
     contrasts = chromium.evaluate(CONTRAST)
     assert len(contrasts) > 80
     assert [told for told in contrasts if told[0] < AA] == []
-    chromium.screenshot(tmp_path / "page.png")
-    assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
     said = [
         event["params"]
         for event in chromium.events
