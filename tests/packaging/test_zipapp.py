@@ -128,31 +128,6 @@ def test_other_wheels_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("epoch", ["-1", "yesterday", "99999999999", "4354819200", "9" * 30])
-def test_a_time_that_no_archive_can_have(tmp_path: Path, epoch: str) -> None:
-    out = tmp_path / "out"
-    options: list[str | Path] = [
-        "--out",
-        out,
-        "--wheels",
-        zipapps.wheels(),
-        "--python",
-        sys.executable,
-    ]
-    done = run([sys.executable, zipapps.SCRIPT, *options], tmp_path, SOURCE_DATE_EPOCH=epoch)
-    assert done.returncode == 1
-    expected = "zipapp: SOURCE_DATE_EPOCH is not a number of seconds up to 4354819199\n"
-    assert done.stderr == expected
-    assert not out.exists()
-
-
-def test_help_without_docstrings(tmp_path: Path) -> None:
-    for script in (zipapps.SCRIPT, zipapps.PYTHONS):
-        done = run([sys.executable, "-OO", script, "--help"], tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert "usage: .builds/" in done.stdout
-
-
 def test_pythons_that_are_not_those(tmp_path: Path) -> None:
     """Something else by that name, or nothing, or no `go`: nothing is unpacked."""
     go = tmp_path / "bin" / "go"
