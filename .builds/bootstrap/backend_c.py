@@ -94,16 +94,13 @@ def _from_file(content: bytes) -> ModuleType:
 
 def _places() -> list[str]:
     """Directories that may take a file to be loaded: any may be full, read-only or noexec."""
-    environ = os.environ
-    home = environ.get("HOME", "")
-    named = [environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm", environ.get("XDG_RUNTIME_DIR")]
-    named += [environ.get("XDG_CACHE_HOME"), home and os.path.join(home, ".cache"), home]
+    named = [os.environ.get("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm", os.environ.get("HOME")]
     places = [place for place in named if place and os.path.isabs(place)]
     try:
         places.append(os.getcwd())
     except OSError:  # it was deleted
         pass
-    return list(dict.fromkeys(places))
+    return places
 
 
 def _reason(error: Exception) -> str:
