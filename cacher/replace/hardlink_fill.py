@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from cacher.replace.undo_log import Node, Step, UndoLog
 from cacher.tree.dir_access import DirAttributes, enter_any_mode, make_accessible_fd
@@ -21,26 +22,16 @@ class _Impossible(Exception):
     """A merge in place would keep something that links would not."""
 
 
-class _Level:
+class _Level(NamedTuple):
     """A directory that both trees have by then."""
 
-    __slots__ = ("attributes", "entries", "is_common", "node")
-
-    def __init__(
-        self,
-        node: Node,
-        attributes: DirAttributes,
-        entries: Iterator[os.DirEntry[str]],
-        *,
-        is_common: bool,
-    ) -> None:
-        self.node = node
-        self.attributes = attributes
-        """The attributes of the new directory in the end."""
-        self.entries = entries
-        """The entries of the old one still to link."""
-        self.is_common = is_common
-        """Whether the new tree had it before."""
+    node: Node
+    attributes: DirAttributes
+    """The attributes of the new directory in the end."""
+    entries: Iterator[os.DirEntry[str]]
+    """The entries of the old one still to link."""
+    is_common: bool
+    """Whether the new tree had it before."""
 
 
 class HardlinkFill:
@@ -88,13 +79,8 @@ class HardlinkFill:
                 if not news.depth:
                     level.attributes.give(news.fd)
                     return
-                directory = os.dup(news.fd)
-                try:
-                    news.leave()
-                    olds.leave()
-                    level.attributes.give(directory)
-                finally:
-                    os.close(directory)
+                olds.leave()
+                news.leave(level.attributes.give)
 
     def _link_entries(self, level: _Level, news: DirStack[_Level], olds: DirStack[None]) -> bool:
         """Link entries of a directory until it enters one below; return whether it did."""

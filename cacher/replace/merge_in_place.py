@@ -80,14 +80,9 @@ class InPlaceMerge:
                 if below is not None:
                     self._enter(below, news, olds)
                 elif news.depth:
+                    news.leave()
                     # Last, as its mode may deny the access that going up needs.
-                    directory = os.dup(olds.fd)
-                    try:
-                        news.leave()
-                        olds.leave()
-                        pair.attributes.give(directory)
-                    finally:
-                        os.close(directory)
+                    olds.leave(pair.attributes.give)
                 else:
                     pair.attributes.give(olds.fd)
                     return

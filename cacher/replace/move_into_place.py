@@ -23,8 +23,8 @@ from cacher.replace.undo_log import Step, UndoLog
 from cacher.replace.work_dirs import LockedDir, WorkDirs
 from cacher.tree.dir_access import (
     DirAttributes,
-    make_accessible,
     make_accessible_fd,
+    open_any_mode,
     status_of,
 )
 from cacher.tree.dir_stack import FLAGS
@@ -43,14 +43,8 @@ class TargetDir(NamedTuple):
         return status_of(self.name, self.parent)
 
     def open(self) -> int:
-        """Open the directory, and return its descriptor. Makes it accessible first if need be."""
-        try:
-            return os.open(self.name, FLAGS, dir_fd=self.parent)
-        except PermissionError:
-            status = self.status()
-            if status is not None:
-                make_accessible(self.name, self.parent, status)
-            return os.open(self.name, FLAGS, dir_fd=self.parent)
+        """Open the directory, made accessible if necessary; return its descriptor."""
+        return open_any_mode(self.name, self.parent)
 
 
 class StagedTree:
@@ -68,7 +62,7 @@ class StagedTree:
         """The local store that is read, if it is in the target: it stays as it is."""
         self.implicit: Collection[bytes] = ()
         """Paths of directories without a member: in a merge they keep the attributes of the old."""
-        self.to_delete: list[bytes] = []
+        self.to_delete = [tree.name]
         """Names in `dirs` to be removed in the end, if they are there."""
 
 
@@ -119,8 +113,7 @@ def _has_entries(target: TargetDir) -> bool:
     except PermissionError:
         return True
     try:
-        with os.scandir(directory) as entries:
-            return next(entries, None) is not None
+        return bool(os.listdir(directory))
     finally:
         os.close(directory)
 
@@ -169,9 +162,8 @@ def _can_be_renamed(staged: StagedTree) -> bool:
     A directory of others in one like /tmp cannot, nor one of a lower layer of an overlay file
     system, where links would be copies as well.
     """
-    with os.scandir(staged.tree.fd) as entries:
-        if next(entries, None) is None:
-            return True
+    if not os.listdir(staged.tree.fd):
+        return True
     try:
         # The permission is checked first; then this fails, as the tree is not empty.
         os.rename(

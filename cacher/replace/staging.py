@@ -209,13 +209,13 @@ class Staging:
         """Make the staging directory, beside the target if possible."""
         if beside and not (must_be_inside and inside):
             try:
-                return _staged_tree(target, beside, beside.make())
+                return StagedTree(target, beside, beside.make())
             except OSError as error:
                 if inside is None or error.errno not in _REFUSED:
                     raise
         if inside is None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return _staged_tree(target, inside, inside.make())
+        return StagedTree(target, inside, inside.make())
 
     def _remove_work_dirs(self) -> None:
         """Remove the work directories of this run. The next run tries again those that stay."""
@@ -255,12 +255,6 @@ def _require_lockable(directory: str, dirs: WorkDirs) -> Iterator[None]:
         raise LocalError(
             f"{path} is not a directory", "remove it: cacher makes a new lock"
         ) from error
-
-
-def _staged_tree(target: TargetDir, dirs: WorkDirs, tree: LockedDir) -> StagedTree:
-    staged = StagedTree(target, dirs, tree)
-    staged.to_delete.append(tree.name)
-    return staged
 
 
 def _resolved(target: str) -> str:

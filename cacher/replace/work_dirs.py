@@ -9,12 +9,11 @@ import errno
 import fcntl
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from typing import NamedTuple
 
-from cacher.tree.dir_access import make_accessible, status_of, unchanged_status
+from cacher.tree.dir_access import open_any_mode, status_of, unchanged_status
 from cacher.tree.dir_stack import FLAGS
 from cacher.tree.remove import remove
 from cacher.tree.reserved_names import LOCK, MARK, is_reserved
@@ -152,50 +151,33 @@ class WorkDirs:
 
     def _lock_new(self, name: bytes) -> LockedDir | None:
         """Lock a directory just made; return None if another run locked it first, to remove it."""
-        fd = -1
-        try:
+        with suppress(FileNotFoundError):
             fd = os.open(name, FLAGS, dir_fd=self.fd)
-            if _lock(fd, otherwise=True) and self._is_named(name, fd):
-                return LockedDir(name, fd)
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            _close(fd)
-            raise
-        _close(fd)
+            return self._lock_or_close(name, fd, otherwise=True)
         return None
 
     def _lock_stale(self, name: bytes) -> LockedDir | None:
         """Lock a directory that may be stale; return None if it is in use or not a directory."""
-        status = status_of(name, self.fd)
-        if status is None or not stat.S_ISDIR(status.st_mode):
-            return None
-        try:
-            fd = self._open(name, status)
-        except OSError:
-            return None
-        try:
-            if _lock(fd, otherwise=False) and self._is_named(name, fd):
-                return LockedDir(name, fd)
-            if os.fstat(fd).st_mode != status.st_mode:
-                os.fchmod(fd, stat.S_IMODE(status.st_mode))
-        except OSError:
-            pass
-        except BaseException:
-            _close(fd)
-            raise
-        _close(fd)
+        with suppress(OSError):
+            fd = open_any_mode(name, self.fd)
+            return self._lock_or_close(name, fd, otherwise=False)
         return None
 
-    def _open(self, name: bytes, status: os.stat_result) -> int:
+    def _lock_or_close(self, name: bytes, fd: int, *, otherwise: bool) -> LockedDir | None:
+        """Lock an open directory, unless another run has locked or removed it.
+
+        `otherwise`: whether to take it for locked where there are no locks.
+        """
+        is_locked = False
         try:
-            return os.open(name, FLAGS, dir_fd=self.fd)
-        except PermissionError:
-            make_accessible(name, self.fd, status)
-            return os.open(name, FLAGS, dir_fd=self.fd)
+            is_locked = _lock(fd, otherwise=otherwise) and self._is_named(name, fd)
+        finally:
+            if not is_locked:
+                os.close(fd)
+        return LockedDir(name, fd) if is_locked else None
 
     def _is_named(self, name: bytes, fd: int) -> bool:
-        """Return whether an open directory still has that name; another run may have removed it."""
+        """Return whether an open directory still has that name."""
         named, opened = status_of(name, self.fd), os.fstat(fd)
         return named is not None and os.path.samestat(named, opened)
 
@@ -213,23 +195,20 @@ def remove_stale(target: str) -> None:
     For a run that has nothing to restore: it makes nothing, and lists two directories, the target
     and its parent. No failure is reported: the next run tries again.
     """
-    with suppress(OSError):
+    try:
         path = os.path.realpath(target)
-        parent, name = os.path.split(path)
-        _remove_stale_in(parent, prefix_for(os.fsencode(name)), is_inside=False)
-        _remove_stale_in(path, MARK, is_inside=True)
+    except OSError:
+        return
+    parent, name = os.path.split(path)
+    _remove_stale_in(parent, prefix_for(os.fsencode(name)), is_inside=False)
+    _remove_stale_in(path, MARK, is_inside=True)
 
 
 def _remove_stale_in(directory: str, prefix: bytes, *, is_inside: bool) -> None:
-    try:
+    with suppress(OSError):  # it does not exist, or cannot be listed
         fd = os.open(directory, FLAGS)
-    except OSError:
-        return  # it does not exist, or cannot be listed
-    dirs = WorkDirs(fd, prefix, is_inside=is_inside)
-    try:
-        dirs.remove_stale()
-    finally:
-        dirs.close()
+        with closing(WorkDirs(fd, prefix, is_inside=is_inside)) as dirs:
+            dirs.remove_stale()
 
 
 def _lock(fd: int, *, otherwise: bool) -> bool:
@@ -243,8 +222,3 @@ def _lock(fd: int, *, otherwise: bool) -> bool:
             raise
         return otherwise
     return True
-
-
-def _close(fd: int) -> None:
-    if fd >= 0:
-        os.close(fd)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, Self, TypeVar
 
-from cacher.tree.dir_stack import DirStack
+from cacher.tree.dir_stack import FLAGS, DirStack
 
 ACCESS = stat.S_IRWXU
 """The permissions that its owner needs to list and change a directory."""
@@ -86,6 +86,15 @@ def make_accessible_fd(directory: int) -> os.stat_result:
     if is_inaccessible(status):
         os.fchmod(directory, stat.S_IMODE(status.st_mode) | ACCESS)
     return status
+
+
+def open_any_mode(name: bytes, parent: int) -> int:
+    """Open a directory, made accessible if necessary; return its descriptor."""
+    try:
+        return os.open(name, FLAGS, dir_fd=parent)
+    except PermissionError:
+        make_accessible(name, parent, os.stat(name, dir_fd=parent, follow_symlinks=False))
+        return os.open(name, FLAGS, dir_fd=parent)
 
 
 def enter_any_mode(stack: DirStack[Payload], name: bytes, payload: Payload) -> int:

@@ -111,8 +111,11 @@ class ExtractDirs:
 
     def existing_status(self, name: bytes, member: Member) -> os.stat_result:
         """Return the status of an entry of the current directory with exactly this name."""
-        if self.ignores_case:
-            self._require_exact(name, member)
+        if self.ignores_case and name not in map(os.fsencode, os.listdir(self.fd)):
+            raise IntegrityError(
+                f"{printable(member.name)}: this file system takes it for another member's name",
+                "restore it on a file system that distinguishes upper and lower case",
+            )
         return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
 
     def find_earlier(self, path: bytes) -> tuple[int, bytes, bool]:
@@ -180,13 +183,6 @@ class ExtractDirs:
         set_mode(fd, state.mode, state.member.name if state.member else name)
         if state.mtime_ns is not None:
             os.utime(fd, ns=(state.mtime_ns, state.mtime_ns))
-
-    def _require_exact(self, name: bytes, member: Member) -> None:
-        if name not in map(os.fsencode, os.listdir(self.fd)):
-            raise IntegrityError(
-                f"{printable(member.name)}: this file system takes it for another member's name",
-                "restore it on a file system that distinguishes upper and lower case",
-            )
 
 
 def _ignores_case(root: int) -> bool:

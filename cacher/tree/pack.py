@@ -34,8 +34,6 @@ _CHANGED_HINT = "store it once nothing writes to it any more; --changed warn sto
 class Packed:
     """Counts of what was packed; `size` is the bytes of file contents, hard links counted once."""
 
-    __slots__ = ("changed", "directories", "members", "omitted_path", "size", "skipped", "vanished")
-
     def __init__(self) -> None:
         self.members = 0
         self.directories = 0

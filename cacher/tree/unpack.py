@@ -50,11 +50,6 @@ class UnpackOptions(NamedTuple):
 class Unpacked:
     """Counts of an archive; `size` is the bytes of file contents, `restored` counts members."""
 
-    __slots__ = (
-        *("directories", "implicit", "members", "restored", "restored_directories"),
-        *("size", "skipped"),
-    )
-
     def __init__(self) -> None:
         self.members = 0
         self.directories = 0
@@ -261,10 +256,10 @@ class _Unpacker:
 
     def _link(self, there: int, other: bytes, here: int, name: bytes, member: Member) -> None:
         try:
-            _hard_link(there, other, here, name)
+            _link_or_copy(there, other, here, name)
         except FileExistsError:
             self._remove_earlier(name, here, member)
-            _hard_link(there, other, here, name)
+            _link_or_copy(there, other, here, name)
 
     def _no_target(self, member: Member) -> IntegrityError:
         return IntegrityError(
@@ -273,7 +268,7 @@ class _Unpacker:
         )
 
 
-def _hard_link(there: int, other: bytes, here: int, name: bytes) -> None:
+def _link_or_copy(there: int, other: bytes, here: int, name: bytes) -> None:
     """Give a file a second name, or copy it where the file system refuses. Raises `OSError`."""
     try:
         os.link(other, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)

@@ -236,5 +236,4 @@ def deep(parent: Path, name: bytes, depth: int) -> Iterator[int]:
 
 def counts(result: Packed) -> dict[str, int]:
     """What has been counted, but for what there was none of."""
-    told = {name: getattr(result, name) for name in Packed.__slots__}
-    return {name: count for name, count in told.items() if count}
+    return {name: count for name, count in vars(result).items() if count}
