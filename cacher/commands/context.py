@@ -158,8 +158,8 @@ class Context:
 
             self.report.note(settings_line(self.settings))
 
-    def store_or_warn(self, store: Callable[[], object]) -> bool:
-        """Store, by calling `store`, what a fallback got; return whether it is stored.
+    def store_or_warn(self, store: Callable[..., object], *args: object) -> bool:
+        """Call `store` with `args` to store what a fallback got; return whether it is stored.
 
         A failure is only a warning. The job has its file or image by now, so a store that hangs
         gets less time than before.
@@ -167,7 +167,7 @@ class Context:
         if "bucket" in self.__dict__:
             self.bucket.client.session.limits = self.limits.for_background()
         try:
-            store()
+            store(*args)
         except CacherError as error:
             self.report.warn(f"not stored for next time: {error.message}", error.hint)
             return False

@@ -21,11 +21,12 @@ from cacher.errors import (
 from cacher.keys.template import check_key
 
 LOOKED_FOR = 100
-"""So many keys are looked for before they are deleted: one request each, which the answer to a
-deletion does not spare. More are deleted many in one request, which this would make slow."""
+"""Keys that are looked for, with one request each, before they are deleted: the answer to a
+deletion does not say whether the entry was there. For more keys, which go many to a request, it
+would take too long."""
 
 _NAMED = 5
-"""So many keys are named in the closing line; more are counted."""
+"""Keys that the closing line names; more are counted."""
 
 _CHUNK = 65536
 """Bytes read from stdin at once."""
@@ -54,13 +55,13 @@ def delete(context: Context, request: DeleteRequest) -> CommandResult:
         if listed is None:
             return CommandResult("kept", "nothing was deleted", {"deleted": [], "missing": []})
         if request.dry_run:
-            return _rehearse(context, listed, listed=True)
+            return _show_dry_run(context, listed, listed=True)
         return _delete(context, listed, frozenset())
     keys = _given_keys(context, request)
     if request.dry_run:
-        return _rehearse(context, keys, listed=False)
+        return _show_dry_run(context, keys, listed=False)
     first = list(islice(keys, LOOKED_FOR + 1))
-    return _delete(context, chain(first, keys), _absent(context, first))
+    return _delete(context, chain(first, keys), _find_absent(context, first))
 
 
 def _check_request(request: DeleteRequest) -> None:
@@ -75,7 +76,7 @@ def _check_request(request: DeleteRequest) -> None:
 
 
 def _given_keys(context: Context, request: DeleteRequest) -> Iterator[str]:
-    """Return each key of stdin or of the command line once."""
+    """Return the keys of stdin or of the command line, each once."""
     keys: Iterable[str]
     if request.stdin:
         keys = read_keys(0, b"\0" if request.null else b"\n", context.settings.prefix)
@@ -86,7 +87,7 @@ def _given_keys(context: Context, request: DeleteRequest) -> Iterator[str]:
 
 
 def _delete(context: Context, keys: Iterable[str], absent: frozenset[str] | None) -> CommandResult:
-    """Delete `keys`; of these, `absent` are not there, None where that is not known."""
+    """Delete `keys`. `absent` are those that are not there; None if that is not known."""
     tally = _Tally(context, absent)
     try:
         for answer in context.store.delete(keys):
@@ -166,10 +167,10 @@ class _Tally:
         return type(self.failure)(text, self.failure.hint)
 
 
-def _absent(context: Context, keys: list[str]) -> frozenset[str] | None:
-    """Return those of a few keys that are not there; None where they are many, or it is refused.
+def _find_absent(context: Context, keys: list[str]) -> frozenset[str] | None:
+    """Return the keys that are not there; None if there are many keys, or reading is refused.
 
-    A missing bucket is reported by the deletion.
+    The deletion reports a missing bucket.
     """
     if len(keys) > LOOKED_FOR:
         return None
@@ -225,7 +226,7 @@ def _ask(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _rehearse(context: Context, keys: Iterable[str], *, listed: bool) -> CommandResult:
+def _show_dry_run(context: Context, keys: Iterable[str], *, listed: bool) -> CommandResult:
     there, missing = [], []
     for key in keys:
         if listed or _is_there(context, key, verify_bucket=True):

@@ -65,7 +65,7 @@ def _open_source(file: str) -> IO[bytes]:
 
 
 def _is_plain_file(fd: int) -> bool:
-    """Whether `fd` is a regular file at its beginning, whose size is right.
+    """Return whether `fd` is a regular file at its beginning, whose size is right.
 
     Files in /proc have the size 0, and of a stdin a part may be read already.
     """
@@ -136,7 +136,7 @@ def _put_known_stream(
 def _already_stored(
     context: Context, request: UploadRequest, existing: Entry, fd: int, *, regular: bool
 ) -> CommandResult:
-    """Leave the entry that is there; warn if FILE has other bytes."""
+    """Keep the stored entry; warn if FILE has other bytes."""
     if regular:
         content = SourceFile.of(fd, request.file)
         size = content.size

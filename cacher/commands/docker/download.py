@@ -89,7 +89,7 @@ def docker_download(context: Context, request: DockerDownloadRequest) -> Command
 
 
 def _hit(context: Context, request: DockerDownloadRequest, engine: Engine) -> CommandResult | None:
-    """Load the entry unless the engine has its images; None where there is no entry."""
+    """Load the entry unless the engine has its images; return None if there is no entry."""
     if request.image is None:
         return _hit_of_all(context, request, engine)
     with engine.start_inspect([request.image]) as pending:
@@ -133,7 +133,7 @@ def _look_up(
 def _load_entry(
     context: Context, request: DockerDownloadRequest, engine: Engine
 ) -> CommandResult | None:
-    """Load the entry into the engine and verify the images; None where there is no entry."""
+    """Load the entry and verify the images; return None if there is no entry."""
     with open_sealed_entry.naming_entry(request.key, _DAMAGED):
         return read_again(_load_entry_once, context, request, engine)
 
@@ -158,7 +158,7 @@ def _load_entry_once(
 
 
 def _load(context: Context, engine: Engine, opened: OpenedEntry) -> tuple[ArchiveStats, list[str]]:
-    """Load an entry. The engine gets its last bytes only after all of it was proved."""
+    """Load an entry; the engine gets its last bytes only after all of it is verified."""
     if opened.seal is None:
         # A shell may have used gzip, or nothing.
         with open_decompressed(opened.read, context.report.monotonic) as read:
@@ -180,7 +180,7 @@ def _load(context: Context, engine: Engine, opened: OpenedEntry) -> tuple[Archiv
 
 
 def _has(recorded: ImageRecord, names: Sequence[str], found: Sequence[Image | None]) -> bool:
-    """Whether the engine has all of these images, as they were recorded."""
+    """Return whether the engine has all of these images, as they were recorded."""
     for name, image in zip(names, found, strict=True):
         expected = recorded.find(name)
         if image is None or expected is None or image.id != expected.id:

@@ -25,8 +25,8 @@ def fetch_or_pull(
 ) -> CommandResult:
     """Load the image from the first URL that has it, or else pull it; then store it.
 
-    `lead` begins the messages. Raises `SourceError` if none has, `IntegrityError` if one
-    has another archive.
+    `lead` begins the messages. Raises `SourceError` if no URL delivers it, `IntegrityError` if one
+    delivers another archive.
     """
     failures: list[CacherError] = []
     for url in request.urls:
@@ -106,7 +106,7 @@ def _fetched(
 def _load(
     context: Context, request: DockerDownloadRequest, engine: Engine, url: str, progress: Progress
 ) -> list[str]:
-    """Load the archive at a URL. The engine gets its end only after all of it was proved."""
+    """Load the archive at a URL; the engine gets its end only after all of it is verified."""
 
     def on_size(size: int) -> None:
         progress.total = size
@@ -123,11 +123,11 @@ def _load(
 def _store(
     context: Context, request: DockerDownloadRequest, engine: Engine, names: Sequence[str]
 ) -> bool:
-    """Store the images; any failure of that is only a warning."""
+    """Store the images; a failure is only a warning."""
     if not names:
         context.report.warn("not stored for next time: the loaded image has no name; give IMAGE")
         return False
-    return context.store_or_warn(lambda: save(context, request.key, engine, names))
+    return context.store_or_warn(save, context, request.key, engine, names)
 
 
 def _late(doing: str, error: TimedOut) -> SourceError:

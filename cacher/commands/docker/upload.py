@@ -67,7 +67,7 @@ def docker_upload(context: Context, request: DockerUploadRequest) -> CommandResu
 
 
 def save(context: Context, key: str, engine: Engine, names: Sequence[str]) -> Stored:
-    """Save and store images that the engine has, in place of any entry."""
+    """Save and store images that the engine has; replace an entry that is stored."""
     images = _require(engine, names, engine.inspect(names))
     return store_images(context, key, engine, names, images, Compressor())
 

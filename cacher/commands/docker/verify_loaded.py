@@ -20,9 +20,9 @@ class AnotherImage(SourceError):
 def load(
     context: Context, engine: Engine, read: Callable[[memoryview], int], cancel: Callable[[], None]
 ) -> tuple[ArchiveStats, list[str]]:
-    """Load an archive that `read` gives; return its size, and the names that the engine reports.
+    """Load the archive that `read` gives; return its size, and the names that the engine reports.
 
-    The engine gets the end of it once all was read. `cancel` makes a `read` that waits end soon.
+    The engine gets its end only after all of it was read. `cancel` ends a `read` that waits.
     """
     with (
         ReadAhead(read, cancel, context.report.monotonic, keep=WITHHELD_BUFFERS) as read_ahead,
@@ -76,7 +76,7 @@ def _verify(
         )
     if expected is None or image.id == expected.id:
         return
-    # An engine with another kind of image store numbers the same image otherwise.
+    # An engine with another kind of image store gives the same image another id.
     if not is_reported or image.layers != expected.layers:
         raise SourceError(
             f"{name} is {image.id[:12]} after loading, not {expected.id[:12]} as recorded",
