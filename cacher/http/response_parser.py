@@ -54,7 +54,7 @@ class BadChunk(HTTPException):
         super().__init__("the chunks of the answer are damaged")
 
 
-class Response(HTTPResponse):
+class StrictResponse(HTTPResponse):
     """An HTTP response: `begin` reads its head, `fill` its body."""
 
     _failure: Exception | None = None
@@ -163,7 +163,7 @@ class Response(HTTPResponse):
         return line
 
 
-class TunnelResponse(Response):
+class TunnelResponse(StrictResponse):
     """A proxy's answer to CONNECT. The bytes that follow belong to the tunnel."""
 
     def __init__(self, sock: Any, *arguments: Any, **options: Any) -> None:

@@ -42,7 +42,7 @@ from cacher.http.exceptions import (
 )
 from cacher.http.minimum_speed import TimedReader
 from cacher.http.proxies import DEFAULT_PORTS, Proxies, parse_proxy_url
-from cacher.http.response_parser import MIN_READ, Response, TunnelResponse
+from cacher.http.response_parser import MIN_READ, StrictResponse, TunnelResponse
 from cacher.http.tcp import open_connection
 from cacher.http.tls import (
     certificate_host_names,
@@ -111,7 +111,7 @@ class Answer:
         # urllib3 makes a new buffer for each piece: over TLS, where a piece is 16 KiB, that took
         # more time than all the rest.
         body = getattr(response, "_fp", None)
-        self._body = body if isinstance(body, Response) else None
+        self._body = body if isinstance(body, StrictResponse) else None
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
@@ -202,7 +202,7 @@ class Transport:
         self._lock = threading.Lock()
         self._live: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._state = threading.local()
-        answers = Response
+        answers = StrictResponse
         if speed_limits:
             answers = _timed_response_class(speed_limits, monotonic)
         watched = self._on_connected, stall_timeout, answers
@@ -380,7 +380,7 @@ def _connection_class(
     kind: type[_ConnectionT],
     connected: Callable[[HTTPConnection], None],
     stall_timeout: float,
-    answers: type[Response],
+    answers: type[StrictResponse],
 ) -> type[_ConnectionT]:
     """Return a connection class that calls `connected` once it is connected."""
 
@@ -446,10 +446,10 @@ def _tunnel(kind: Any) -> Callable[[Any], None]:
     return tunnel
 
 
-def _timed_response_class(limits: Limits, monotonic: Callable[[], float]) -> type[Response]:
+def _timed_response_class(limits: Limits, monotonic: Callable[[], float]) -> type[StrictResponse]:
     """Return a class of responses that may not come more slowly than `MIN_SPEED`."""
 
-    class PacedResponse(Response):
+    class PacedResponse(StrictResponse):
         def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
             super().__init__(sock, *arguments, **options)
             self.fp = io.BufferedReader(TimedReader(self.fp.detach(), sock, limits, monotonic))
