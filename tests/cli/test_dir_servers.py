@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,13 +37,8 @@ def server(each_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 @pytest.fixture
 def shell(server: Server) -> Shell:
     """The lines that cacher replaces, as people run them; $S3 is the bucket."""
-    path = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
     programs.require("zstd")
-    if shutil.which("aws", path=path) is None:
-        programs.unavailable(
-            programs.ProgramNotFound("aws was not found; to provide it: pip install awscli")
-        )
-    environ = {**aws_environment(server), "PATH": path, "S3": f"s3://{server.bucket}"}
+    environ = {**aws_environment(server), "S3": f"s3://{server.bucket}"}
 
     def run(line: str) -> None:
         ended = subprocess.run(

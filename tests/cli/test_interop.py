@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from tests.cli.conftest import Run, Spawn
 from tests.fakes.origin import Origin, Reply
 from tests.support.cli_helpers import MIB, RECORD, LocalPlace, blob, sha256
 from tests.support.configs import aws_environment, new_bucket
-from tests.support.servers import programs
 from tests.support.servers.base import Server
 
 ENTRIES = pytest.mark.parametrize(
@@ -51,13 +49,9 @@ def server(each_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 @pytest.fixture
 def aws(server: Server) -> Aws:
     """The command of the shell loop that cacher replaces, as people run it against Garage."""
-    beside = os.path.dirname(sys.executable)
-    program = shutil.which("aws", path=os.pathsep.join((beside, os.environ.get("PATH", ""))))
-    if program is None:
-        programs.unavailable(
-            programs.ProgramNotFound("aws was not found; to provide it: pip install awscli")
-        )
     environ = aws_environment(server)
+    program = shutil.which("aws", path=environ["PATH"])
+    assert program
 
     def run(*argv: str) -> str:
         ended = subprocess.run(

@@ -130,25 +130,17 @@ class TestExisting:
         cacher("upload", "k", "f")
         assert {record.method for record in bucket.server.requests} == {"HEAD"}
 
-    def test_another_size(self, cacher: Run, place: Place) -> None:
-        place.put("k", b"abcd")
+    @pytest.mark.parametrize(
+        ("there", "differs"), [(b"abcd", "4 bytes instead of 3"), (b"xyz", "another SHA-256")]
+    )
+    def test_another_file(self, cacher: Run, place: Place, there: bytes, differs: str) -> None:
+        place.put("k", there)
         Path("f").write_bytes(b"abc")
         ended = cacher("upload", "k", "f")
         assert ended.status == 0
-        assert ended.warnings == [
-            "k is stored already, with 4 bytes instead of 3; another file needs another KEY"
-        ]
-        assert place.get("k") == b"abcd"
-
-    def test_another_digest(self, cacher: Run, place: Place) -> None:
-        place.put("k", b"xyz")
-        Path("f").write_bytes(b"abc")
-        ended = cacher("upload", "k", "f")
-        assert ended.status == 0
-        assert ended.warnings == [
-            "k is stored already, with another SHA-256; another file needs another KEY"
-        ]
-        assert place.get("k") == b"xyz"
+        says = f"k is stored already, with {differs}; another file needs another KEY"
+        assert ended.warnings == [says]
+        assert place.get("k") == there
 
     @pytest.mark.parametrize("size", [3, 2 * PART + 1])
     def test_force(self, cacher: Run, place: Place, size: int) -> None:

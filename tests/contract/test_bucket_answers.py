@@ -16,18 +16,12 @@ from tests.fakes.faults import ChangeETag, CutAnswer, CutDocument, Replace, Resp
 from tests.fakes.profile import GARAGE, Profile
 from tests.fakes.request import Request
 from tests.fakes.s3server import FakeS3Server
-from tests.support.bucket_fixture import BucketFixture
-from tests.support.store_helpers import StoreHelper, blob, digest, drain
+from tests.support.bucket_fixture import BucketFixture, Take, read_each_way
+from tests.support.store_helpers import blob, digest, drain
 
 HTML = b"<html><body>Not the page you look for</body></html>"
 WITHOUT_RANGES = replace(GARAGE, ranges="ignored")
 BIG = blob(2 * RANGE + 1, 3)  # three ranges
-
-Take = Callable[[StoreHelper, str], bytes]
-
-read_each_way = pytest.mark.parametrize(
-    "take", [StoreHelper.read, StoreHelper.save], ids=["read", "save"]
-)
 
 
 class TestMisses:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import io
 import time
 import tracemalloc
-from collections.abc import Callable
 
 import pytest
 
 from cacher.s3.ranges import RANGE
 from tests.contract.conftest import FixtureMaker
 from tests.fakes.faults import CutAnswer, Reset, Respond
-from tests.support.bucket_fixture import PART, BucketFixture
-from tests.support.store_helpers import ByteCounter, StoreHelper, blob
+from tests.support.bucket_fixture import PART, BucketFixture, Take, read_each_way, store_each_way
+from tests.support.store_helpers import ByteCounter, blob
 
 MIB = 1 << 20
 
@@ -122,7 +121,7 @@ class TestMeter:
         assert fake.server.count() == 4
         assert counter.total == len(data)
 
-    @pytest.mark.parametrize("how", ["file", "stream"])
+    @store_each_way
     def test_parts(self, fake: BucketFixture, how: str) -> None:
         data = blob(5 * PART + 1)
         fake.fault(Reset("mid-body", 1), "UploadPart", times=2)
@@ -138,8 +137,8 @@ class TestMeter:
         assert fake.server.count(operation="UploadPart") == 6 + 6
         assert counter.total == len(data)
 
-    @pytest.mark.parametrize("take", [StoreHelper.read, StoreHelper.save], ids=["read", "save"])
-    def test_a_get(self, fake: BucketFixture, take: Callable[..., bytes]) -> None:
+    @read_each_way
+    def test_a_get(self, fake: BucketFixture, take: Take) -> None:
         data = blob(RANGE + 5 * MIB)
         fake.server.put_object("k", data)
         fake.fault(CutAnswer(2 * MIB + 1), "GetObject", times=3)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -20,19 +19,14 @@ from tests.contract.conftest import FixtureMaker
 from tests.fakes.faults import Action, CutAnswer, Reset, Respond, Stall
 from tests.fakes.profile import GARAGE
 from tests.fakes.request import Request
-from tests.support.bucket_fixture import PART, BucketFixture
-from tests.support.store_helpers import ByteCounter, StoreHelper, blob
+from tests.support.bucket_fixture import PART, BucketFixture, Take, read_each_way, store_each_way
+from tests.support.store_helpers import ByteCounter, blob
 
 BIG = blob(2 * RANGE + 1, 3)  # three ranges
 PARTS = blob(3 * PART + 1, 4)  # four parts
 
-Take = Callable[..., bytes]
 When = Literal["before-body", "mid-body", "before-answer", "executed"]
 
-read_each_way = pytest.mark.parametrize(
-    "take", [StoreHelper.read, StoreHelper.save], ids=["read", "save"]
-)
-store_each_way = pytest.mark.parametrize("how", ["file", "stream"])
 WHENS: list[When] = ["before-body", "mid-body", "before-answer", "executed"]
 
 

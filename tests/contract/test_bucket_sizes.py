@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import tracemalloc
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -16,16 +15,10 @@ from cacher.s3.ranges import RANGE, range_at
 from tests.contract.conftest import FixtureMaker
 from tests.fakes.faults import CutAnswer, Replace, Reset, Respond
 from tests.fakes.profile import GARAGE
-from tests.support.bucket_fixture import PART, BucketFixture
-from tests.support.store_helpers import StoreHelper, blob, digest
+from tests.support.bucket_fixture import PART, BucketFixture, Take, read_each_way
+from tests.support.store_helpers import blob, digest
 
 MIB = 1 << 20
-
-Take = Callable[[StoreHelper, str], bytes]
-
-read_each_way = pytest.mark.parametrize(
-    "take", [StoreHelper.read, StoreHelper.save], ids=["read", "save"]
-)
 
 
 class TestHeadWithoutLength:

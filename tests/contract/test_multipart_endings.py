@@ -12,13 +12,11 @@ from tests.fakes.faults import CutDocument, Reset, Respond
 from tests.fakes.objects import Attempt
 from tests.fakes.profile import GARAGE, SWIFT
 from tests.fakes.request import Request
-from tests.support.bucket_fixture import PART, BucketFixture
+from tests.support.bucket_fixture import PART, BucketFixture, store_each_way
 from tests.support.store_helpers import ByteCounter, blob
 
 COMPLETE = "CompleteMultipartUpload"
 DATA = blob(3 * PART + 1, 7)
-
-store_each_way = pytest.mark.parametrize("how", ["file", "stream"])
 
 
 def stored(fake: BucketFixture, how: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from cacher.store.s3_store import S3Store
 from tests.fakes.faults import Action, Fault
@@ -17,6 +19,14 @@ from tests.support.stores import Pauses, open_fake
 
 PART = 1 << 20
 """Bytes of a part: Garage has no minimum, but a file's parts are whole MiB."""
+
+Take = Callable[..., bytes]
+"""`take(helper, key)`: the entry's bytes, read or saved."""
+
+read_each_way = pytest.mark.parametrize(
+    "take", [StoreHelper.read, StoreHelper.save], ids=["read", "save"]
+)
+store_each_way = pytest.mark.parametrize("how", ["file", "stream"])
 
 
 @dataclass(frozen=True)

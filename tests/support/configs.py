@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ import pytest
 
 from tests.support.cli_helpers import BucketPlace
 from tests.support.doctor_helpers import Serve, servers
+from tests.support.servers import programs
 from tests.support.servers.base import Server
 
 
@@ -54,9 +57,15 @@ def new_bucket(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
 
 
 def aws_environment(server: Server) -> dict[str, str]:
-    """What lets `aws` use a server's bucket, as people set it against Garage."""
+    """What lets `aws`, which must be there, use a server's bucket as people set it for Garage."""
+    path = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
+    if shutil.which("aws", path=path) is None:
+        programs.unavailable(
+            programs.ProgramNotFound("aws was not found; to provide it: pip install awscli")
+        )
     return {
         **os.environ,
+        "PATH": path,
         "AWS_ACCESS_KEY_ID": server.access_key,
         "AWS_SECRET_ACCESS_KEY": server.secret_key,
         "AWS_DEFAULT_REGION": server.region,
