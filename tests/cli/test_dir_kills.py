@@ -18,6 +18,8 @@ from tests.fakes.faults import Fault, Stall
 from tests.support.cli_helpers import BucketPlace, LocalPlace, blob, temporary_names
 from tests.support.trees import Look, look
 
+pytestmark = pytest.mark.slow
+
 KILLS = 12
 """Of each kind of restore; each step of one is tried in `tests/unit/replace`."""
 

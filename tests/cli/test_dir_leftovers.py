@@ -164,6 +164,7 @@ def test_a_killed_run_and_a_miss(cacher: Run, spawn: Spawn, bucket: BucketPlace)
     assert os.listdir() == ["tree"]
 
 
+@pytest.mark.slow
 class TestTurns:
     """Runs that restore into the same directory do so one after the other."""
 

@@ -126,6 +126,7 @@ class TestUpload:
         assert place.keys() == place.leftovers() == []
         assert fake_docker.calls("save") == []
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("fault", "reason"),
         [
@@ -226,6 +227,7 @@ class TestUpload:
         assert "is not the name of an image" in done.err
         assert fake_docker.calls() == []
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("number", "deaf"), [(signal.SIGTERM, False), (signal.SIGINT, True)], ids=["term", "deaf"]
     )
@@ -300,6 +302,7 @@ class TestDownload:
         assert "error: k holds app:1, not app:2\n" in done.err
         assert fake_docker.images == {}
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("fault", "reason"),
         [
@@ -360,6 +363,7 @@ class TestDownload:
         assert fake_docker.images == {}
         assert quiet(fake_docker)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("number", "deaf"), [(signal.SIGINT, False), (signal.SIGTERM, True)], ids=["int", "deaf"]
     )
@@ -374,6 +378,7 @@ class TestDownload:
         assert fake_docker.images == {}
         assert quiet(fake_docker)
 
+    @pytest.mark.slow
     def test_being_killed_loads_nothing(
         self, cacher: Run, spawn: Spawn, bucket: BucketPlace, fake_docker: FakeDocker
     ) -> None:
@@ -391,6 +396,7 @@ class TestDownload:
         assert quiet(fake_docker)
         assert fake_docker.images == {}
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("wrap", [zstandard.compress, bytes])
     def test_what_a_shell_has_stored(
         self, cacher: Run, place: Place, fake_docker: FakeDocker, wrap: object
@@ -408,6 +414,7 @@ class TestDownload:
         plain = cacher("docker", "download", "k")
         assert plain.err.startswith("cacher: hit k (app:1, ")
 
+    @pytest.mark.slow
     def test_what_a_shell_has_stored_of_half_an_image(
         self, cacher: Run, place: Place, fake_docker: FakeDocker
     ) -> None:
@@ -633,6 +640,7 @@ class TestFallback:
         assert cacher("docker", "download", "k", "app:1").status == 0
         assert fake_docker.images == {"app:1": id_}
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("ranges", [True, False])
     def test_a_url_that_breaks_off_goes_on(
         self, cacher: Run, place: Place, fake_docker: FakeDocker, origin: Origin, ranges: bool
@@ -650,6 +658,7 @@ class TestFallback:
         assert done.status == 0, done.err
         assert fake_docker.images == {"app:1": id_}
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("size", [None, 3 * MIB], ids=["another", "shorter"])
     def test_a_url_whose_archive_is_replaced_meanwhile(
         self,
@@ -738,6 +747,7 @@ class TestFallback:
         assert "warning: " in pulled.err
         assert fake_docker.images == {"app:1": id_}
 
+    @pytest.mark.slow
     def test_a_signal_while_it_is_fetched(
         self, spawn: Spawn, place: Place, fake_docker: FakeDocker, origin: Origin
     ) -> None:
@@ -799,6 +809,7 @@ class TestNames:
         assert cacher("docker", "download", "k", "app").status == 0
         assert fake_docker.images == {"app:latest": id_}
 
+    @pytest.mark.slow
     def test_too_many_to_tell(self, cacher: Run, place: Place, fake_docker: FakeDocker) -> None:
         names = [f"app:{number}" for number in range(30)]
         ids = {name: fake_docker.add(name, size=1000) for name in names}

@@ -362,6 +362,7 @@ class TestRegion:
 
 
 class TestCleaning:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("operation", "nth", "seconds"),
         [

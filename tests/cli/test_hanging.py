@@ -53,6 +53,7 @@ def command(row: Row, environ: dict[str, str], limits: Limits) -> list[str]:
     return [meant.get(arg, arg) for arg in row.argv]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_with_the_limits_scaled_down(
     row: Row, cacher: Run, monkeypatch: pytest.MonkeyPatch
@@ -71,6 +72,7 @@ def test_with_the_limits_scaled_down(
     assert seconds < row.within(SCALED) + SLACK
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "row", [row for row in ROWS if row.argv == ("exists", "k")], ids=lambda row: row.name
 )
@@ -92,6 +94,7 @@ def test_a_session_by_itself(row: Row) -> None:
         store.close()
 
 
+@pytest.mark.slow
 def test_a_signal_while_nothing_answers_any_more(cacher: Run, bucket: BucketPlace) -> None:
     """Undoing has its own time from the signal on, here less than that of a part."""
     for operation in ("UploadPart", "AbortMultipartUpload"):

@@ -17,7 +17,7 @@ from tests.support.zstd_streams import unzstd
 
 MANY = 20_000
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(params=[pytest.param("npm", marks=pytest.mark.release), "virtualenv", "repository"])

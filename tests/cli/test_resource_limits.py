@@ -154,6 +154,7 @@ class TestFiles:
             assert b"raise `ulimit -n`" in err
             assert [name for name in os.listdir() if name not in ("tree", "store")] == []
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("files", [5, 7, 10])
     @pytest.mark.parametrize(
         "argv",

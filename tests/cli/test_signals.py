@@ -26,6 +26,8 @@ from tests.support.cli_helpers import (
     temporary_names,
 )
 
+pytestmark = pytest.mark.slow
+
 LONG = 300.0
 """Seconds that nobody waits for: whatever takes as long has not ended by the signal."""
 

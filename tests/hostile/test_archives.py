@@ -151,6 +151,7 @@ def test_only_zeros_may_follow_the_end(length: int, junk: bytes, tmp_path: Path)
             restore(data, tmp_path / "root")
 
 
+@pytest.mark.slow
 def test_very_deep_directories(tmp_path: Path) -> None:
     """5,000 levels: far beyond PATH_MAX, and beyond the descriptors of a process."""
     path = b"d/" * 5000
@@ -212,6 +213,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "count", "most"),
     [
@@ -318,6 +320,7 @@ def is_refused(data: bytes, root: Path) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("levels", "says"), [(50_000, "a path of 100001 bytes"), (20_000, "too many directories")]
 )

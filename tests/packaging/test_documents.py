@@ -141,6 +141,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         programs.unavailable(missing)
 
 
+@pytest.mark.slow
 @every_document
 def test_in_a_browser(chromium: Browser, site: Path, name: str) -> None:
     url = (site / f"{name}.html").as_uri()

@@ -119,6 +119,7 @@ def test_with_pip_and_without_a_network(tmp_path: Path, python: dict[str, str]) 
     assert run(BLOCKS[5], place, **python, **nobody) == version
 
 
+@pytest.mark.slow
 def test_a_store_that_is_carried(tmp_path: Path, python: dict[str, str]) -> None:
     program = tmp_path / "bin" / "cacher"
     program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m cacher "$@"\n')

@@ -167,6 +167,7 @@ AA = 4.5
 """https://www.w3.org/TR/WCAG22/#contrast-minimum, for text of any size."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_in_a_browser(chromium: Browser, site: Path, width: int, scheme: str) -> None:

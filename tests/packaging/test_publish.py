@@ -49,6 +49,7 @@ def released(tmp_path: Path) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_publishes(released: Path, tmp_path: Path) -> None:
     done = publish(released)
     assert done.returncode == 0, done.stderr
@@ -74,6 +75,7 @@ def test_publishes(released: Path, tmp_path: Path) -> None:
     subprocess.run(check, cwd=out, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_the_page_is_not_published_before_the_files(released: Path, tmp_path: Path) -> None:
     done = publish(released, status="1")
     assert done.returncode == 1
@@ -101,6 +103,7 @@ def ignored(place: Path) -> None:
     (place / "cacher/extra.py").write_text("")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -174,6 +174,7 @@ def test_every_system_has_its_recipe() -> None:
     assert re.findall(r"^## (.*)$", TEXT, re.MULTILINE) == list(READERS)
 
 
+@pytest.mark.slow
 @run_of_every_system
 def test_a_miss_and_then_a_hit(system: str, farm: Farm, fake_docker: FakeDocker) -> None:
     tool = b"a tool" * 1000
@@ -222,6 +223,7 @@ def nothing_may_be_written(farm: Farm) -> None:
         farm.place.server.inject(fault)
 
 
+@pytest.mark.slow
 @run_of_every_system
 def test_a_dead_store_costs_a_build_nothing_but_time(
     system: str, farm: Farm, fake_docker: FakeDocker
@@ -260,6 +262,7 @@ def builds_all_the_same(
     assert farm.place.keys() == []
 
 
+@pytest.mark.slow
 def test_what_is_damaged_is_built_again(farm: Farm, fake_docker: FakeDocker) -> None:
     tool = b"a tool" * 1000
     server = farm.place.server
@@ -296,6 +299,7 @@ def examples() -> str:
     return "\n".join(one for one in found if "completion" not in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", [readme, examples])
 def test_what_else_is_shown(shown: Callable[[], str], farm: Farm, fake_docker: FakeDocker) -> None:
     """The loops of the README and the man page, with a store and secrets put in."""
@@ -342,6 +346,7 @@ def loops(script: str) -> str:
     return re.sub(r"^(export|cacher init) .*\n", "", script, flags=re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["-c", "-ec"])
 @pytest.mark.parametrize("shown", [readme, examples])
 def test_what_else_is_shown_survives_a_dead_store(
@@ -370,6 +375,7 @@ def test_what_else_is_shown_survives_a_dead_store(
     assert len([line for line in said if line.startswith("cacher: error: ")]) == 2, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["-c", "-ec"])
 @pytest.mark.parametrize("shown", [readme, examples])
 def test_what_could_not_be_built_is_not_stored(

@@ -82,6 +82,8 @@ import os, pathlib, time
 import pytest
 from tests.support.servers import process
 
+pytestmark = pytest.mark.slow
+
 def test_fails():
     assert 1 == 2
 

@@ -62,6 +62,7 @@ def test_what_trickles_is_given_up(at_once: bytes, then: bytes) -> None:
     assert (caught.value.kind, caught.value.detail) == (FailureKind.SLOW, detail)
 
 
+@pytest.mark.slow
 def test_an_answer_that_may_be_late_may_not_trickle() -> None:
     """As that to a body that was sent: once it has begun, it must come."""
 
@@ -79,6 +80,7 @@ def test_an_answer_that_may_be_late_may_not_trickle() -> None:
     assert caught.value.kind is FailureKind.SLOW
 
 
+@pytest.mark.slow
 def test_the_time_of_whoever_takes_the_bytes_does_not_count() -> None:
     body = b"a" * 400_000
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n"
@@ -91,6 +93,7 @@ def test_the_time_of_whoever_takes_the_bytes_does_not_count() -> None:
     assert taken == body
 
 
+@pytest.mark.slow
 def test_what_is_slow_and_no_slower_than_it_may_be_comes_whole() -> None:
     """Three times the least rate, for three times the time in which it is measured."""
     body = bytes(90 * int(MIN_SPEED * HASTY.slow / 10))
@@ -106,6 +109,7 @@ def test_what_is_slow_and_no_slower_than_it_may_be_comes_whole() -> None:
         assert get(paced(), host) == body
 
 
+@pytest.mark.slow
 def test_blanks_keep_an_answer_alive_that_may_take_long() -> None:
     """So AWS does while it completes an upload."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n"

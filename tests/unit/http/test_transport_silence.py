@@ -165,6 +165,7 @@ def test_a_pause_in_reading_is_no_stall_on_a_kept_connection() -> None:
             assert answer.read_all(10) == b"ok"
 
 
+@pytest.mark.slow
 def test_the_limit_is_on_silence_not_on_the_whole_body() -> None:
     def read_slowly(sock: socket.socket) -> None:
         left = len(BIG)

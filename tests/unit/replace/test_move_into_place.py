@@ -198,6 +198,7 @@ def test_hard_links_stay_links(here: Path, clean: bool) -> None:
     assert clean or (target / "x").samefile(target / "y")
 
 
+@pytest.mark.slow
 @clean_or_not
 @pytest.mark.parametrize("way", ["swap", "in place"])
 def test_deep_trees(here: Path, clean: bool, way: str, request: pytest.FixtureRequest) -> None:

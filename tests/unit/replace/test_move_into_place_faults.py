@@ -34,6 +34,8 @@ from tests.support.staged_trees import (
     where,
 )
 
+pytestmark = pytest.mark.slow
+
 clean_or_not = pytest.mark.parametrize("clean", [False, True], ids=["merge", "clean"])
 
 
