@@ -113,6 +113,7 @@ def test_two_builds_are_one(pyzs: Path, tmp_path: Path) -> None:
         assert os.access(tmp_path / "out" / name, os.X_OK)
 
 
+@pytest.mark.release
 def test_other_wheels_are_refused(tmp_path: Path) -> None:
     """One byte of one wheel is another."""
     wheels = tmp_path / "wheels"
