@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,24 +207,26 @@ class TestTurns:
         monkeypatch.setattr(dir_download, "_REPORT_AFTER", 0.2)
         with Staging("d"):
             before = sorted(os.listdir())
-            ended = cacher("dir", "download", "k", "d", "--timeout=1")
-            assert "not done after 1 s (--timeout)" in ended.failed(3)
+            ended = cacher("dir", "download", "k", "d", "--timeout=0.5")
+            assert "not done after 0.5 s (--timeout)" in ended.failed(3)
             assert ended.err.count("cacher: waiting for another cacher that restores into d\n") == 1
-            assert "waiting" not in cacher("dir", "download", "k", "d", "--timeout=1", "-q").err
+            assert "waiting" not in cacher("dir", "download", "k", "d", "--timeout=0.5", "-q").err
             assert sorted(os.listdir()) == before
         assert cacher("dir", "download", "k", "d").status == 0
         assert os.listdir() == ["d"]
 
-    def test_a_signal_ends_waiting(self, cacher: Run, spawn: Spawn, local: LocalPlace) -> None:
+    def test_a_signal_ends_waiting(
+        self, cacher: Run, local: LocalPlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         Path("d").mkdir()
         assert cacher("dir", "upload", "k", "d").status == 0
+        monkeypatch.setattr(dir_download, "_REPORT_AFTER", 0.1)
         with Staging("d"):
             before = sorted(os.listdir())
-            process = spawn("dir", "download", "k", "d")
-            assert process.stderr
-            assert process.stderr.readline().startswith(b"cacher: waiting for another cacher")
-            process.terminate()
-            assert process.wait(SOON) == 128 + signal.SIGTERM
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            ended = cacher("dir", "download", "k", "d")
+            assert ended.err.startswith("cacher: waiting for another cacher")
+            assert ended.status == 128 + signal.SIGTERM
             assert sorted(os.listdir()) == before
         assert os.listdir() == ["d"]
 
