@@ -16,7 +16,7 @@ import pytest
 from tests.cli.conftest import Run, Spawn
 from tests.fakes.faults import Fault, Stall
 from tests.support.cli_helpers import BucketPlace, LocalPlace, blob, temporary_names
-from tests.support.trees import Look, look
+from tests.support.tree_snapshots import Tree, snapshot
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def ended_with(process: subprocess.Popen[bytes], number: int) -> str:
 class Killing:
     """Restores two trees in turn, each run killed after a random time."""
 
-    def __init__(self, spawn: Spawn, trees: list[dict[str, Look]]) -> None:
+    def __init__(self, spawn: Spawn, trees: list[Tree]) -> None:
         self._spawn = spawn
         self._trees = trees
         self.killed = self.moved = 0
@@ -55,10 +55,10 @@ class Killing:
 
     def again(self, number: int, *flags: str) -> None:
         """One run, killed at some moment of it, and a look at what it left."""
-        before = look(Path("d"))
+        before = snapshot(Path("d"))
         if self._run(number, random.Random(number).uniform(0.4, 1.3) * self._whole, *flags):
             self.killed += 1
-        after = look(Path("d"))
+        after = snapshot(Path("d"))
         assert after in (before, self._trees[number % 2])
         self.moved += after != before
         if after == before:
@@ -92,13 +92,13 @@ def test_the_old_tree_or_the_new_one(
                 if path.is_file():
                     path.write_bytes(blob(2000, number))
         assert cacher("dir", "upload", f"k{number}", f"tree{number}").status == 0
-    killing = Killing(spawn, [look(Path("tree0")), look(Path("tree1"))])
+    killing = Killing(spawn, [snapshot(Path("tree0")), snapshot(Path("tree1"))])
     number = 0
     while killing.killed < KILLS or killing.moved < 2:
         number += 1
         killing.again(number, *flags)
     assert cacher("dir", "download", "k0", "d", *flags).status == 0
-    assert look(Path("d")) == look(Path("tree0"))
+    assert snapshot(Path("d")) == snapshot(Path("tree0"))
     assert sorted(os.listdir()) == ["d", "tree0", "tree1"]
     assert local.leftovers() == []
 
@@ -115,15 +115,15 @@ def test_a_kill_in_an_in_place_restore_leaves_whole_files(
             if path.is_file():
                 path.write_bytes(blob(2000, number))
         assert cacher("dir", "upload", f"k{number}", f"tree{number}").status == 0
-    trees = [look(Path("tree0")), look(Path("tree1"))]
+    trees = [snapshot(Path("tree0")), snapshot(Path("tree1"))]
     states = set()
     for nth in (1, 5, 20):
         assert cacher("dir", "download", "k0", "d", "--clean").status == 0
         killed_at(call, nth, "k1", *flags)
         # A file may still be linked aside.
         now = {
-            path: found._replace(group="")
-            for path, found in look(Path("d")).items()
+            path: found._replace(first=path)
+            for path, found in snapshot(Path("d")).items()
             if ".cacher-" not in path and Path("d", path).is_file()
         }
         for name, found in now.items():
@@ -131,7 +131,7 @@ def test_a_kill_in_an_in_place_restore_leaves_whole_files(
         states.add(frozenset(now.items()))
         with chdir("d"):
             assert cacher("dir", "download", "k1", ".", *flags).status == 0
-        assert look(Path("d")) == trees[1]
+        assert snapshot(Path("d")) == trees[1]
         assert sorted(os.listdir()) == ["d", "tree0", "tree1"]
     assert len(states) == 3
 
@@ -183,7 +183,7 @@ class TestSignals:
         time.sleep(0.3)
         err = ended_with(process, number)
         assert err == f"cacher: stopped by {signal.Signals(number).name}\n"
-        assert sorted(look(Path("d"))) == [".", "old"]
+        assert sorted(snapshot(Path("d"))) == ["", "old"]
         assert temporary_names(Path()) == []
 
     def test_while_parts_are_sent(self, spawn: Spawn, bucket: BucketPlace, number: int) -> None:

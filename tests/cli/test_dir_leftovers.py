@@ -20,7 +20,8 @@ from cacher.replace.staging import Staging
 from tests.cli.conftest import Run, Spawn
 from tests.fakes.faults import Fault, Stall
 from tests.support.cli_helpers import BucketPlace, LocalPlace, blob, temporary_names
-from tests.support.trees import fell, look
+from tests.support.tree_snapshots import snapshot
+from tests.support.trees import make_removable
 
 DEAD = Path(".d.cacher-01234567")
 SOON = 100.0
@@ -31,7 +32,7 @@ def _nothing_stays() -> Iterator[None]:
     """Remove work directories that a test left on purpose."""
     yield
     for path in temporary_names(Path()):
-        fell(Path(path))
+        make_removable(Path(path))
         shutil.rmtree(path)
 
 
@@ -65,11 +66,11 @@ class TestMiss:
         leave(DEAD)
         Path("d").chmod(0o750)
         os.utime("d", ns=(10**18, 10**18))
-        before = look(Path("d"))
+        before = snapshot(Path("d"))
         leave(Path("d/.cacher-01234567"))
         os.utime("d", ns=(10**18, 10**18))
         miss(cacher, target, "--clean")
-        assert look(Path("d")) == before
+        assert snapshot(Path("d")) == before
         assert sorted(os.listdir()) == ["d", "link", "sub"]
 
     def test_of_the_working_directory(
@@ -102,9 +103,9 @@ class TestMiss:
             Path(name, "full").mkdir(parents=True)
         Path(".d.cacher-89abcdef").write_text("a file")
         Path(".d.cacher-00000000").symlink_to(".e.cacher-01234567")
-        before = look(Path())
+        before = snapshot(Path())
         miss(cacher)
-        assert look(Path()) == before
+        assert snapshot(Path()) == before
         Path(".d.cacher-89abcdef").unlink()
         Path(".d.cacher-00000000").unlink()
 
@@ -178,7 +179,7 @@ class TestTurns:
             for name in map(str, range(50)):
                 (tree / "both" / name).write_text(str(number))
             assert cacher("dir", "upload", f"k{number}", tree).status == 0
-            fell(tree)
+            make_removable(tree)
             shutil.rmtree(tree)
         expected = {f"only {number}" for number in range(4)} | {"both"}
         if target != "missing":

@@ -22,7 +22,8 @@ from tests.cli.conftest import Run
 from tests.support.acl import set_default_acl
 from tests.support.cli_helpers import MIB, BucketPlace, LocalPlace, Place, Unprivileged, blob
 from tests.support.servers import programs
-from tests.support.trees import TIME, fell, look, plant
+from tests.support.tree_snapshots import snapshot
+from tests.support.trees import FULL, PLAIN, HardLink, build, make_removable
 from tests.support.zstd_streams import sealed, unzstd, zstd
 
 two_users = pytest.mark.skipif(os.geteuid() != 0, reason="needs two users: run as root")
@@ -41,7 +42,8 @@ def place(bucket: BucketPlace) -> BucketPlace:
 
 @pytest.fixture
 def tree() -> Path:
-    plant(Path("tree"))
+    Path("tree").mkdir()
+    build(Path("tree"), FULL)
     return Path("tree")
 
 
@@ -52,7 +54,7 @@ def open_ground(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ground.chmod(0o777)
     monkeypatch.chdir(ground)
     yield ground
-    fell(ground)
+    make_removable(ground)
     shutil.rmtree(ground)
 
 
@@ -79,7 +81,7 @@ class TestRoundTrip:
         hit = cacher("dir", "download", "deps/k", "again")
         assert hit.status == 0, hit.err
         assert hit.err.startswith(f"cacher: hit deps/k ({files} files, ")
-        assert look(Path("again")) == look(tree)
+        assert snapshot(Path("again")) == snapshot(tree)
 
     def test_the_closing_line_says_what_has_moved(self, cacher: Run, place: Place) -> None:
         numbers = r"in \d+\.\d s, [\d.]+ [KM]?i?B/s\)\n"
@@ -110,22 +112,24 @@ class TestRoundTrip:
         set_default_acl(Path("shared"), 7, 5, 0)
         for _ in range(2):
             assert cacher("dir", "download", "k", "shared/again", *clean).status == 0
-            assert look(Path("shared/again")) == look(tree)
+            assert snapshot(Path("shared/again")) == snapshot(tree)
 
     def test_nobody_can_do_it_too(
         self, cacher: Run, bucket: BucketPlace, open_ground: Path
     ) -> None:
         tree = open_ground / "tree"
-        plant(tree)
+        tree.mkdir()
+        build(tree, FULL)
         for path in [tree, *tree.rglob("*")]:
             os.chown(path, 65534, 65534, follow_symlinks=False)
-        (tree / "setuid").chmod(0o4711)
+        for name, mode in (("setuid", 0o4755), ("setgid", 0o2711)):
+            (tree / "d" / name).chmod(mode)
         with Unprivileged():
             assert cacher("dir", "upload", "k", tree).status == 0
             for _ in range(2):
                 assert cacher("dir", "download", "k", "again").status == 0
                 assert cacher("dir", "download", "k", "again", "--clean").status == 0
-        assert look(Path("again")) == look(tree)
+        assert snapshot(Path("again")) == snapshot(tree)
 
     def test_several_parts_and_ranges(self, cacher: Run, bucket: BucketPlace) -> None:
         Path("big").mkdir()
@@ -134,15 +138,17 @@ class TestRoundTrip:
         assert cacher("dir", "upload", "k", "big").status == 0
         assert len(bucket.get("k") or b"") > 20 * MIB
         assert cacher("dir", "download", "k", "again").status == 0
-        assert look(Path("again")) == look(Path("big"))
+        assert snapshot(Path("again")) == snapshot(Path("big"))
 
     def test_the_same_tree_gives_the_same_bytes(
         self, cacher: Run, place: Place, tree: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
         shutil.copytree(tree, "copy", symlinks=True)
-        Path("copy/sub/again").unlink()
-        os.link("copy/linked", "copy/sub/again")
+        for name, value in FULL.items():
+            if isinstance(value, HardLink):
+                Path("copy", name).unlink()
+                os.link(Path("copy", value.path), Path("copy", name), follow_symlinks=False)
         assert cacher("dir", "upload", "one", tree).status == 0
         assert cacher("dir", "upload", "two", tree).status == 0
         assert place.get("one") == place.get("two")
@@ -150,7 +156,7 @@ class TestRoundTrip:
             status = path.lstat()
             there = Path("copy") / path.relative_to(tree)
             os.utime(there, ns=(0, status.st_mtime_ns), follow_symlinks=False)
-        os.utime("copy", ns=(0, TIME))
+        os.utime("copy", ns=(0, tree.stat().st_mtime_ns))
         assert cacher("dir", "upload", "three", "copy").status == 0
         assert place.get("three") == place.get("one")
 
@@ -159,7 +165,7 @@ class TestRoundTrip:
         Path("empty").chmod(0o750)
         assert cacher("dir", "upload", "k", "empty").status == 0
         assert cacher("dir", "download", "k", "again").status == 0
-        assert look(Path("again")) == look(Path("empty"))
+        assert snapshot(Path("again")) == snapshot(Path("empty"))
         assert place.leftovers() == []
 
 
@@ -248,7 +254,7 @@ class TestUpload:
         Path("d/c/CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n# x\n")
         assert cacher("dir", "upload", "k", "d", "--exclude-caches").status == 0
         assert cacher("dir", "download", "k", "again").status == 0
-        assert sorted(look(Path("again"))) == [".", "c", "c/CACHEDIR.TAG"]
+        assert sorted(snapshot(Path("again"))) == ["", "c", "c/CACHEDIR.TAG"]
 
     def test_what_is_no_file_is_counted(self, cacher: Run, place: Place) -> None:
         Path("d").mkdir()
@@ -282,9 +288,9 @@ class TestDownload:
         assert os.listdir() == []
 
     def test_a_miss_leaves_what_is_there(self, cacher: Run, place: Place, tree: Path) -> None:
-        before = look(tree)
+        before = snapshot(tree)
         assert cacher("dir", "download", "absent", tree, "--clean").status == 1
-        assert look(tree) == before
+        assert snapshot(tree) == before
 
     def test_a_merge_and_a_clean_restore(self, cacher: Run, place: Place) -> None:
         Path("new/sub").mkdir(parents=True)
@@ -302,7 +308,7 @@ class TestDownload:
         assert not Path("old/link").is_symlink()
         assert Path("outside").read_text() == "untouched"
         assert cacher("dir", "download", "k", "old", "--clean").status == 0
-        assert look(Path("old")) == look(Path("new"))
+        assert snapshot(Path("old")) == snapshot(Path("new"))
         assert sorted(os.listdir()) == ["new", "old", "outside"]
 
     def test_into_the_working_directory(
@@ -316,9 +322,9 @@ class TestDownload:
         before = os.stat(".").st_ino
         assert cacher("dir", "download", "k", ".").status == 0
         assert os.stat(".").st_ino == before
-        assert sorted(look(Path())) == sorted([*look(Path("../tree")), "only"])
+        assert sorted(snapshot(Path())) == sorted([*snapshot(Path("../tree")), "only"])
         assert cacher("dir", "download", "k", ".", "--clean").status == 0
-        assert look(Path()) == look(Path("../tree"))
+        assert snapshot(Path()) == snapshot(Path("../tree"))
 
     def test_implicit_directories_keep_what_they_are(self, cacher: Run, place: Place) -> None:
         """What --include stores below them says nothing of the directories on the way."""
@@ -349,10 +355,17 @@ class TestDownload:
             Path("d", name).write_text(name)
         assert cacher("dir", "upload", "k", "d").status == 0
         assert cacher("dir", "download", "k", "s", "--strip", "1").status == 0
-        assert sorted(look(Path("s"))) == [".", "a", "a/one", "a/two", "b", "b/three"]
+        assert sorted(snapshot(Path("s"))) == ["", "a", "a/one", "a/two", "b", "b/three"]
         ended = cacher("dir", "download", "k", "o", "--only", "pkg/*/t*", "--json")
         assert (ended.status, ended.json["restored"], ended.json["members"]) == (0, 2, 8)
-        assert sorted(look(Path("o"))) == [".", "pkg", "pkg/a", "pkg/a/two", "pkg/b", "pkg/b/three"]
+        assert sorted(snapshot(Path("o"))) == [
+            "",
+            "pkg",
+            "pkg/a",
+            "pkg/a/two",
+            "pkg/b",
+            "pkg/b/three",
+        ]
 
     @pytest.mark.parametrize(
         ("flags", "says"),
@@ -366,10 +379,10 @@ class TestDownload:
         self, cacher: Run, place: Place, tree: Path, flags: list[str], says: str
     ) -> None:
         assert cacher("dir", "upload", "k", tree).status == 0
-        before = look(tree)
+        before = snapshot(tree)
         err = cacher("dir", "download", "k", tree, "--clean", *flags).failed(2)
         assert f"error: {says} of k to restore\n" in err
-        assert look(tree) == before
+        assert snapshot(tree) == before
 
     @pytest.mark.parametrize("key", ["k", "absent"])
     @pytest.mark.parametrize(
@@ -402,13 +415,14 @@ class TestDownload:
     def test_a_directory_of_somebody_elses(
         self, cacher: Run, bucket: BucketPlace, open_ground: Path
     ) -> None:
-        plant(open_ground / "tree")
+        (open_ground / "tree").mkdir()
+        build(open_ground / "tree", FULL)
         assert cacher("dir", "upload", "k", "tree").status == 0
         open_ground.chmod(0o755)
         for path in ("theirs", "shared/theirs"):
             Path(path).mkdir(parents=True)
         Path("shared").chmod(0o777)
-        before = {path: look(Path(path)) for path in ("theirs", "shared/theirs")}
+        before = {path: snapshot(Path(path)) for path in ("theirs", "shared/theirs")}
         needs = f"hint: user 65534 needs write access to {open_ground}"
         where = {"theirs": "/theirs", "theirs/new": "/theirs", "new": ""}
         with Unprivileged():
@@ -419,7 +433,7 @@ class TestDownload:
             err = cacher("dir", "download", "k", "shared/theirs").failed(7)
             assert f"{needs}/shared/theirs, which belongs to user 0" in err
             assert cacher("dir", "download", "absent", "new").status == 1
-        assert {path: look(Path(path)) for path in before} == before
+        assert {path: snapshot(Path(path)) for path in before} == before
         assert sorted(os.listdir()) == ["shared", "theirs", "tree"]
 
     @two_users
@@ -431,11 +445,11 @@ class TestDownload:
             Path(name, "sub/f").write_text(name)
         os.chown("d", 65534, 65534)
         assert cacher("dir", "upload", "k", "tree").status == 0
-        before = look(Path("d"))
+        before = snapshot(Path("d"))
         with Unprivileged():
             err = cacher("dir", "download", "k", "d").failed(7)
         assert f"something in {open_ground}/d belongs to another user than 65534" in err
-        assert look(Path("d")) == before
+        assert snapshot(Path("d")) == before
         assert sorted(os.listdir()) == ["d", "tree"]
 
     def test_a_read_only_file_system(
@@ -504,7 +518,7 @@ class TestReservedNames:
         Path("d/keep").touch()
         err = cacher("dir", "download", "k", "d").failed(5)
         assert f"{name} is a name of cacher's own" in err
-        assert sorted(look(Path("d"))) == [".", "keep"]
+        assert sorted(snapshot(Path("d"))) == ["", "keep"]
         assert os.listdir() == ["d"]
 
     def test_what_only_looks_like_one_may_come(self, cacher: Run, place: Place) -> None:
@@ -513,7 +527,7 @@ class TestReservedNames:
         Path("t/.cacher-deadbeef").touch()  # no directory
         assert cacher("dir", "upload", "k", "t").status == 0
         assert cacher("dir", "download", "k", "d").status == 0
-        assert look(Path("d")) == look(Path("t"))
+        assert snapshot(Path("d")) == snapshot(Path("t"))
 
     def test_leftovers_are_not_packed(self, cacher: Run, place: Place) -> None:
         """As a killed job leaves them, and the next one, which rebuilds, uploads all."""
@@ -521,7 +535,7 @@ class TestReservedNames:
             Path("t", name).mkdir(parents=True)
         assert cacher("dir", "upload", "k", "t").status == 0
         assert cacher("dir", "download", "k", "d").status == 0
-        assert sorted(look(Path("d"))) == [".", "f", "sub"]
+        assert sorted(snapshot(Path("d"))) == ["", "f", "sub"]
         shutil.rmtree("t")
 
 
@@ -536,9 +550,9 @@ class TestSharedWithTheShell:
             Path("again").mkdir()
             command = [str(programs.require(program[0])), *program[1:], "-C", "again"]
             subprocess.run(command, input=archive, check=True)
-            again, expected = look(Path("again")), look(tree)
+            again, expected = snapshot(Path("again")), snapshot(tree)
             if program[0] == "bsdtar":
-                del again["."], expected["."]  # it does not give "./" its time
+                del again[""], expected[""]  # it does not give "./" its time
             assert again == expected, program
 
     @pytest.mark.parametrize("form", ["gnu", "pax", "ustar"])
@@ -546,13 +560,16 @@ class TestSharedWithTheShell:
         self, cacher: Run, place: Place, tree: Path, form: str
     ) -> None:
         if form == "ustar":
-            shutil.rmtree(tree / ("n" * 120))  # more than it can hold
+            make_removable(tree)
+            shutil.rmtree(tree)
+            tree.mkdir()
+            build(tree, PLAIN)  # the other is more than it can hold
         archive = tar(f"--format={form}")
         place.put("k", zstd(archive), "")
         assert cacher("dir", "download", "k", "again").status == 0
         Path("theirs").mkdir()
         subprocess.run(["tar", "xp", "-C", "theirs"], input=archive, check=True)
-        assert look(Path("again")) == look(Path("theirs"))
+        assert snapshot(Path("again")) == snapshot(Path("theirs"))
 
     @pytest.mark.parametrize(
         ("archive", "said"),
@@ -566,9 +583,9 @@ class TestSharedWithTheShell:
         self, cacher: Run, place: Place, archive: bytes, said: str, tree: Path
     ) -> None:
         place.put("k", zstd(archive), "")
-        before = look(tree)
+        before = snapshot(tree)
         assert said in cacher("dir", "download", "k", tree).failed(5)
-        assert look(tree) == before
+        assert snapshot(tree) == before
 
     @pytest.mark.parametrize(
         ("head", "said", "hint"),
@@ -615,7 +632,7 @@ class TestSharedWithTheShell:
         subprocess.run(["tar", "xz", "-C", "d"], input=archive, check=True)
         assert cacher("dir", "upload", "--force", "k", "d").status == 0
         assert cacher("dir", "download", "k", "again").status == 0
-        assert look(Path("again")).keys() == look(tree).keys()
+        assert snapshot(Path("again")).keys() == snapshot(tree).keys()
 
 
 class TestDamage:
@@ -630,21 +647,21 @@ class TestDamage:
         Path("d").mkdir()
         if there:
             Path("d/old").write_text("old")
-        before = look(Path("d"))
+        before = snapshot(Path("d"))
         cacher("dir", "download", "k", "d", "--clean").failed(5)
-        assert look(Path("d")) == before
+        assert snapshot(Path("d")) == before
         assert sorted(os.listdir()) == ["d", "tree"]
 
     def test_one_bit(self, cacher: Run, place: Place, tree: Path) -> None:
         assert cacher("dir", "upload", "k", tree).status == 0
         whole = place.get("k") or b""
-        before = look(tree)
+        before = snapshot(tree)
         for position in range(0, len(whole) - 512, len(whole) // 13):
             damaged = bytearray(whole)
             damaged[position] ^= 4
             place.corrupt("k", bytes(damaged))
             cacher("dir", "download", "k", "tree").failed(5)
-            assert look(tree) == before
+            assert snapshot(tree) == before
             assert os.listdir() == ["tree"]
 
     def test_another_seal(self, cacher: Run, place: Place, tree: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 from tests.cli.conftest import Run
 from tests.fakes.origin import Origin, Reply
 from tests.support.cli_helpers import LocalPlace
-from tests.support.trees import fell, look, plant
+from tests.support.tree_snapshots import snapshot
+from tests.support.trees import FULL, build, make_removable
 from tests.support.zstd_streams import unzstd
 
 STORE = "proj/.cache/ci/store"
@@ -41,7 +42,7 @@ def names_in(place: LocalPlace, key: str) -> list[str]:
 
 def kept(place: LocalPlace) -> dict[str, object]:
     """All of the store, with what a mere copy of it would not have."""
-    found: dict[str, object] = dict(look(place.root))
+    found: dict[str, object] = dict(snapshot(place.root))
     found["inodes"] = [path.lstat().st_ino for path in sorted(place.root.rglob("*"))]
     return found
 
@@ -62,12 +63,13 @@ def test_it_is_left_out_of_an_upload(cacher: Run, inside: LocalPlace, dest: str)
 
 
 def test_a_store_elsewhere_is_no_reason_for_a_warning(cacher: Run, local: LocalPlace) -> None:
-    plant(Path("tree"))
+    Path("tree").mkdir()
+    build(Path("tree"), FULL)
     assert cacher("dir", "upload", "k", "tree").warnings == []
     for flags in ((), ("--clean",)):
         assert cacher("dir", "download", "k", "tree", *flags).warnings == []
     assert os.listdir() == ["tree"]
-    fell(Path("tree"))
+    make_removable(Path("tree"))
 
 
 @pytest.mark.parametrize("clean", [False, True])
@@ -142,11 +144,11 @@ def test_an_entry_that_would_cut_the_way_to_it(
     else:
         Path("tree/.cache/ci").symlink_to("/tmp")
     assert cacher("dir", "upload", "k", "tree").status == 0
-    before, all_of_it = kept(inside), look(Path("proj"))
+    before, all_of_it = kept(inside), snapshot(Path("proj"))
     for flags in ((), ("--clean",)):
         told = cacher("dir", "download", "k", "proj", *flags).failed(7)
         assert "cacher: error: .cache/ci is not a directory in the entry, but DIR has" in told
-        assert (kept(inside), look(Path("proj"))) == (before, all_of_it)
+        assert (kept(inside), snapshot(Path("proj"))) == (before, all_of_it)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +226,7 @@ def test_a_killed_clean_keeps_it(
     assert cacher("dir", "upload", "k", "proj").status == 0
     for number in range(3):
         Path(f"proj/new{number}").touch()
-    before = look(inside.root)
+    before = snapshot(inside.root)
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     script = (
         "import os, signal, sys; from cacher.replace.merge_in_place import InPlaceMerge\n"
@@ -234,14 +236,14 @@ def test_a_killed_clean_keeps_it(
     command = [sys.executable, "-c", script, "dir", "download", "k", "proj", "--clean"]
     assert subprocess.run(command, env=environ, check=False).returncode == -9
     assert any(name.startswith(".proj.cacher-") for name in os.listdir())
-    assert look(inside.root) == before
+    assert snapshot(inside.root) == before
     Path("other").mkdir()
     monkeypatch.setenv("CACHER_ENDPOINT", Path("other").absolute().as_uri())
     Path("tree").mkdir()
     Path("tree/g").touch()
     assert cacher("dir", "upload", "l", "tree").status == 0
     assert cacher("dir", "download", "l", "proj").status == 0
-    assert look(inside.root) == before
+    assert snapshot(inside.root) == before
     assert {".cache", "f", "g"} <= {*os.listdir("proj")}
     assert not any(".cacher-" in name for name in os.listdir())
 

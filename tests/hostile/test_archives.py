@@ -18,6 +18,7 @@ from cacher.errors import CacherError, IntegrityError
 from cacher.tree.unpack import UnpackOptions
 from tests.support import evil_archives
 from tests.support.case_folding import FoldingOs
+from tests.support.descriptors import open_descriptors
 from tests.support.evil_archives import (
     END,
     HARMLESS,
@@ -29,7 +30,8 @@ from tests.support.evil_archives import (
     pax,
     symlink,
 )
-from tests.support.tree_snapshots import Tree, open_descriptors, restore, snapshot
+from tests.support.tar_helpers import restore
+from tests.support.tree_snapshots import Tree, snapshot
 
 STEPS = (1, 511, 1 << 20)
 """Bytes in a piece of a stream: all boundaries, odd ones, and none."""
@@ -48,13 +50,14 @@ def outside(tmp_path: Path) -> Iterator[Path]:
     assert open_descriptors() <= descriptors
 
 
-def around(tmp_path: Path) -> Tree:
-    """All but the restored directory."""
-    return {
-        path: found
-        for path, found in snapshot(tmp_path).items()
-        if path and path != b"root" and not path.startswith((b"root/", b"root\0"))
-    } | {b"links": (os.stat(tmp_path / "outside/secret").st_nlink,)}
+def around(tmp_path: Path) -> tuple[Tree, int]:
+    """All but the restored directory, and how many names a file has."""
+    found = {
+        path: entry
+        for path, entry in snapshot(tmp_path).items()
+        if path and path != "root" and not path.startswith(("root/", "root\0"))
+    }
+    return found, os.stat(tmp_path / "outside/secret").st_nlink
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.support import systems
-from tests.support.real_trees import kept
+from tests.support.kept import kept
 from tests.support.servers import programs
 
 ROOT = Path(__file__).parents[2]

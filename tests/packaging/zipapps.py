@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from tests.support.real_trees import kept
+from tests.support.kept import kept
 from tests.support.servers import programs
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.support import systems
 from tests.support.daemons import namespace
-from tests.support.real_trees import kept
+from tests.support.kept import kept
 from tests.support.servers import programs
 
 MACHINE = "aarch64"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - it is loaded late, and nobody may not be able to read it
 import functools
 import hashlib
 import json

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support import systems
 from tests.support.daemons.docker import Daemon
-from tests.support.real_trees import kept
+from tests.support.kept import kept
 
 SMALL = 300 * 1024
 """Bytes in a small image, which do not compress."""

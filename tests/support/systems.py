@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.support.daemons import namespace
-from tests.support.real_trees import kept
+from tests.support.kept import kept
 from tests.support.servers import programs
 
 SUITES = {"bookworm": (3, 11), "trixie": (3, 13), "sid": (3, 14)}

@@ -1,76 +1,72 @@
-"""Trees on the disk: what they are, and what a tar stream becomes."""
+"""All that is kept of a tree on the disk, so that two can be compared."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from cacher.tree.unpack import Unpacked, UnpackOptions, unpack
+FEW = 1000
+"""A file of no more bytes is compared by its bytes, which a failing test then shows."""
 
-Tree = dict[bytes, tuple[object, ...]]
-
-
-def pieces(data: bytes, step: int = 1 << 20) -> Callable[[], memoryview]:
-    """A feed of `data`, whose buffer is wiped once the next piece is asked for."""
-    buffer = bytearray(step)
-    at = 0
-
-    def feed() -> memoryview:
-        nonlocal at
-        piece = data[at : at + step]
-        at += len(piece)
-        buffer[:] = bytes(step)
-        buffer[: len(piece)] = piece
-        return memoryview(buffer)[: len(piece)]
-
-    return feed
+KINDS = {stat.S_IFDIR: "directory", stat.S_IFREG: "file", stat.S_IFLNK: "link"}
 
 
-def restore(
-    data: bytes, root: Path, wanted: UnpackOptions | None = None, step: int = 1 << 20
-) -> Unpacked:
-    """Unpack into `root`, which is made."""
-    root.mkdir(mode=0o700)
-    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        return unpack(pieces(data, step), fd, wanted or UnpackOptions())
-    finally:
-        os.close(fd)
+class TreeEntry(NamedTuple):
+    """One entry: its kind, and what a restore must keep of it."""
+
+    kind: str
+    """directory, file, link or special"""
+    mode: int
+    mtime_ns: int
+    content: bytes = b""
+    """A file's bytes, or the digest of many; a link's target."""
+    first: str = ""
+    """The first path of the same file or link."""
 
 
-def snapshot(root: Path) -> Tree:
-    """Everything that is kept of each entry below `root`, the root included."""
-    top = os.fsencode(root)
+Tree = dict[str, TreeEntry]
+"""By path relative to the root, which is ""; bytes that are not UTF-8 are escaped."""
+
+
+def snapshot(root: Path | str) -> Tree:
+    """Everything at and below `root`, which may be missing. Modes are no obstacle."""
     found: Tree = {}
-    groups: dict[tuple[int, int], bytes] = {}
-    waiting = [b""]
+    firsts: dict[tuple[int, int], str] = {}
+    opened: list[tuple[str, int]] = []
+    waiting = [""] if os.path.lexists(root) else []
     while waiting:
         path = waiting.pop()
-        place = os.path.join(top, path)
+        place = os.path.join(root, path) if path else os.fspath(root)
         status = os.lstat(place)
-        mode, kind = stat.S_IMODE(status.st_mode), stat.S_IFMT(status.st_mode)
-        common = (kind, mode, status.st_mtime_ns)
-        if stat.S_ISDIR(status.st_mode):
-            found[path] = common
-            waiting += [os.path.join(path, name) for name in sorted(os.listdir(place))[::-1]]
-        else:
-            first = groups.setdefault((status.st_dev, status.st_ino), path)
-            found[path] = (*common, first, _content(place, status))
+        mode = stat.S_IMODE(status.st_mode)
+        entry = TreeEntry(
+            KINDS.get(stat.S_IFMT(status.st_mode), "special"), mode, status.st_mtime_ns
+        )
+        if entry.kind == "directory":
+            if mode & 0o500 != 0o500 and os.geteuid():
+                os.chmod(place, mode | 0o700)
+                opened.append((place, mode))
+            names = sorted(os.listdir(place), key=os.fsencode, reverse=True)
+            waiting += [os.path.join(path, name) for name in names]
+        elif entry.kind != "special":
+            first = firsts.setdefault((status.st_dev, status.st_ino), path)
+            entry = entry._replace(first=first, content=_content(place, entry.kind))
+        found[path] = entry
+    for place, mode in reversed(opened):
+        os.chmod(place, mode)
     return found
 
 
-def _content(place: bytes, status: os.stat_result) -> bytes:
-    if stat.S_ISLNK(status.st_mode):
-        return os.readlink(place)
-    if not stat.S_ISREG(status.st_mode):
-        return b""
+def _content(place: str, kind: str) -> bytes:
+    if kind == "link":
+        return os.fsencode(os.readlink(place))
     with open(place, "rb") as file:
-        return hashlib.sha256(file.read()).digest()
+        return kept_content(file.read())
 
 
-def open_descriptors() -> int:
-    """How many descriptors this process has."""
-    return len(os.listdir("/dev/fd"))
+def kept_content(data: bytes) -> bytes:
+    """A file's bytes as an `TreeEntry` keeps them."""
+    return data if len(data) <= FEW else hashlib.sha256(data).digest()

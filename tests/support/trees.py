@@ -1,91 +1,139 @@
-"""Trees to store and restore, and how two of them differ."""
+"""Trees made on the disk of what a test writes down."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.cli_helpers import blob
-
-FEW = 1000
-"""Bytes of a file that are worth a look at."""
-
-SECOND = 1_000_000_000
-TIME = 1_700_000_000 * SECOND + 123_456_789
+SECOND = 10**9
+DAY = 86_400 * SECOND
 
 
-class Look(NamedTuple):
-    """What a restore must keep of one entry."""
+class File(NamedTuple):
+    """A file with a mode of its own."""
 
+    content: bytes
     mode: int
-    mtime_ns: int
-    content: bytes | str
-    """A file's bytes, or the digest of many; a link's target."""
-    group: str
-    """The first name of a file that has several."""
 
 
-def plant(root: Path) -> None:
-    """A tree with everything that is kept."""
-    root.mkdir(exist_ok=True)
-    (root / "sub" / "deep").mkdir(parents=True)
-    (root / "empty dir").mkdir()
-    (root / "empty").touch()
-    (root / "file").write_bytes(b"content\n")
-    (root / "sub" / "large").write_bytes(blob(3_000_000))
-    (root / "sub" / "deep" / "run").write_bytes(b"#!/bin/sh\n")
-    (root / "sub" / "deep" / "run").chmod(0o755)
-    (root / "setuid").write_bytes(b"x")
-    (root / "setuid").chmod(0o4711)
-    (root / "linked").write_bytes(b"one file")
-    os.link(root / "linked", root / "sub" / "again")
-    (root / "to file").symlink_to("file")
-    (root / "dangling").symlink_to("nowhere/at all")
-    (root / "absolute").symlink_to("/usr/bin/python3")
-    (root / "upwards").symlink_to("../../outside")
-    os.mkdir(os.fsencode(root) + b"/not \xff utf-8")
-    (root / "ünï \n\\ code").write_bytes(b"odd")
-    long = root / ("n" * 120) / ("m" * 120)
-    long.mkdir(parents=True)
-    (long / ("o" * 200)).write_bytes(b"long")
-    (root / "read only").mkdir()
-    (root / "read only" / "inside").write_bytes(b"kept")
-    (root / "read only" / "inside").chmod(0o444)
-    times = TIME
-    for path in sorted(root.rglob("*"), key=lambda path: -len(path.parts)):
-        times += 1_111_111_111
-        os.utime(path, ns=(times, times), follow_symlinks=False)
-    (root / "read only").chmod(0o555)
-    os.utime(root, ns=(TIME, TIME))
+class HardLink(NamedTuple):
+    """Another name of a file or link."""
+
+    path: str
 
 
-def look(root: Path) -> dict[str, Look]:
-    """All that is below a directory, and itself."""
-    found = {}
-    groups: dict[tuple[int, int], str] = {}
-    names = [".", *sorted(str(path.relative_to(root)) for path in root.rglob("*"))]
-    for name in names:
-        path = root / name
-        status = path.lstat()
-        group = ""
-        if status.st_nlink > 1 and not path.is_dir():
-            group = groups.setdefault((status.st_dev, status.st_ino), name)
-        content: bytes | str = b""
-        if path.is_symlink():
-            content = os.readlink(path)
-        elif path.is_file():
-            content = path.read_bytes()
-            if len(content) > FEW:
-                content = hashlib.sha256(content).hexdigest()
-        found[name] = Look(status.st_mode, status.st_mtime_ns, content, group)
-    return found
+Spec = dict[str, bytes | str | int | File | HardLink]
+"""By path: bytes make a file of mode 0640, text a link to it, a number a directory of that mode.
+Parents that are not named have mode 0755. Times follow from the path and `age`."""
 
 
-def fell(root: Path) -> None:
+def build(root: Path, spec: Spec, age: int = 1) -> None:
+    """Make a tree in the directory `root`, which gets a mode if the spec has one for ""."""
+    for path, value in spec.items():
+        _put(root, root / path, value)
+    found = [root, *root.rglob("*")]
+    for place in sorted(found, reverse=True):
+        path = "" if place == root else place.relative_to(root).as_posix()
+        time = age * DAY + sum(os.fsencode(path)) * SECOND + len(path)
+        mode = spec.get(path)
+        if not place.is_symlink() and place.is_dir():
+            place.chmod(mode if isinstance(mode, int) else 0o755)
+        os.utime(place, ns=(time, time), follow_symlinks=False)
+
+
+def _put(root: Path, place: Path, value: bytes | str | int | File | HardLink) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(value, bytes):
+        value = File(value, 0o640)
+    if isinstance(value, File):
+        place.write_bytes(value.content)
+        place.chmod(value.mode)
+    elif isinstance(value, HardLink):
+        os.link(root / value.path, place, follow_symlinks=False)
+    elif isinstance(value, str):
+        place.symlink_to(value)
+    else:
+        place.mkdir(exist_ok=True)
+
+
+PLAIN: Spec = {
+    **{f"file{size}": os.urandom(size) for size in (0, 1, 511, 512, 513, 5000)},
+    "d/script": File(b"#!/bin/sh\n", 0o755),
+    "d/setuid": File(b"x", 0o4755),
+    "d/setgid": File(b"x", 0o2711),
+    "d/open": File(b"x", 0o666),
+    "d/e/empty": 0o1777,
+    "d/e/script": HardLink("d/script"),
+    "z": HardLink("d/script"),
+    "dangling": "nowhere/at all",
+    "absolute": "/usr/bin/env",
+    "upwards": "../../..",
+    "d/link": "e",
+    "read only/f": File(b"x", 0o444),
+    "read only/below/f": File(b"x", 0o444),
+    "read only/below": 0o500,
+    "read only": 0o555,
+}
+"""A tree that every format of tar can store."""
+
+DEEP = "/".join(["directory" * 10] * 8) + "/" + "n" * 200
+
+FULL: Spec = {
+    **PLAIN,
+    "n" * 150: b"x",
+    DEEP: b"deep",
+    "linked": HardLink(DEEP),
+    "far": "t" * 300,
+    "linked link": HardLink("dangling"),
+    "é\N{SNOWMAN}": b"x",
+    "é" * 127: b"x",
+    os.fsdecode(b"\xff\xfe"): b"x",
+    "odd": os.fsdecode(b"\xff" * 120),
+    "line\nbreak": b"x",
+    "back\\slash\\n": b"x",
+    " -rf": b"x",
+    "-n=a b": b"x",
+    "p" * 155 + "/" + "q" * 100: b"x",
+    "large": os.urandom((1 << 20) + 7),
+}
+"""A tree that needs extensions of GNU or PAX: everything that is kept."""
+
+
+def make_removable(root: Path) -> None:
     """Let pytest remove a tree that has read-only directories."""
-    for path in [root, *root.rglob("*")]:
-        if path.is_dir() and not path.is_symlink():
-            path.chmod(stat.S_IMODE(path.stat().st_mode) | 0o700)
+    for place, names, _ in os.walk(root):
+        for name in (".", *names):
+            path = Path(place, name)
+            if not path.is_symlink():
+                path.chmod(stat.S_IMODE(path.stat().st_mode) | 0o700)
+
+
+@contextmanager
+def deep(parent: Path, name: bytes, depth: int) -> Iterator[int]:
+    """Directories `name/name/...` below `parent`; gives a descriptor of the deepest.
+
+    Removed at the end by descriptors: no path reaches so far.
+    """
+    start = os.open(parent, os.O_RDONLY)
+    fd = os.dup(start)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=fd)
+        below = os.open(name, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    try:
+        yield fd
+    finally:
+        for file in os.listdir(fd):
+            os.unlink(file, dir_fd=fd)
+        for _ in range(depth):
+            above = os.open("..", os.O_RDONLY, dir_fd=fd)
+            os.close(fd)
+            fd = above
+            os.rmdir(name, dir_fd=fd)
+        os.close(fd)
+        os.close(start)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cacher.fileio import read_small
-from tests.support.tree_snapshots import open_descriptors
+from tests.support.descriptors import open_descriptors
 
 
 def test_a_file(tmp_path: Path) -> None:

@@ -14,11 +14,9 @@ from cacher.errors import LocalError
 from cacher.replace import hardlink_fill, move_into_place
 from cacher.replace.staging import Staging
 from tests.support.acl import set_default_acl
-from tests.support.staged_trees import (
+from tests.support.staging_helpers import (
     NOBODY,
-    Spec,
     as_user,
-    build,
     clear,
     fail,
     ground,
@@ -27,9 +25,10 @@ from tests.support.staged_trees import (
     old_and_new,
     playing,
     restore,
-    seen,
     where,
 )
+from tests.support.tree_snapshots import snapshot
+from tests.support.trees import Spec, build
 
 OLD: Spec = {
     "": 0o750,
@@ -111,7 +110,7 @@ def test_the_result(here: Path, user: str, clean: bool, old: Spec, new: Spec, wa
                 restore(target, new, clean=clean)
         finally:
             os.chdir("/")
-        assert seen(target) == after
+        assert snapshot(target) == after
         assert os.listdir(here) == ["target"]
 
     as_user(user, act)
@@ -164,7 +163,7 @@ def test_a_merge_in_place_gives_the_same(
         restore(target, NEW)
         monkeypatch.undo()
         assert target.stat().st_ino == inode
-        now = seen(target)
+        now = snapshot(target)
         if obstacle == "FIFO":
             assert now.pop("both/fifo")[0] == "special"
         assert now == after
@@ -175,11 +174,11 @@ def test_a_merge_in_place_gives_the_same(
 
 def test_clean_refuses_a_mount_point(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = make(here, OLD)
-    before = seen(target)
+    before = snapshot(target)
     monkeypatch.setattr(move_into_place, "mounts_below", lambda _: [f"{target}/keep"])
     with pytest.raises(LocalError, match="keep is a mount point"):
         restore(target, NEW, clean=True)
-    assert seen(target) == before
+    assert snapshot(target) == before
     assert os.listdir(here) == ["target"]
 
 
@@ -304,11 +303,11 @@ def test_other_directories_of_which_it_says_nothing(
 ) -> None:
     def act() -> None:
         target = make(here, {"": 0o755, "a": 0o700, "a/b": 0o711, "a/b/old": b"o", "link": "a"})
-        before = seen(target)
+        before = snapshot(target)
         with playing(way), Staging(str(target)) as staging:
             build(where(staging), {"a/b/new": b"n", "a/given": 0o750, "link/b": 0o755, "n": 0o755})
             staging.commit(clean=clean, implicit={b"", b"a", b"a/b", b"link", b"link/b", b"n"})
-        now = seen(target)
+        now = snapshot(target)
         modes = {path: mode for path, (kind, mode, *_) in now.items() if kind == "directory"}
         private, crossed = (0o755, 0o755) if clean else (0o700, 0o711)
         assert modes == {
@@ -348,9 +347,9 @@ class TestForeign:
     def test_a_directory_that_all_may_write_to(self, clean: bool) -> None:
         with ground("nobody", "disk") as here:
             target = make(here, {"": 0o777, "theirs": b"t"})
-            before = seen(target)
+            before = snapshot(target)
             as_user("nobody", lambda: restore(target, {"": 0o711, "a": b"a"}, clean=clean))
-            now = seen(target)
+            now = snapshot(target)
             assert target.stat().st_uid == 0
             assert set(now) == ({"", "a"} if clean else {"", "a", "theirs"})
             assert now[""][:2] == before[""][:2]  # the mode is not ours to change
@@ -361,7 +360,7 @@ class TestForeign:
         with ground("nobody", "disk") as here:
             target = make(here, {"": 0o777, "theirs/x": b"x", "sub": 0o777, "sub/mine": b"m"})
             os.chown(target / "sub", NOBODY, NOBODY)
-            before = seen(target)
+            before = snapshot(target)
 
             def act() -> None:
                 with pytest.raises(LocalError, match="permission denied"):
@@ -369,7 +368,7 @@ class TestForeign:
 
             as_user("nobody", act)
             # Its times are not ours to give back.
-            assert {**seen(target), "": before[""]} == before
+            assert {**snapshot(target), "": before[""]} == before
             assert os.listdir(here) == ["target"]
 
     def test_an_empty_one_can_be_removed(self) -> None:

@@ -16,12 +16,9 @@ from cacher.errors import LocalError, Stopped
 from cacher.replace import move_into_place
 from cacher.replace.staging import Staging
 from cacher.replace.undo_log import UndoLog
-from tests.support.staged_trees import (
+from tests.support.staging_helpers import (
     Faults,
-    Seen,
-    Spec,
     as_user,
-    build,
     clear,
     fail,
     ground,
@@ -30,9 +27,10 @@ from tests.support.staged_trees import (
     old_and_new,
     playing,
     restore,
-    seen,
     where,
 )
+from tests.support.tree_snapshots import Tree, snapshot
+from tests.support.trees import Spec, build
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +78,7 @@ def each_step(
     clean: bool,
     way: str,
     act: Callable[[], object],
-    check: Callable[[Path, dict[str, Seen], dict[str, Seen], bool], None],
+    check: Callable[[Path, Tree, Tree, bool], None],
     until: int | None = None,
 ) -> None:
     """Restore with `act` at the first call of the system, at the second, and so on to the last."""
@@ -98,16 +96,16 @@ def each_step(
         check(target, before, after, failed)
         if not faults.happened:
             assert at > 10
-            assert seen(target) == after
+            assert snapshot(target) == after
             return
     pytest.fail("it never comes to an end")
 
 
-def settled(target: Path) -> dict[str, Seen]:
+def settled(target: Path) -> Tree:
     """Return the target after a next run that does nothing, which leaves nothing beside it."""
     Staging(str(target)).close()
     assert os.listdir(target.parent) == ["target"]
-    return seen(target)
+    return snapshot(target)
 
 
 @clean_or_not
@@ -116,25 +114,24 @@ def settled(target: Path) -> dict[str, Seen]:
 def test_a_failure_at_any_step_leaves_what_was(
     user: str, clean: bool, act: Callable[[], object], way: str
 ) -> None:
-    def check(target: Path, before: dict[str, Seen], after: dict[str, Seen], failed: bool) -> None:
-        if not failed or (act is interrupt and seen(target) == after):
+    def check(target: Path, before: Tree, after: Tree, failed: bool) -> None:
+        if not failed or (act is interrupt and snapshot(target) == after):
             # Removing what was replaced may have failed, or been interrupted.
-            assert seen(target) == after
+            assert snapshot(target) == after
             assert settled(target) == after
         else:
-            assert seen(target) == before
+            assert snapshot(target) == before
             assert os.listdir(target.parent) == ["target"]
 
     with ground(user, "tmpfs") as here:
         as_user(user, lambda: each_step(here, clean, way, act, check))
 
 
-def assert_each_file_is_whole(
-    now: dict[str, Seen], before: dict[str, Seen], after: dict[str, Seen]
-) -> None:
+def assert_each_file_is_whole(now: Tree, before: Tree, after: Tree) -> None:
     """Each is the old one or the new one, and those that both trees have are there."""
     for path, found in now.items():
-        if found[0] != "directory":
+        if found.kind != "directory":
+            found = found._replace(first=path)  # it may still be linked aside
             assert found in (before.get(path), after.get(path)), path
     for path, found in before.items():
         if found[0] == "file" and path in after and after[path][0] == "file":
@@ -147,12 +144,12 @@ def test_a_disk_that_breaks_for_good_leaves_whole_files(user: str, clean: bool, 
     """Not even undoing is possible, but the next restore is."""
     failures = 0
 
-    def check(target: Path, before: dict[str, Seen], after: dict[str, Seen], failed: bool) -> None:
+    def check(target: Path, before: Tree, after: Tree, failed: bool) -> None:
         nonlocal failures
         failures += failed
-        assert_each_file_is_whole(seen(target), before, after)
+        assert_each_file_is_whole(snapshot(target), before, after)
         restore(target, SMALL_NEW, clean=clean)
-        assert seen(target) == after
+        assert snapshot(target) == after
         assert os.listdir(target.parent) == ["target"]
 
     def act(here: Path) -> None:
@@ -201,14 +198,14 @@ def test_a_kill_at_any_step(user: str, clean: bool, way: str) -> None:
             target = make(here, SMALL_OLD)
             status = killed_at_step(target, at, way, clean=clean)
             assert status in (0, 9)
-            now = seen(target)
+            now = snapshot(target)
             found.add(now == after)
             if way == "at once":
                 assert now in (before, after)
             visible = {path: found for path, found in now.items() if ".cacher-" not in path}
             assert_each_file_is_whole(visible, before, after)
             restore(target, SMALL_NEW, clean=clean)
-            assert seen(target) == after
+            assert snapshot(target) == after
             assert os.listdir(here) == ["target"]
             if not status:
                 assert now == after
@@ -272,7 +269,7 @@ def test_a_kill_at_any_moment(user: str, clean: bool) -> None:
         choice = random.Random(7)
         for _ in range(40):
             killed(switch, choice.uniform(0, 0.1))
-            assert seen(target) in valid
+            assert snapshot(target) in valid
             assert settled(target) in valid
 
     with ground(user, "tmpfs") as here:
@@ -297,11 +294,11 @@ def test_a_kill_at_any_moment_of_a_first_restore(user: str, start: str, clean: b
         found = set()
         for _ in range(20):
             killed(again, choice.uniform(0, 0.06))
-            now = seen(target)
+            now = snapshot(target)
             assert now == new or set(now) <= {""}
             found.add(now == new)
             Staging(str(target)).close()
-            assert seen(target) == now
+            assert snapshot(target) == now
             for path in (target, gone):
                 if os.path.lexists(path):
                     clear(path)

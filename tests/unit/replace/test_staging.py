@@ -17,17 +17,9 @@ from cacher.errors import LocalError, UsageError
 from cacher.replace import mounts, staging, work_dirs
 from cacher.replace.staging import Staging
 from cacher.tree.remove import remove
-from tests.support.staged_trees import (
-    NOBODY,
-    as_user,
-    build,
-    clear,
-    ground,
-    is_root,
-    restore,
-    seen,
-    where,
-)
+from tests.support.staging_helpers import NOBODY, as_user, clear, ground, is_root, restore, where
+from tests.support.tree_snapshots import snapshot
+from tests.support.trees import build
 
 
 @pytest.fixture(params=["root", "nobody"])
@@ -67,11 +59,11 @@ def test_it_is_private_and_beside_the_target(here: Path) -> None:
 def test_nothing_is_left_of_a_failure(here: Path, user: str) -> None:
     def act() -> None:
         (here / "old").mkdir()
-        before = seen(here)
+        before = snapshot(here)
         stage_and_fail(here / "old")
         stage_and_fail(here / "new")
         stage_and_fail(here / "some/parents/new")
-        assert {**seen(here), "": before[""]} == before
+        assert {**snapshot(here), "": before[""]} == before
 
     as_user(user, act)
 
@@ -130,10 +122,10 @@ def test_a_target_that_is_not_a_directory_is_refused(here: Path, name: str) -> N
     (here / "file").write_bytes(b"f")
     (here / "link to file").symlink_to("file")
     os.mkfifo(here / "fifo")
-    before = seen(here)
+    before = snapshot(here)
     with pytest.raises(UsageError, match="directory"):
         Staging(f"{here}/{name}" if name else "")
-    assert seen(here) == before
+    assert snapshot(here) == before
 
 
 @pytest.mark.parametrize("name", ["n" * 255, "é" * 127])
@@ -166,17 +158,19 @@ def test_inside_the_target(
         build(here, {"target/old": b"o", "target/sub/x": b"x", "target": 0o555})
         if reason in ("working directory", "below it"):
             os.chdir(target / "sub" if reason == "below it" else target)
-        before, inode = seen(target), target.stat().st_ino
+        before, inode = snapshot(target), target.stat().st_ino
         try:
             assert stage_and_fail(target).parent == target
-            assert seen(target) == before
+            assert snapshot(target) == before
             assert os.listdir(here) == ["target"]
             restore(target, {"": 0o511, "sub/y": b"y"}, clean=clean)
         finally:
             os.chdir("/")
         assert target.stat().st_ino == inode
-        assert seen(target).keys() == {"", "sub", "sub/y"} | (set() if clean else {"old", "sub/x"})
-        assert seen(target)[""][1] == 0o511
+        assert snapshot(target).keys() == {"", "sub", "sub/y"} | (
+            set() if clean else {"old", "sub/x"}
+        )
+        assert snapshot(target)[""][1] == 0o511
         assert os.listdir(here) == ["target"]
 
     as_user(user, act)
@@ -189,12 +183,12 @@ def test_below_a_parent_that_cannot_be_written_to(clean: bool) -> None:
         def act() -> None:
             target = here / "parent/target"
             build(here, {"parent/target/old": b"o", "parent": 0o555, "parent/target": 0o555})
-            before = seen(here)
+            before = snapshot(here)
             assert stage_and_fail(target).parent == target
-            assert seen(here) == before
+            assert snapshot(here) == before
             with pytest.raises(LocalError, match="missing: permission denied"):
                 Staging(str(here / "parent/missing"))
-            assert seen(here) == before
+            assert snapshot(here) == before
             restore(target, {"": 0o755, "new": b"n"}, clean=clean)
             assert sorted(os.listdir(target)) == (["new"] if clean else ["new", "old"])
             assert os.listdir(target.parent) == ["target"]
@@ -286,14 +280,14 @@ def test_stale_directories_are_removed(here: Path, user: str, first: str, then: 
     def act() -> None:
         target = here / "target"
         build(here, {"target/old": b"o"})
-        before = seen(target)
+        before = snapshot(target)
         os.chdir(target if first == "inside" else "/")
         leave(target)
         os.chdir(target if then == "inside" else "/")
         Staging(str(target)).close()
         os.chdir("/")
         assert os.listdir(here) == ["target"]
-        assert seen(target) == before
+        assert snapshot(target) == before
 
     as_user(user, act)
 
@@ -451,10 +445,10 @@ def interrupt() -> None:
 def test_a_wait_that_is_interrupted_leaves_nothing(shared: Path, user: str) -> None:
     def act() -> None:
         with Staging(str(shared)):
-            before = seen(shared.parent)
+            before = snapshot(shared.parent)
             with pytest.raises(KeyboardInterrupt):
                 Staging(str(shared), interrupt)
-            assert seen(shared.parent) == before
+            assert snapshot(shared.parent) == before
         assert not [*shared.parent.parent.rglob(".*.cacher-*")]
         assert not [*shared.parent.rglob(".cacher-*")]
 

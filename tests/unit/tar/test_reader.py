@@ -27,7 +27,7 @@ from tests.support.evil_archives import (
     pax,
     symlink,
 )
-from tests.support.tree_snapshots import pieces
+from tests.support.tar_helpers import pieces
 
 SECOND = 1_000_000_000
 LIMIT = 1 << 50

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from cacher.tar.header_fields import BLOCK_SIZE, DIRECTORY, FILE, HARD_LINK, SYMLINK
 from cacher.tar.writer import TIME_HEADER, TIME_RECORD, end_of_archive, header
-from tests.support.packed_trees import PROGRAMS, SECOND, Node, extracted, listed, members
 from tests.support.servers.programs import require
+from tests.support.tar_helpers import PROGRAMS, extracted, listed, members
+from tests.support.tree_snapshots import TreeEntry
+from tests.support.trees import SECOND
 
 NOW = 1_700_000_000 * SECOND
 
@@ -119,7 +121,7 @@ def test_long_names(path: bytes, kind: bytes, tmp_path: Path) -> None:
     assert os.fsencode(read(block).name) == path.rstrip(b"/")
     for program in PROGRAMS:
         tree = extracted(program, block + end_of_archive(), tmp_path / program)
-        node = tree[path.rstrip(b"/")]
+        node = tree[os.fsdecode(path.rstrip(b"/"))]
         assert node.kind == ("directory" if kind == DIRECTORY else "file")
         assert node.mtime_ns == NOW
 
@@ -156,7 +158,7 @@ def test_only_records_that_are_not_text_say_so(path: bytes, target: bytes, binar
 def test_targets(program: str, target: bytes, tmp_path: Path) -> None:
     data = header(b"link", 0o777, 0, NOW, SYMLINK, target) + end_of_archive()
     tree = extracted(program, data, tmp_path / program)
-    assert tree[b"link"] == Node("symlink", 0o777, NOW, target, b"link")
+    assert tree["link"] == TreeEntry("link", 0o777, NOW, target, "link")
 
 
 TIMES = [
@@ -188,7 +190,7 @@ def test_times(time: int, tmp_path: Path) -> None:
     kept = probe.stat().st_mtime_ns  # ext4 ends in 2446.
     for program in PROGRAMS:
         tree = extracted(program, block + end_of_archive(), tmp_path / program)
-        assert tree[b"f"].mtime_ns == kept
+        assert tree["f"].mtime_ns == kept
 
 
 @pytest.mark.parametrize("time", [-1, -SECOND - 1, -(3 * SECOND) // 2])
@@ -196,7 +198,7 @@ def test_fractions_before_1970(time: int, tmp_path: Path) -> None:
     """`-1.5` is one and a half seconds before 1970 (POSIX). libarchive 3.6 reads half a second."""
     block = header(b"f", 0o644, 0, time, FILE)
     assert mtime_ns(read(block)) == time
-    assert extracted("tar", block + end_of_archive(), tmp_path / "tar")[b"f"].mtime_ns == time
+    assert extracted("tar", block + end_of_archive(), tmp_path / "tar")["f"].mtime_ns == time
 
 
 def test_the_most_frequent_record_has_a_constant_header() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cacher.tree.dir_stack import OPEN_LIMIT, DirStack
-from tests.support.packed_trees import deep, descriptors, no_descriptor_more
+from tests.support.descriptors import no_descriptor_more, open_descriptors
+from tests.support.trees import deep
 
 
 @pytest.fixture
@@ -49,13 +50,13 @@ def test_goes_down_and_up_again(root: Path) -> None:
 def test_comes_back_from_any_depth_with_few_descriptors(root: Path, depth: int) -> None:
     with deep(root, b"d", depth):
         fd = opened(root)
-        few = len(descriptors()) + OPEN_LIMIT
+        few = len(open_descriptors()) + OPEN_LIMIT
         with no_descriptor_more(), DirStack(fd, 0) as stack:
             inodes = [inode(fd)]
             for number in range(depth):
                 stack.enter(b"d", number + 1)
                 inodes.append(inode(stack.fd))
-            assert len(descriptors()) <= few
+            assert len(open_descriptors()) <= few
             for number in range(depth, 0, -1):
                 assert (stack.depth, stack.payload) == (number, number)
                 assert inode(stack.fd) == inodes[number]
@@ -69,12 +70,12 @@ def test_goes_down_again_after_coming_back(root: Path) -> None:
     depth = OPEN_LIMIT + 20
     with deep(root, b"d", depth) as deepest:
         fd = opened(root)
-        few = len(descriptors()) + OPEN_LIMIT
+        few = len(open_descriptors()) + OPEN_LIMIT
         with no_descriptor_more(), DirStack(fd, None) as stack:
             for _ in range(4):
                 while stack.depth < depth:
                     stack.enter(b"d", None)
-                    assert len(descriptors()) <= few
+                    assert len(open_descriptors()) <= few
                 assert inode(stack.fd) == inode(deepest)
                 while stack.depth > 5:
                     stack.leave()

@@ -15,24 +15,22 @@ from hypothesis import strategies as st
 from cacher.errors import LocalError, UsageError
 from cacher.tar.header_fields import BLOCK_SIZE
 from cacher.tree.pack import CHUNK_SIZE, Selection, pack
+from tests.support.descriptors import no_descriptor_more, open_descriptors
 from tests.support.local_store_helpers import in_child
-from tests.support.packed_trees import (
+from tests.support.staging_helpers import NOBODY, is_root
+from tests.support.tar_helpers import (
     PROGRAMS,
-    SECOND,
     Sink,
     by_tarfile,
     counts,
-    deep,
-    descriptors,
     listed,
-    look,
     members,
     names,
-    no_descriptor_more,
     packed,
     restores,
 )
-from tests.support.staged_trees import NOBODY, is_root
+from tests.support.tree_snapshots import snapshot
+from tests.support.trees import FULL, SECOND, Spec, build, deep
 
 TAG = b"Signature: 8a477f597d28d172789f06886806bc55"
 
@@ -44,58 +42,25 @@ def write(path: Path, content: bytes = b"", mode: int = 0o644, mtime_ns: int = 1
     os.utime(path, ns=(mtime_ns, mtime_ns))
 
 
-def varied(root: Path) -> None:
-    """One of everything that is kept."""
-    write(root / "empty")
-    write(root / "plain", b"content", mtime_ns=1_700_000_000_123_456_789)
-    write(root / "program", b"#!", 0o755)
-    write(root / "setuid", b"s", 0o4711)
-    write(root / "secret", b"s", 0o600, 1_699_999_999_000_000_001)
-    write(root / "old", b"1969", mtime_ns=-86_400 * SECOND)
-    write(root / "epoch", b"", mtime_ns=0)
-    write(root / "block", b"b" * BLOCK_SIZE)
-    write(root / "more", b"m" * (BLOCK_SIZE + 1))
-    write(root / "large", os.urandom(3 * CHUNK_SIZE + 17))
-    write(root / os.fsdecode(b"\xff\xfe latin"), b"1")
-    write(root / "new\nline", b"2")
-    write(root / " -rf", b"3")
-    write(root / "back\\slash\\n", b"3")
-    write(root / ("n" * 255), b"4")
-    write(root / ("é" * 127), b"5")
-    write(root / ("d" * 200) / ("e" * 200) / ("f" * 200) / "deep", b"6")
-    write(root / ("p" * 155) / ("q" * 100), b"7")
-    for number in range(3):
-        write(root / f"linked-{number}/file", b"")
-        (root / f"linked-{number}/file").unlink()
-        target = root / "linked-0/file"
-        if number:
-            os.link(target, root / f"linked-{number}/file")
-        else:
-            write(target, b"several names", 0o640)
-    (root / "dangling").symlink_to("nowhere")
-    (root / "absolute").symlink_to("/usr/bin/python3")
-    (root / "far").symlink_to("t" * 300)
-    os.symlink(b"\xff" * 120, os.fsencode(root / "odd"))
-    (root / "to-directory").symlink_to("linked-0")
-    os.link(root / "dangling", root / "linked-1/dangling", follow_symlinks=False)
-    (root / "directory").mkdir(mode=0o755)
-    (root / "read-only").mkdir(mode=0o755)
-    write(root / "read-only/file", b"8", 0o444)
-    (root / "sticky").mkdir()
-    (root / "sticky").chmod(0o1777)
-    os.utime(root / "absolute", ns=(5, 10**18 + 7), follow_symlinks=False)
-    for path, time in (("directory", 10**18 + 1), ("sticky", 10**18), ("read-only", 3)):
-        os.utime(root / path, ns=(time, time))
-    (root / "read-only").chmod(0o555)
-    os.utime(root, ns=(10**18 + 9, 10**18 + 9))
+MORE: Spec = {
+    "old": b"1969",
+    "epoch": b"",
+    "block": b"b" * BLOCK_SIZE,
+    "more": b"m" * (BLOCK_SIZE + 1),
+    "large": os.urandom(3 * CHUNK_SIZE + 17),
+}
+"""What only packing is sensitive to."""
 
 
 def test_every_reader_gives_the_tree_back(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    root.mkdir(mode=0o750)
-    varied(root)
+    root.mkdir()
+    build(root, FULL | MORE)
+    for name, time in (("old", -86_400 * SECOND), ("epoch", 0), ("absolute", 10**18 + 7)):
+        os.utime(root / name, ns=(5, time), follow_symlinks=False)
+    os.utime(root, ns=(10**18 + 9, 10**18 + 9))
     data, result = packed(root)
-    expected = look(root)
+    expected = snapshot(root)
     assert by_tarfile(data) == expected
     for program in PROGRAMS:
         restores(program, data, tmp_path / program, expected)
@@ -168,7 +133,7 @@ def test_any_place_in_the_buffer(tmp_path: Path, left: int, more: int) -> None:
     write(root / "b", os.urandom(3 * BLOCK_SIZE))
     write(root / "c", mtime_ns=10**18 + 1)
     os.utime(root, ns=(10**18, 10**18))
-    assert by_tarfile(packed(root)[0]) == look(root)
+    assert by_tarfile(packed(root)[0]) == snapshot(root)
 
 
 # bsdtar takes backslashes and drive letters off the front of names, on any system.
@@ -226,7 +191,7 @@ def test_any_tree(tree: Trees) -> None:
         root.mkdir()
         grow(os.fsencode(root), tree)
         data, result = packed(root)
-        expected = look(root)
+        expected = snapshot(root)
         assert by_tarfile(data) == expected
         for program in PROGRAMS:
             restores(program, data, Path(scratch, program), expected)
@@ -242,12 +207,12 @@ def test_deep_directories(tmp_path: Path, name: bytes, depth: int) -> None:
         fd = os.open("file", os.O_WRONLY | os.O_CREAT, 0o640, dir_fd=deepest)
         os.write(fd, b"far down")
         os.close(fd)
-        few = len(descriptors()) + 80
+        few = len(open_descriptors()) + 80
         most = 0
 
         def count(done: int) -> None:
             nonlocal most
-            most = max(most, len(descriptors()))
+            most = max(most, len(open_descriptors()))
 
         sink = Sink(count)
         with no_descriptor_more():
@@ -255,7 +220,7 @@ def test_deep_directories(tmp_path: Path, name: bytes, depth: int) -> None:
         assert counts(result) == {"members": depth + 2, "directories": depth + 1, "size": 8}
         assert most <= few
         tree = by_tarfile(bytes(sink.data))
-        path = b"/".join([name] * depth) + b"/file"
+        path = "/".join([name.decode()] * depth) + "/file"
         assert path in tree
         assert len(tree) == depth + 2
         if depth == 200:
@@ -326,10 +291,10 @@ def test_what_may_not_be_read_is_named(tmp_path: Path, path: str) -> None:
             os.setgroups([])
             os.setgid(NOBODY)
             os.setuid(NOBODY)
-        before = descriptors()
+        before = open_descriptors()
         with pytest.raises(LocalError) as caught:
             pack("root", lambda view: None, Selection())
-        return caught.value.message, caught.value.hint, descriptors() == before
+        return caught.value.message, caught.value.hint, open_descriptors() == before
 
     try:
         message, hint, closed = in_child(act) if is_root() else act()

@@ -19,73 +19,38 @@ from hypothesis import strategies as st
 
 from cacher.errors import IntegrityError, LocalError, StoreError, UsageError
 from cacher.tree.unpack import Unpacked, UnpackOptions, unpack
+from tests.support import trees
 from tests.support.acl import set_default_acl
+from tests.support.descriptors import open_descriptors
 from tests.support.evil_archives import END, FIFO, directory, hard_link, member, pax, symlink
 from tests.support.servers.programs import require
-from tests.support.tree_snapshots import Tree, open_descriptors, pieces, restore, snapshot
+from tests.support.tar_helpers import pieces, restore
+from tests.support.tree_snapshots import Tree, TreeEntry, snapshot
+from tests.support.trees import File, Spec, build
 
 NOBODY = 65534
 SECOND = 1_000_000_000
 BLOCK = 512
 
 
+CLOSED: Spec = {"d/closed": File(b"x", 0o000)}
+
+
 def plain_tree(root: Path) -> None:
     """A tree that every format can store."""
     root.mkdir()
-    for number, size in enumerate((0, 1, 511, 512, 513, 5000)):
-        put(root / f"file{number}", os.urandom(size), 0o600 + number)
-    (root / "d/e/empty").mkdir(parents=True)
-    put(root / "d/script", b"#!/bin/sh\n", 0o755)
-    put(root / "d/setuid", b"x", 0o4755)
-    put(root / "d/setgid", b"x", 0o2711)
-    put(root / "d/closed", b"x", 0o000)
-    put(root / "d/open", b"x", 0o666)
-    os.link(root / "d/script", root / "d/e/script")
-    os.link(root / "d/script", root / "z")
-    (root / "dangling").symlink_to("nowhere/at all")
-    (root / "absolute").symlink_to("/usr/bin/env")
-    (root / "upwards").symlink_to("../../..")
-    (root / "d/link").symlink_to("e")
-    (root / "read only").mkdir()
-    put(root / "read only/f", b"x", 0o444)
-    (root / "read only/below").mkdir()
-    put(root / "read only/below/f", b"x", 0o444)
-    for place, mode in (("read only/below", 0o500), ("read only", 0o555), ("d/e/empty", 0o1777)):
-        (root / place).chmod(mode)
-    age(root)
+    build(root, trees.PLAIN | CLOSED)
 
 
 def full_tree(root: Path) -> None:
     """A tree that needs extensions of GNU or PAX."""
-    plain_tree(root)
-    put(root / ("n" * 150), b"x", 0o644)
-    deep = root / "/".join(["directory" * 10] * 8)
-    deep.mkdir(parents=True)
-    put(deep / ("n" * 200), b"deep", 0o644)
-    os.link(deep / ("n" * 200), root / "linked")
-    (root / "far").symlink_to("t" * 300)
-    put(root / "é\N{SNOWMAN}", b"x", 0o644)
-    put(Path(os.fsdecode(os.fsencode(root) + b"/\xff\xfe")), b"x", 0o644)
-    put(root / "line\nbreak", b"x", 0o644)
-    put(root / "large", os.urandom((1 << 20) + 7), 0o644)
-    put(root / "-n=a b", b"x", 0o644)
-    age(root)
+    root.mkdir()
+    build(root, trees.FULL | CLOSED)
 
 
 def put(place: Path, content: bytes, mode: int) -> None:
     place.write_bytes(content)
     place.chmod(mode)
-
-
-def age(root: Path) -> None:
-    """Times in the past, each another one, with nanoseconds."""
-    moment = 1_500_000_000_123_456_789
-    for where, directories, files in os.walk(root, topdown=False):
-        for name in sorted(files + directories):
-            moment += 1_000_000_007
-            place = os.path.join(where, name)
-            os.utime(place, ns=(moment, moment), follow_symlinks=False)
-    os.utime(root, ns=(moment, moment))
 
 
 def by_tar(*flags: str) -> Callable[[Path], bytes]:
@@ -160,7 +125,7 @@ def test_an_archive_becomes_what_tar_makes_of_it(
         # GNU tar loses the times of directories in the order in which bsdtar stores them.
         extracted(data, tmp_path / "bsdtar's", "bsdtar")
         assert files(tmp_path / "bsdtar's") == files(tmp_path / "theirs")
-        theirs = snapshot(tmp_path / "bsdtar's") | {b"": stored_root(tmp_path / "tree", theirs)}
+        theirs = snapshot(tmp_path / "bsdtar's") | {"": stored_root(tmp_path / "tree", theirs)}
     assert len(theirs) >= 25
     for step in (1 << 20, BLOCK, 997):
         unpacked = restore(data, tmp_path / f"ours{step}", step=step)
@@ -169,13 +134,12 @@ def test_an_archive_becomes_what_tar_makes_of_it(
         assert unpacked.skipped == 0
 
 
-def stored_root(tree: Path, theirs: Tree) -> tuple[object, ...]:
+def stored_root(tree: Path, theirs: Tree) -> TreeEntry:
     """Return the root as the archive stores it, whose time bsdtar does not restore."""
-    kind, mode, mtime_ns = snapshot(tree)[b""]
-    assert isinstance(mtime_ns, int)
-    times = [what[2] for what in theirs.values() if what[0] != stat.S_IFDIR]
-    exact = any(isinstance(time, int) and time % SECOND for time in times)
-    return kind, mode, mtime_ns if exact else mtime_ns // SECOND * SECOND
+    root = snapshot(tree)[""]
+    if any(entry.mtime_ns % SECOND for entry in theirs.values() if entry.kind != "directory"):
+        return root
+    return root._replace(mtime_ns=root.mtime_ns // SECOND * SECOND)
 
 
 def test_nothing_is_lost_with_pax(tmp_path: Path) -> None:
@@ -266,10 +230,10 @@ def test_any_tree_becomes_what_tar_makes_of_it(
         assert files(Path(place, "ours")) == files(Path(place, "theirs"))
 
 
-def files(root: Path) -> dict[bytes, tuple[object, ...]]:
+def files(root: Path) -> Tree:
     """All but directories, whose times are those of now if the archive does not tell."""
-    found = snapshot(root)
-    return {path: what[1:] for path, what in found.items() if what[0] != stat.S_IFDIR}
+    found = snapshot(root).items()
+    return {path: entry for path, entry in found if entry.kind != "directory"}
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o027, 0o077])
@@ -458,7 +422,7 @@ def test_strip_drops_the_first_names(tmp_path: Path) -> None:
         + symlink(b"a//b/s", b"a/b/f")
     )
     unpacked = restore(data + END, tmp_path / "root", UnpackOptions(strip=1))
-    assert sorted(snapshot(tmp_path / "root")) == [b"", b"b", b"b/f", b"b/g", b"b/s"]
+    assert sorted(snapshot(tmp_path / "root")) == ["", "b", "b/f", "b/g", "b/s"]
     assert (tmp_path / "root/b/f").stat().st_nlink == 2
     assert os.readlink(tmp_path / "root/b/s") == "a/b/f"
     assert (unpacked.members, unpacked.restored, unpacked.size) == (5, 3, 2)
@@ -474,7 +438,7 @@ def test_only_what_matches_is_restored(tmp_path: Path) -> None:
         + member(b"p", kind=FIFO)
     )
     unpacked = restore(data + END, tmp_path / "root", UnpackOptions(only=["a", "b/c"]))
-    assert sorted(snapshot(tmp_path / "root")) == [b"", b"a", b"a/f", b"b", b"b/c", b"b/c/g"]
+    assert sorted(snapshot(tmp_path / "root")) == ["", "a", "a/f", "b", "b/c", "b/c/g"]
     assert (unpacked.members, unpacked.restored, unpacked.size) == (6, 4, 3003)
     assert unpacked.skipped == 0
 

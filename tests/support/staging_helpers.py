@@ -1,4 +1,4 @@
-"""Helpers of tests that replace trees: make trees, compare them, act as another user, fail."""
+"""Helpers of tests that replace trees: stage, act as another user, fail at any step."""
 
 from __future__ import annotations
 
@@ -19,80 +19,15 @@ from cacher.replace import move_into_place
 from cacher.replace.staging import Staging
 from cacher.tree.remove import remove
 from tests.support.local_store_helpers import in_child
+from tests.support.tree_snapshots import Tree, snapshot
+from tests.support.trees import Spec, build
 
 T = TypeVar("T")
 
 NOBODY = 65534
 
-DAY = 86_400 * 10**9
 
-Seen = tuple[str, int, int, bytes]
-"""Type, mode, time in ns and content of an entry: all that is restored."""
-
-Spec = dict[str, "bytes | str | int"]
-"""By path: bytes make a file, text a link to it, a number a directory of that mode. Parents that
-are not named have mode 0755. Times follow from the path and `age`."""
-
-
-def build(root: Path, spec: Spec, age: int = 1) -> None:
-    """Make a tree in the directory `root`, which gets a mode if the spec has one for ""."""
-    for path, value in spec.items():
-        place = root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(value, bytes):
-            place.write_bytes(value)
-            place.chmod(0o640)
-        elif isinstance(value, str):
-            place.symlink_to(value)
-        else:
-            place.mkdir(exist_ok=True)
-    found = [root, *root.rglob("*")]
-    for place in sorted(found, reverse=True):
-        path = "" if place == root else place.relative_to(root).as_posix()
-        time = age * DAY + sum(path.encode()) * 10**9 + len(path)
-        mode = spec.get(path)
-        if not place.is_symlink() and place.is_dir():
-            place.chmod(mode if isinstance(mode, int) else 0o755)
-        os.utime(place, ns=(time, time), follow_symlinks=False)
-
-
-def seen(root: Path) -> dict[str, Seen]:
-    """Everything at and below `root`, which may be missing. Modes are no obstacle."""
-    found: dict[str, Seen] = {}
-    if not os.path.lexists(root):
-        return found
-    _look(root, "", found)
-    return found
-
-
-def _look(place: Path, path: str, found: dict[str, Seen]) -> None:
-    status = place.lstat()
-    mode = stat.S_IMODE(status.st_mode)
-    if stat.S_ISDIR(status.st_mode):
-        found[path] = ("directory", mode, status.st_mtime_ns, b"")
-        with listable(place, mode):
-            for name in os.listdir(place):
-                _look(place / name, f"{path}/{name}" if path else name, found)
-    elif stat.S_ISLNK(status.st_mode):
-        found[path] = ("link", 0, status.st_mtime_ns, os.fsencode(os.readlink(place)))
-    elif stat.S_ISREG(status.st_mode):
-        found[path] = ("file", mode, status.st_mtime_ns, place.read_bytes())
-    else:
-        found[path] = ("special", mode, status.st_mtime_ns, b"")
-
-
-@contextmanager
-def listable(place: Path, mode: int) -> Iterator[None]:
-    """Access to a directory for the moment."""
-    if mode & 0o500 != 0o500 and os.geteuid():
-        place.chmod(mode | 0o700)
-        yield
-        place.chmod(mode)
-    else:
-        yield
-
-
-def merged(old: dict[str, Seen], new: dict[str, Seen]) -> dict[str, Seen]:
+def merged(old: Tree, new: Tree) -> Tree:
     """The result of a merge: the new tree, and entries of the old that it neither has nor hides."""
     result = dict(old)
     for path, (kind, *_) in new.items():
@@ -159,11 +94,11 @@ def where(staging: Staging) -> Path:
     raise AssertionError("it is nowhere")
 
 
-def expected(spec: Spec, age: int, scratch: Path) -> dict[str, Seen]:
+def expected(spec: Spec, age: int, scratch: Path) -> Tree:
     """Build a tree in `scratch`, and return how it looks."""
     scratch.mkdir()
     build(scratch, spec, age)
-    found = seen(scratch)
+    found = snapshot(scratch)
     clear(scratch)
     return found
 
@@ -178,9 +113,7 @@ def clear(path: Path) -> None:
     assert not os.path.lexists(path)
 
 
-def old_and_new(
-    here: Path, old: Spec, new: Spec, *, clean: bool
-) -> tuple[dict[str, Seen], dict[str, Seen]]:
+def old_and_new(here: Path, old: Spec, new: Spec, *, clean: bool) -> tuple[Tree, Tree]:
     """Return the target `here/target` before and after a restore."""
     before = expected(old, 1, here / "scratch")
     after = expected(new, 2, here / "scratch")
