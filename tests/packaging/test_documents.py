@@ -6,28 +6,21 @@ import html
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.packaging import browser
 from tests.packaging.browser import Browser
 from tests.packaging.pages import make_tree, render
-from tests.packaging.sites import DOCUMENTS, ROOT, make_site
+from tests.packaging.sites import DOCUMENTS, ROOT
 from tests.packaging.test_page_shown import CONTRAST, TOO_WIDE, Elements
 from tests.support.servers import programs
 
 SCRIPT = "import documents, sys; print(documents.document('a.md', sys.stdin.read())[1])"
 
 every_document = pytest.mark.parametrize("name", DOCUMENTS)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_site(tmp_path_factory.mktemp("site") / "dist")
 
 
 def converted(text: str) -> subprocess.CompletedProcess[str]:
@@ -130,15 +123,6 @@ def test_the_html_is_valid(site: Path, name: str) -> None:
     command = [str(tidy), "-quiet", "-errors", str(site / f"{name}.html")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    try:
-        with browser.start(tmp_path_factory.mktemp("chromium")) as running:
-            yield running
-    except programs.ProgramNotFound as missing:
-        programs.unavailable(missing)
 
 
 @pytest.mark.slow

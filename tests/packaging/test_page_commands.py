@@ -15,14 +15,9 @@ import pytest
 
 from tests.fakes.origin import Origin, Reply
 from tests.fakes.s3server import FakeS3Server
-from tests.packaging.sites import ROOT, TEMPLATE, VERSION, make_site, sha256
+from tests.packaging.sites import ROOT, TEMPLATE, VERSION, sha256
 from tests.packaging.test_readme import blocks
 from tests.support.servers import programs
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_site(tmp_path_factory.mktemp("site") / "dist")
 
 
 def command(name: str) -> str:

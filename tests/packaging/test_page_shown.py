@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -14,15 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from cacher.time_limits import LIMITS
-from tests.packaging import browser
 from tests.packaging.browser import Browser
-from tests.packaging.sites import ARTIFACTS, ROOT, TEMPLATE, make_site
+from tests.packaging.sites import ARTIFACTS, ROOT, TEMPLATE
 from tests.support.servers import programs
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_site(tmp_path_factory.mktemp("site") / "dist")
 
 
 class Elements(HTMLParser):
@@ -117,15 +110,6 @@ def test_the_html_is_valid(site: Path) -> None:
     command = [str(tidy), "-quiet", "-errors", str(site / "index.html")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    try:
-        with browser.start(tmp_path_factory.mktemp("chromium")) as running:
-            yield running
-    except programs.ProgramNotFound as missing:
-        programs.unavailable(missing)
 
 
 # https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio, for every element with text of its own
