@@ -15,7 +15,7 @@ from cacher.http.transport import Answer, Transport
 from cacher.time_limits import LIMITS, MIN_SPEED, Limits
 from tests.support.tcp_servers import LONG, get, listening, read_request
 
-HASTY = LIMITS._replace(stall=0.5, slow=1.0)
+HASTY = LIMITS._replace(stall=0.3, slow=0.5)
 
 HEAD = b"HTTP/1.1 200 OK\r\nX-Long: " + b"y" * 2000 + b"\r\nContent-Length: 200000\r\n\r\n"
 
@@ -28,7 +28,7 @@ def paced(limits: Limits = HASTY) -> Transport:
     return Transport(stall_timeout=limits.stall, speed_limits=limits, monotonic=time.monotonic)
 
 
-def trickle(sock: socket.socket, *, at_once: bytes, then: bytes, pause: float = 0.1) -> None:
+def trickle(sock: socket.socket, *, at_once: bytes, then: bytes, pause: float = 0.05) -> None:
     """Answer with the first bytes at once, and with the others one by one."""
     with sock.makefile("rb", buffering=0) as stream:
         read_request(stream)
@@ -58,7 +58,7 @@ def test_what_trickles_is_given_up(at_once: bytes, then: bytes) -> None:
     ):
         get(paced(), host)
     assert HASTY.slow <= time.monotonic() - began < LONG / 2
-    detail = "less than 1 KiB/s for 1 s"
+    detail = "less than 1 KiB/s for 0.5 s"
     assert (caught.value.kind, caught.value.detail) == (FailureKind.SLOW, detail)
 
 
