@@ -259,10 +259,8 @@ REFUSED: dict[str, Evil] = {
         member(b"evil", kind=DEVICE), "evil: ", "device", wanted=UnpackOptions(only=["good"])
     ),
     "unknown type": _evil(member(b"evil", kind=b"Z"), "evil: ", "type", "'Z'"),
-    "other volume": _evil(member(b"evil", kind=b"M", magic=GNU), "evil: ", "several volumes"),
-    "dump of a directory": _evil(
-        member(b"evil", kind=b"D", magic=GNU), "evil: ", "--listed-incremental"
-    ),
+    "other volume": _evil(member(b"evil", kind=b"M", magic=GNU), "evil: ", "unknown type"),
+    "dump of a directory": _evil(member(b"evil", kind=b"D", magic=GNU), "evil: ", "unknown type"),
     "sparse": _evil(member(b"evil", kind=b"S", magic=GNU), "evil: ", "sparse members are not"),
     "sparse in pax": _evil(
         pax((b"GNU.sparse.major", b"1"), (b"GNU.sparse.name", b"evil"))
