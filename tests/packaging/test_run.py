@@ -19,6 +19,8 @@ from tests.support.servers import programs
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.slow
+
 SOON = 60.0
 
 # As `python -m venv` and pip, but with programs that find nothing to complain of.
@@ -81,8 +83,6 @@ FAILS = """\
 import os, pathlib, time
 import pytest
 from tests.support.servers import process
-
-pytestmark = pytest.mark.slow
 
 def test_fails():
     assert 1 == 2
