@@ -74,8 +74,8 @@ ABOUT = {
         "Print a script that completes commands, options and files in bash, zsh or fish."
     ),
     "version": (
-        "Print the version; cacher.pyz also prints what is bundled in it. With --verify, tell "
-        "whether cacher.pyz is intact."
+        "Print the version; cacher.pyz also prints what is bundled in it. With --verify, check "
+        "that cacher.pyz is intact."
     ),
     "help": "Show the help of a command, or `cacher help options`: the options of all commands.",
 }
