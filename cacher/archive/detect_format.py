@@ -12,6 +12,7 @@ HEAD_SIZE = 512
 """Bytes that are enough to detect every format: a tar header."""
 
 ZSTD, GZIP, XZ, BZIP2, LZ4, ZIP = "zstd", "gzip", "xz", "bzip2", "lz4", "a zip archive"
+_EMPTY_ZIP, _SEVEN_ZIP = "an empty zip archive", "a 7z archive"
 _TAR = "a tar archive without compression"
 
 _MAGICS = (
@@ -20,6 +21,8 @@ _MAGICS = (
     (b"BZh", 0, BZIP2),
     (b"\x04\x22\x4d\x18", 0, LZ4),
     (b"PK\x03\x04", 0, ZIP),
+    (b"PK\x05\x06", 0, _EMPTY_ZIP),
+    (b"7z\xbc\xaf\x27\x1c", 0, _SEVEN_ZIP),
     # POSIX ustar and pax, and GNU's: both begin so.
     (b"ustar", 257, _TAR),
 )

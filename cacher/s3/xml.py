@@ -16,8 +16,10 @@ from xml.etree import ElementTree as ET
 _MAX_TEXT = 500
 """Characters kept of one field of an error: some stores send whole pages."""
 
-_ROOT = re.compile(rb"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)")
-"""The first element of a document: a prolog or a comment begins otherwise."""
+_PROLOG = re.compile(rb"(?:\s|\xef\xbb\xbf|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
+"""What may precede a document's root (XML 1.0, section 2.8), except its type."""
+
+_ROOT = re.compile(rb"<(?:[\w.-]+:)?([\w.-]+)[\s/>]")
 
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """Characters that XML 1.0 cannot hold, not even escaped: all but its "Char" (section 2.2). Written
@@ -204,13 +206,19 @@ def _parse(body: bytes, *names: str) -> ET.Element:
 def _may_begin(body: bytes, names: Sequence[str]) -> bool:
     """Return whether a body that cannot be parsed begins like a document of these names.
 
-    One that was cut off in the first name, or before it, does.
+    A body that was cut off before its root does, unless it is empty.
     """
-    if root := _ROOT.search(body):
-        cut_off = root.end() == len(body)
-        found = root[1].decode()
-        return any(n == found or (cut_off and n.startswith(found)) for n in (*names, "Error"))
-    return bool(body) and body.strip(b" \t\r\n\xef\xbb\xbf")[:1] in (b"", b"<")
+    match = _PROLOG.match(body)
+    rest = body[match.end() if match else 0 :]
+    root = _ROOT.match(rest)
+    if root:
+        return root[1].decode("latin-1") in (*names, "Error")
+    if not rest:
+        return bool(body)
+    begun = rest.lstrip(b"<").rpartition(b":")[2]
+    return rest.startswith(b"<?") or (
+        rest.startswith(b"<") and any(name.encode().startswith(begun) for name in (*names, "Error"))
+    )
 
 
 def _error(element: ET.Element) -> ErrorDocument:

@@ -29,6 +29,16 @@ _PAX_KEYS = frozenset([b"path", b"linkpath", b"size", b"mtime", b"uid", b"gid"])
 SPARSE = b"GNU.sparse."
 """How the keys begin that GNU tar gives a sparse member."""
 
+_UNSUPPORTED = {
+    # GNU tar manual, "Basic Tar Format"; star(5) for those of Solaris and star.
+    b"A": "an access control list of Solaris",
+    b"D": "a directory of `tar --listed-incremental`",
+    b"I": "a name of star without content",
+    b"M": "a part of an archive on several volumes",
+    b"N": "a list of long names of an old GNU tar",
+    b"X": "an extended header of Solaris",
+}
+
 
 def printable(name: bytes) -> str:
     """Return a member's name for a message: one line of at most 200 characters."""
@@ -98,12 +108,19 @@ def verify_checksum(block: bytes) -> None:
     except ValueError:
         recorded = None
     actual = byte_sum(block) - sum(field) + 8 * ord(" ")
-    if recorded is None or (actual - recorded) % _ADLER:
+    is_right = recorded is not None and (actual - recorded) % _ADLER == 0
+    if not is_right and recorded != _signed_sum(block):
         # Not its name: these bytes may be anything.
         raise IntegrityError(
             "the header of a member is damaged",
             "it may not be a tar archive, or it is damaged",
         )
+
+
+def _signed_sum(block: bytes) -> int:
+    """Return the checksum as some old programs computed it, with bytes from -128 to 127."""
+    plain = block[:148] + b" " * 8 + block[156:]
+    return sum(byte - 256 if byte > 127 else byte for byte in plain)
 
 
 def parse_pax_records(data: bytes) -> PaxRecords:
@@ -168,8 +185,9 @@ def unsupported_type(name: bytes, kind: bytes) -> IntegrityError:
     """Return the error for a member of a type that cannot be unpacked."""
     if kind == b"S":
         return unsupported_sparse(name)
+    description = _UNSUPPORTED.get(kind) or f"of the unknown type {kind!r}"
     return IntegrityError(
-        f"{printable(name)}: it is of the unknown type {kind!r}, which is not supported",
+        f"{printable(name)}: it is {description}, which is not supported",
         "pack it again with plain `tar c`",
     )
 

@@ -594,9 +594,10 @@ class TestSharedWithTheShell:
             (lzma.compress(b"x"), "it is xz, not zstd", "| tar xJ -C DIR`"),
             (bz2.compress(b"x"), "it is bzip2, not zstd", "| tar xj -C DIR`"),
             (b"PK\3\4", "it is a zip archive, not zstd", "`cacher download KEY FILE`"),
+            (b"7z\xbc\xaf\x27\x1c", "it is a 7z archive, not zstd", "`cacher download KEY FILE`"),
             (b"<html>", "it is not a zstd stream", "`cacher download KEY FILE`"),
         ],
-        ids=["gzip", "xz", "bzip2", "zip", "none"],
+        ids=["gzip", "xz", "bzip2", "zip", "7z", "none"],
     )
     def test_what_is_not_zstd(
         self, cacher: Run, place: Place, head: bytes, said: str, hint: str

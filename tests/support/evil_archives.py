@@ -32,6 +32,7 @@ def member(
     magic: bytes = USTAR,
     prefix: bytes = b"",
     total: bytes | None = None,
+    signed: bool = False,
 ) -> bytes:
     """A header and its content. `size`, `mtime`, `owner` and `total` are raw fields."""
     block = bytearray(512)
@@ -50,7 +51,8 @@ def member(
     put(157, link)
     put(257, magic)
     put(345, prefix)
-    put(148, b"%06o\0 " % sum(block) if total is None else total)
+    summed = sum(byte - 256 if signed and byte > 127 else byte for byte in block)
+    put(148, b"%06o\0 " % summed if total is None else total)
     return bytes(block) + content + bytes(-len(content) % 512)
 
 
@@ -259,8 +261,10 @@ REFUSED: dict[str, Evil] = {
         member(b"evil", kind=DEVICE), "evil: ", "device", wanted=UnpackOptions(only=["good"])
     ),
     "unknown type": _evil(member(b"evil", kind=b"Z"), "evil: ", "type", "'Z'"),
-    "other volume": _evil(member(b"evil", kind=b"M", magic=GNU), "evil: ", "unknown type"),
-    "dump of a directory": _evil(member(b"evil", kind=b"D", magic=GNU), "evil: ", "unknown type"),
+    "other volume": _evil(member(b"evil", kind=b"M", magic=GNU), "evil: ", "several volumes"),
+    "dump of a directory": _evil(
+        member(b"evil", kind=b"D", magic=GNU), "evil: ", "--listed-incremental"
+    ),
     "sparse": _evil(member(b"evil", kind=b"S", magic=GNU), "evil: ", "sparse members are not"),
     "sparse in pax": _evil(
         pax((b"GNU.sparse.major", b"1"), (b"GNU.sparse.name", b"evil"))

@@ -199,6 +199,29 @@ def test_a_list_that_came_whole_and_is_damaged_would_be_so_again(inner: str, wor
     assert not cut.value.is_final
 
 
+@pytest.mark.parametrize(
+    ("body", "is_not_s3"),
+    [
+        (b"<?xml version='1.0'?><!-- x --><ListBucketResult><Con", False),
+        (b"<?xml version='1.0'", False),
+        (b"<ListBu", False),
+        (b"<", False),
+        (b"<!-- Welcome to our portal", True),
+        (b"<!DOC", True),
+        (b"<1/>", True),
+        (b"a <ListBucketResult> is expected here", True),
+        (b'{"a":"<Error><Code>x</Code>"}', True),
+        (b"junk<Error/>", True),
+    ],
+)
+def test_a_body_that_cannot_be_parsed_is_a_document_only_by_its_root(
+    body: bytes, is_not_s3: bool
+) -> None:
+    with pytest.raises(MalformedDocument) as caught:
+        documents.read_list_page(body)
+    assert caught.value.is_not_s3 == is_not_s3
+
+
 @pytest.mark.parametrize("body", [b"", b" ", b"\r\n\t"])
 def test_blanks_are_nothing(body: bytes) -> None:
     documents.read_nothing(body)

@@ -280,9 +280,10 @@ def test_times_in_binary(seconds: int) -> None:
     assert first(member(b"f", mtime=field))[4] == seconds * SECOND
 
 
-def test_sums_are_of_unsigned_bytes() -> None:
+def test_sums_are_of_unsigned_bytes_or_signed_ones() -> None:
     name = b"\xff" * 100
     assert first(member(name))[0] == name
+    assert first(member(name, signed=True))[0] == name
 
 
 def test_checksums_beyond_the_range_of_adler() -> None:
