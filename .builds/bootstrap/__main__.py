@@ -1,4 +1,4 @@
-"""Where a zipapp starts. Old Pythons read this, too, and are told so: nothing newer than 2.7."""
+"""Where a zipapp starts. Old Pythons read this, too, and refuse: nothing newer than 2.7."""
 # ruff: noqa: UP031, UP036
 
 import sys
@@ -48,8 +48,8 @@ def checked(archive, entry):
             return data
         reason = "it has another checksum"
     name = entry[0][len(archive) + 1 :]
-    told = "%s is damaged, or was replaced while it ran (%s: %s)"
-    raise Damaged(told % (archive, name, reason.lower()))
+    message = "%s is damaged, or was replaced while it ran (%s: %s)"
+    raise Damaged(message % (archive, name, reason.lower()))
 
 
 if _read:
@@ -73,13 +73,13 @@ os.environ.pop("PYTHON_ZSTANDARD_IMPORT_POLICY", None)
 try:
     from cacher.cli.main import main
 except ImportError as error:
-    told, hint = str(error), Damaged.hint
+    message, hint = str(error), Damaged.hint
     if not isinstance(error, Damaged):
-        told = "%s is damaged (%s)" % (ARCHIVE, error)
+        message = "%s is damaged (%s)" % (ARCHIVE, error)
         if error.name and error.name.partition(".")[0] != "cacher":
-            told = "this Python has no module %s" % error.name
+            message = "this Python has no module %s" % error.name
             hint = "cacher needs the whole standard library: on Debian python3, not python3-minimal"
-    sys.stderr.write("cacher: error: %s\ncacher: hint: %s\n" % (told, hint))
+    sys.stderr.write("cacher: error: %s\ncacher: hint: %s\n" % (message, hint))
     sys.exit(7)
 
 sys.exit(main())
